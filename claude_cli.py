@@ -1,0 +1,319 @@
+"""The engine: a `Turn` becomes lines for a Claude Code process, its messages become `Event`s.
+
+Each turn leases a process from the pool. Where the process that answered last still remembers
+just this conversation, only the new message is sent (*continue*), or the results that it waits
+for (*hold*). Otherwise any process of the same launch profile takes a boundary and the replayed
+history (*reuse*), or a blank one is bound to the profile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import claude_agent_sdk
+
+from auth import Credentials
+from cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
+from errors import GatewayError, InvalidRequest, TurnTimeout
+from events import (
+    Block,
+    Event,
+    Finished,
+    JsonObject,
+    Message,
+    Reply,
+    Turn,
+    merged,
+    text_block,
+)
+from pool import Lease, Pool, PoolLimits
+from settings import Settings
+from tools import ALLOW_ALL
+from transport import CliTransport
+from worker import ClaudeWorker, LaunchProfile
+
+log = logging.getLogger(__name__)
+
+FIXED_ENVIRONMENT = {
+    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__,
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    # The caller's own tool names and schemas, all of them, and nothing cut out of their results.
+    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
+    "ENABLE_TOOL_SEARCH": "false",
+    "MAX_MCP_OUTPUT_TOKENS": "100000000",
+    # The conversation is the client's: it is never shortened.
+    "DISABLE_AUTO_COMPACT": "1",
+    # Newer models would get the effort as a message of its own in the conversation.
+    "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+    # A failure stays a failure; the client decides whether to ask again.
+    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
+}
+ESSENTIAL = frozenset({"max_tokens", "tool_choice", "output_config"})
+"""Parameters that an answer without them would betray: refused ones are an error."""
+
+BASE_ARGUMENTS = (
+    "--output-format=stream-json",
+    "--input-format=stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--no-session-persistence",
+    "--tools=",
+    "--setting-sources=",
+    "--strict-mcp-config",
+    "--system-prompt=",
+    f"--allowed-tools={ALLOW_ALL}",
+)
+
+
+class ClaudeEngine:
+    """Runs turns on pooled Claude Code processes. An async context manager; while it is open, a
+    scratch directory is the working directory of every process."""
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._scratch: Path | None = None
+        self._stack = AsyncExitStack()
+        self._refused: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
+        self._info: JsonObject | None = None
+        self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(self._make, _limits(settings))
+
+    async def __aenter__(self) -> ClaudeEngine:
+        directory = tempfile.TemporaryDirectory(prefix="claude-", ignore_cleanup_errors=True)
+        self._scratch = Path(self._stack.enter_context(directory))
+        await self._stack.enter_async_context(self.pool)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    def _make(self) -> ClaudeWorker:
+        assert self._scratch is not None
+        argv = [str(self.cli_path), *BASE_ARGUMENTS]
+        if self._credentials.bare:
+            argv.append("--bare")
+        return ClaudeWorker(CliTransport(argv, self._environment(), self._scratch))
+
+    @property
+    def cli_path(self) -> Path:
+        """The CLI in use: the configured one, else the one the SDK's wheel carries."""
+        if self._settings.claude_cli_path is not None:
+            return self._settings.claude_cli_path
+        return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**self._credentials.environment, **FIXED_ENVIRONMENT}
+        environment["CLAUDE_CODE_MAX_RETRIES"] = str(self._settings.upstream_max_retries)
+        environment["PWD"] = str(self._scratch)
+        if self._credentials.bare:
+            # Under a login the CLI must keep it; elsewhere it only costs prompt-cache hits.
+            environment["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"
+        return environment
+
+    async def run(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        """The events of one turn: `Started` first, `Finished` last.
+
+        Raises a GatewayError; before `Started` nothing has been shown yet. Closing the generator
+        ends the turn and its process at once.
+        """
+        turn = replace(turn, messages=merged(turn.messages))
+        if not turn.messages or turn.messages[-1].role != "user":
+            raise InvalidRequest("The last message must be the user's.", param="messages")
+        try:
+            async with aclosing(self._attempt(turn)) as events:
+                async for event in events:
+                    yield event
+        except InvalidRequest as error:
+            parameter = self._refused_parameter(turn, error)
+            if parameter is None:
+                raise
+            self._refused[_model_mode(turn)].add(parameter)
+            async with aclosing(self._attempt(turn)) as events:
+                async for event in events:
+                    yield event
+
+    async def _attempt(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        profile = LaunchProfile(turn.principal, turn.system or "", turn.tools)
+        async with self.pool.lease(profile, _asked_memory(turn)) as lease:
+            with self._deadline(lease.worker) as expired:
+                try:
+                    if not lease.worker.bound:
+                        await self._bind(lease.worker, profile)
+                    async with aclosing(self._events(lease, turn)) as events:
+                        async for event in events:
+                            yield event
+                except GatewayError as error:
+                    if expired:
+                        raise TurnTimeout(
+                            f"No answer within {self._settings.timeout_seconds:g} seconds."
+                        ) from error
+                    raise
+
+    def _refused_parameter(self, turn: Turn, error: InvalidRequest) -> str | None:
+        """The parameter of ours that the API's 400 names and that was not left out already. The
+        API has no field for it, so its words must do (`claude-cli.md`, "Native parameters")."""
+        candidates = asked_parameters(turn) - self._refused[_model_mode(turn)] - ESSENTIAL
+        named = [name for name in candidates if re.search(rf"\b{name}\b", error.message)]
+        return named[0] if len(named) == 1 else None
+
+    @contextmanager
+    def _deadline(self, worker: ClaudeWorker) -> Iterator[list[bool]]:
+        """Kills the process when the time is over, which ends every wait for it."""
+        expired: list[bool] = []
+
+        def expire() -> None:
+            expired.append(True)
+            worker.kill()
+
+        timer = asyncio.get_running_loop().call_later(self._settings.timeout_seconds, expire)
+        try:
+            yield expired
+        finally:
+            timer.cancel()
+
+    async def _bind(self, worker: ClaudeWorker, profile: LaunchProfile) -> None:
+        await worker.bind(profile)
+        self._info = worker.info or self._info
+
+    async def _events(self, lease: Lease[ClaudeWorker], turn: Turn) -> AsyncGenerator[Event, None]:
+        without = frozenset(self._refused[_model_mode(turn)])
+        settings = late_settings(turn, without)
+        dropped = tuple(sorted(without & asked_parameters(turn)))
+        reply = Reply()
+        async with aclosing(_answer(lease, turn, settings, dropped)) as events:
+            async for event in events:
+                reply.feed(event)
+                if isinstance(event, Finished):
+                    _park(lease, turn, reply, event)
+                yield event
+
+    async def server_info(self) -> JsonObject | None:
+        """What the CLI says of itself when it starts: models, account, version. No API call."""
+        if self._info is None:
+            async with self.pool.lease(LaunchProfile("", "")) as lease:
+                if not lease.worker.bound:
+                    await self._bind(lease.worker, LaunchProfile("", ""))
+                lease.park(None)
+        return self._info
+
+    async def ready(self) -> str | None:
+        """None where a process can start, else the reason why not."""
+        if not self.cli_path.is_file():
+            return f"The Claude Code CLI was not found at {self.cli_path.name}."
+        try:
+            async with asyncio.timeout(30):
+                await self.server_info()
+        except TimeoutError:
+            return "Claude Code did not start within 30 seconds."
+        except GatewayError as error:
+            return error.message
+        return None
+
+
+def _model_mode(turn: Turn) -> tuple[str, bool]:
+    """What decides which parameters are refused: the model, and whether it thinks."""
+    return turn.model, turn.thinking
+
+
+def _asked_memory(turn: Turn) -> str | None:
+    """The fingerprint of a process that could go on from where this turn stands."""
+    *history, last = turn.messages
+    if not history:
+        return None
+    calls = {block["id"] for block in history[-1].content if block["type"] == "tool_use"}
+    if calls and not answers_just(calls, last.content):
+        return None
+    return fingerprint(turn.model, tuple(history))
+
+
+def _answer(
+    lease: Lease[ClaudeWorker], turn: Turn, settings: LateSettings, dropped: tuple[str, ...]
+) -> AsyncGenerator[Event, None]:
+    """The shortest clean way to the answer that this lease allows."""
+    worker, last = lease.worker, turn.messages[-1]
+    if lease.kind == "continue" and only_tool_results(last.content):
+        return worker.resume(last, settings, dropped)
+    if lease.kind == "continue":
+        return worker.run((last,), settings, fresh=False, dropped=dropped)
+    return worker.run(turn.messages, settings, fresh=True, dropped=dropped)
+
+
+def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finished) -> None:
+    """Keeps the process under what it remembers now; one that was killed is gone anyway."""
+    if not lease.worker.alive:
+        return
+    memory = fingerprint(turn.model, (*turn.messages, answer_message(reply)))
+    lease.park(memory, held=finished.reason == "tool_use")
+
+
+def answer_message(reply: Reply) -> Message:
+    """The answer as the client will send it back: its text, then its calls."""
+    blocks: list[Block] = [text_block(reply.text)] if reply.text else []
+    for call in reply.tool_calls:
+        blocks.append(
+            {
+                "type": "tool_use",
+                "id": call.id,
+                "name": call.name,
+                "input": json.loads(call.arguments or "{}"),
+            }
+        )
+    return Message("assistant", tuple(blocks))
+
+
+def fingerprint(model: str, messages: tuple[Message, ...]) -> str:
+    """Names a conversation by what a client sends back of it: roles, text, calls, media.
+
+    Thinking is left out, for most clients do not return it; adjacent texts are one.
+    """
+    digest = hashlib.blake2b(model.encode(), digest_size=16)
+    for message in messages:
+        digest.update(json.dumps([message.role, _remembered(message)], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _remembered(message: Message) -> list[Block]:
+    kept: list[Block] = []
+    for block in message.content:
+        if block["type"] in ("thinking", "redacted_thinking"):
+            continue
+        if block["type"] == "text" and kept and kept[-1]["type"] == "text":
+            kept[-1] = text_block(kept[-1]["text"] + block["text"])
+        else:
+            kept.append(block)
+    return kept
+
+
+def asked_parameters(turn: Turn) -> frozenset[str]:
+    """The names of the parameters that this turn sets, as the Messages API calls them."""
+    settings = late_settings(turn)
+    names = set(json.loads(settings.extra_body)) if settings.extra_body else set()
+    return frozenset(names | ({"effort"} if settings.effort else set()))
+
+
+def _limits(settings: Settings) -> PoolLimits:
+    return PoolLimits(
+        max_processes=settings.max_processes,
+        warm=settings.pool_warm,
+        idle_seconds=settings.pool_idle_seconds,
+        hold_seconds=settings.hold_seconds,
+        max_uses=settings.pool_max_uses,
+        queue_size=settings.queue_size,
+        queue_timeout=settings.queue_timeout,
+    )

@@ -1,0 +1,224 @@
+"""What the CLI writes, translated: stream events of the Messages API -> `Event`s, failures ->
+the error tree. Sources: https://docs.anthropic.com/en/api/messages-streaming and
+`claude-cli.md`, "Where a turn ends" and "Errors".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from claude_agent_sdk import (
+    ClaudeSDKError,
+    CLIConnectionError,
+    CLIJSONDecodeError,
+    CLINotFoundError,
+    ProcessError,
+)
+from claude_agent_sdk._errors import MessageParseError
+
+from errors import (
+    ClaudeAuthFailed,
+    ContextTooLong,
+    GatewayError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    RateLimited,
+    RequestTooLarge,
+    UpstreamError,
+)
+from events import (
+    Event,
+    Started,
+    StopReason,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    ToolCallDelta,
+    ToolCallEnd,
+    ToolCallStart,
+    Usage,
+)
+
+STOP_REASONS: dict[str, StopReason] = {
+    "end_turn": "end_turn",
+    "stop_sequence": "stop_sequence",
+    "tool_use": "tool_use",
+    "max_tokens": "max_tokens",
+    "model_context_window_exceeded": "max_tokens",
+    "refusal": "refusal",
+}
+CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
+"""Stops after which the CLI does not call the API again by itself, if anything was visible."""
+
+
+class AnswerReader:
+    """One answer of the model, from `message_start` to the `message_delta` with a stop reason."""
+
+    def __init__(self, dropped: tuple[str, ...] = ()) -> None:
+        self._dropped = dropped
+        self._blocks: dict[int, str] = {}
+        self._calls: dict[int, int] = {}
+        self._signature = ""
+        self.visible = False
+        self.stop_reason: StopReason | None = None
+        self.stop_sequence: str | None = None
+        self.usage = Usage()
+
+    def feed(self, event: dict[str, Any]) -> Iterator[Event]:
+        match event["type"]:
+            case "message_start":
+                message = event["message"]
+                self._count(message.get("usage") or {})
+                yield Started(message["model"], self._dropped)
+            case "content_block_start":
+                yield from self._block_started(event["index"], event["content_block"])
+            case "content_block_delta":
+                yield from self._block_grew(event["index"], event["delta"])
+            case "content_block_stop":
+                yield from self._block_ended(event["index"])
+            case "message_delta":
+                self._count(event.get("usage") or {})
+                self._stopped(event["delta"])
+
+    def _block_started(self, index: int, block: dict[str, Any]) -> Iterator[Event]:
+        self._blocks[index] = block["type"]
+        if block["type"] == "tool_use":
+            self.visible = True
+            self._calls[index] = len(self._calls)
+            yield ToolCallStart(self._calls[index], block["id"], block["name"])
+        elif block["type"] == "text" and block.get("text"):
+            self.visible = True
+            yield TextDelta(block["text"])
+
+    def _block_grew(self, index: int, delta: dict[str, Any]) -> Iterator[Event]:
+        match delta["type"]:
+            case "text_delta" if delta["text"]:
+                self.visible = True
+                yield TextDelta(delta["text"])
+            case "thinking_delta" if delta["thinking"]:
+                yield ThinkingDelta(delta["thinking"])
+            case "signature_delta":
+                self._signature += delta["signature"]
+            case "input_json_delta" if delta["partial_json"]:
+                yield ToolCallDelta(self._calls[index], delta["partial_json"])
+
+    def _block_ended(self, index: int) -> Iterator[Event]:
+        match self._blocks.get(index):
+            case "tool_use":
+                yield ToolCallEnd(self._calls[index])
+            case "thinking":
+                yield ThinkingEnd(self._signature)
+                self._signature = ""
+
+    def _stopped(self, delta: dict[str, Any]) -> None:
+        reason = delta.get("stop_reason")
+        if reason is not None:
+            self.stop_reason = STOP_REASONS.get(reason, "end_turn")
+            self.stop_sequence = delta.get("stop_sequence")
+
+    def _count(self, usage: dict[str, Any]) -> None:
+        """Later counts replace earlier ones, as the API's are cumulative."""
+        details = usage.get("output_tokens_details") or {}
+        self.usage = Usage(
+            _count(usage.get("input_tokens"), self.usage.input_tokens),
+            _count(usage.get("cache_read_input_tokens"), self.usage.cache_read_tokens),
+            _count(usage.get("cache_creation_input_tokens"), self.usage.cache_write_tokens),
+            _count(usage.get("output_tokens"), self.usage.output_tokens),
+            _count(details.get("thinking_tokens"), self.usage.reasoning_tokens),
+        )
+
+
+def _count(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
+
+
+class StopWatch:
+    """Tells, line by line, when a process is about to call the API again although its answer is
+    complete: after `max_tokens`, a refusal or an answer that showed nothing. Sees raw lines, so
+    that the process can be stopped before anything else is done (the CLI goes on within ms)."""
+
+    def __init__(self) -> None:
+        self._visible = False
+
+    def must_stop(self, line: dict[str, Any]) -> bool:
+        if line.get("type") != "stream_event" or line.get("parent_tool_use_id") is not None:
+            return False
+        event = line["event"]
+        match event["type"]:
+            case "message_start":
+                self._visible = False
+            case "content_block_start" if event["content_block"]["type"] == "tool_use":
+                self._visible = True
+            case "content_block_delta" if event["delta"].get("text"):
+                self._visible = True
+            case "message_delta":
+                reason = event["delta"].get("stop_reason")
+                return reason is not None and (reason not in CLEAN_STOPS or not self._visible)
+        return False
+
+
+API_PREFIX = re.compile(r"^API Error: (\d{3} )?")
+API_MESSAGE = re.compile(r"\{.*\}", re.DOTALL)
+LOG_IN = (
+    "Run `python main.py login`, or set ANTHROPIC_API_KEY; /v1/auth/status says what was found."
+)
+
+
+def api_error(
+    status: int | None, kind: str | None, text: str, retry_after: float | None
+) -> GatewayError:
+    """The error for a failed API call: `status` and `kind` are fields of the CLI's messages, and
+    only they decide; `text` is what a person reads."""
+    message = _api_message(text)
+    if status is None and kind == "authentication_failed":
+        return ClaudeAuthFailed(f"Claude Code is not logged in. {LOG_IN}")
+    match status:
+        case 400 if "prompt is too long" in message:
+            return ContextTooLong(message, param="messages")
+        case 400 | 422:
+            return InvalidRequest(message)
+        case 401 | 403:
+            return ClaudeAuthFailed(f"Claude refused the server's credentials: {message} {LOG_IN}")
+        case 404:
+            return ModelNotFound(message, param="model")
+        case 413:
+            return RequestTooLarge(message)
+        case 429:
+            return RateLimited(message, retry_after=retry_after or 30)
+        case 503 | 529:
+            return Overloaded(message, retry_after=retry_after or 5)
+        case _:
+            return UpstreamError(message)
+
+
+def _api_message(text: str) -> str:
+    """The API's own words out of the CLI's `API Error: 400 {json}`."""
+    text = API_PREFIX.sub("", text)
+    found = API_MESSAGE.search(text)
+    try:
+        return str(json.loads(found.group())["error"]["message"] if found else text)
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
+def sdk_error(error: ClaudeSDKError) -> GatewayError:
+    """The one place where the SDK's exceptions become ours."""
+    match error:
+        case CLINotFoundError():
+            return UpstreamError(
+                "The Claude Code CLI was not found. Reinstall claude-agent-sdk, or set "
+                "CLAUDE_CLI_PATH.",
+                code="cli_not_found",
+            )
+        case ProcessError():
+            return UpstreamError(f"Claude Code ended unexpectedly (exit code {error.exit_code}).")
+        case CLIJSONDecodeError() | MessageParseError():
+            return UpstreamError("Claude Code wrote something that is not its protocol.")
+        case CLIConnectionError():
+            return UpstreamError("The connection to Claude Code was lost.")
+        case _:
+            return UpstreamError("Claude Code failed.")

@@ -1,0 +1,10 @@
+"""A loopback stand-in of the Anthropic Messages API with a rule-driven model.
+
+`StandIn` serves it inside this event loop; `python -m demo --port N` as a process of its own.
+What the model does is told by `!demo` lines in the conversation: see README.md.
+"""
+
+from demo.recording import RecordedRequest
+from demo.server import StandIn
+
+__all__ = ["RecordedRequest", "StandIn"]

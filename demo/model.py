@@ -1,0 +1,223 @@
+"""The rules of the demo model: from a conversation to an answer."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from demo import answer as answers
+from demo.answer import Answer, Block, Text, ToolUse, Usage
+from demo.conversation import Conversation, blocks_of, text_of
+from demo.directives import Call, Directive
+from demo.errors import MESSAGES, ApiError, invalid
+from demo.schema import instance
+
+_QUOTED_CHARS: Final = 2000
+_DEFAULT_STOP: Final = "end_turn"
+_STRUCTURED: Final = "StructuredOutput"
+STOP_REASONS: Final = frozenset(
+    {
+        "end_turn",
+        "max_tokens",
+        "stop_sequence",
+        "tool_use",
+        "pause_turn",
+        "refusal",
+        "model_context_window_exceeded",
+    }
+)
+# Claude Code's own tools have names that are plain English words: "Write a poem" is no call.
+OWN_TOOLS: Final = frozenset(
+    [
+        "Agent",
+        "Bash",
+        "Edit",
+        "EnterPlanMode",
+        "ExitPlanMode",
+        "Explore",
+        "Glob",
+        "Grep",
+        "Monitor",
+        "NotebookEdit",
+        "Plan",
+        "Read",
+        "Skill",
+        "StructuredOutput",
+        "Task",
+        "TodoWrite",
+        "ToolSearch",
+        "WebFetch",
+        "WebSearch",
+        "Workflow",
+        "Write",
+    ]
+)
+
+
+class DemoModel:
+    """Answers by rules; the only state is the id counter and how often each text has failed."""
+
+    def __init__(self) -> None:
+        # ids must not repeat when a stored conversation meets a restarted stand-in
+        self._run = secrets.token_hex(3)
+        self._made = 0
+        self._failed: dict[str, int] = {}
+
+    def clear(self) -> None:
+        """Forget how often each text has failed."""
+        self._failed.clear()
+
+    def check(self, talk: Conversation, asks: Directive) -> None:
+        """Raise the `ApiError` that the directive asks for, if any."""
+        for name in asks.reject:
+            if name in talk.body:
+                raise invalid(asks.message or f"`{name}` is deprecated for this model.")
+        if asks.stop is not None and asks.stop not in STOP_REASONS:
+            raise invalid(f"!demo: unknown stop reason {asks.stop!r}")
+        if asks.error is None or asks.round != talk.rounds:
+            return
+        if asks.error_times is not None and self._count_failure(talk.asked) > asks.error_times:
+            return
+        raise error_of(asks, asks.error)
+
+    def answer(self, talk: Conversation, asks: Directive, input_tokens: int) -> Answer:
+        """The whole answer; `check` comes first."""
+        blocks = tuple(self._blocks(talk, asks))
+        calls = any(isinstance(block, ToolUse) for block in blocks)
+        answer = Answer(
+            id=self._new_id("msg_demo_"),
+            model=talk.model,
+            blocks=blocks,
+            stop_reason="tool_use" if calls else _DEFAULT_STOP,
+            usage=_usage(asks, input_tokens),
+            edits_context="context_management" in talk.body,
+        )
+        stops = talk.body.get("stop_sequences") or []
+        answer = answers.cut_at_stop(answer, stops)
+        answer = answers.cut_at_limit(answer, talk.body["max_tokens"])
+        return _stopped(answer, asks.stop, stops) if asks.stop else answer
+
+    def _count_failure(self, text: str) -> int:
+        self._failed[text] = self._failed.get(text, 0) + 1
+        return self._failed[text]
+
+    def _new_id(self, prefix: str) -> str:
+        self._made += 1
+        return f"{prefix}{self._run}{self._made:08x}"
+
+    def _blocks(self, talk: Conversation, asks: Directive) -> Iterator[Block]:
+        if asks.empty:
+            return
+        if asks.thinking is not None and (asks.thinking_force or _may_think(talk)):
+            shown = (talk.body.get("thinking") or {}).get("display") != "omitted"
+            yield answers.thinking(asks.thinking, asks.chars, shown)
+        if calls := chosen_calls(talk, asks):
+            if asks.say:
+                yield Text(answers.words(asks.say, asks.chars))
+            if talk.tool_choice.get("disable_parallel_tool_use"):
+                calls = calls[:1]
+            for name, arguments in calls:
+                yield self._tool_use(talk, name, arguments, asks.chars)
+        elif text := chosen_text(talk, asks):
+            yield Text(answers.words(text, asks.chars))
+
+    def _tool_use(self, talk: Conversation, name: str, arguments: Any, chars: int) -> ToolUse:
+        offered = next((tool for tool in talk.tools if tool.get("name") == name), {})
+        if arguments is None:
+            arguments = instance(offered.get("input_schema") or {"type": "object"})
+        return answers.tool_use(self._new_id("toolu_demo_"), name, arguments, chars)
+
+
+def error_of(asks: Directive, status: int) -> ApiError:
+    """The error that a directive describes; 429 always has a retry-after."""
+    retry_after = asks.retry_after
+    if retry_after is None and status == 429:
+        retry_after = 1.0
+    return ApiError(status, asks.message or MESSAGES.get(status, MESSAGES[500]), retry_after)
+
+
+def chosen_calls(talk: Conversation, asks: Directive) -> list[Call]:
+    """The calls of this turn; empty when the model answers with text."""
+    if asks.steps:
+        return list(asks.steps[talk.rounds]) if talk.rounds < len(asks.steps) else []
+    if asks.calls or asks.call:
+        return [] if talk.rounds else [*asks.calls, *_named_calls(asks)]
+    if _has_text(asks):
+        return []
+    return [(name, None) for name in _unasked_calls(talk)]
+
+
+def chosen_text(talk: Conversation, asks: Directive) -> str:
+    """The text of this turn, when it calls no tool."""
+    if asks.recall:
+        return json.dumps(_recalled(talk), ensure_ascii=False)
+    if asks.tokens is not None:
+        return " ".join(f"word{number}" for number in range(1, asks.tokens + 1))
+    if (explicit := asks.json if asks.text is None else asks.text) is not None:
+        return explicit
+    if talk.output_schema is not None:
+        return json.dumps(instance(talk.output_schema), ensure_ascii=False)
+    if talk.rounds:
+        results = "; ".join(f"{name}: {text[:_QUOTED_CHARS]}" for name, text in talk.results)
+        return f"Demo model: tool results: {results}"
+    return f'Demo model: you said "{talk.asked[:_QUOTED_CHARS]}".'
+
+
+def _has_text(asks: Directive) -> bool:
+    return asks.recall or any(each is not None for each in (asks.text, asks.json, asks.tokens))
+
+
+def _named_calls(asks: Directive) -> list[Call]:
+    if isinstance(asks.args, list):
+        rest = [None] * (len(asks.call) - len(asks.args))
+        return list(zip(asks.call, [*asks.args, *rest], strict=False))
+    return [(name, asks.args) for name in asks.call]
+
+
+def _unasked_calls(talk: Conversation) -> list[str]:
+    """What a model would call of itself: a forced tool, or one that the text names."""
+    names = [tool["name"] for tool in talk.tools if tool.get("name")]
+    match talk.tool_choice["type"]:
+        case "tool":
+            return [talk.tool_choice["name"]]
+        case "any":
+            return [next(iter(_mentioned(talk.asked, names)), names[0])] if names else []
+        case "none":
+            return []
+    mentioned = [] if talk.rounds else _mentioned(talk.asked, names)
+    if not mentioned and _STRUCTURED in names and _STRUCTURED not in talk.called:
+        return [_STRUCTURED]
+    return mentioned[:1]
+
+
+def _mentioned(text: str, names: list[str]) -> list[str]:
+    def place(name: str) -> int:
+        bare = re.escape(name.rsplit("__", 1)[-1])
+        found = re.search(rf"(?<![\w-]){bare}(?![\w-])", text)
+        return found.start() if found else -1
+
+    found = [(place(name), name) for name in names if name not in OWN_TOOLS]
+    return [name for at, name in sorted(found) if at >= 0]
+
+
+def _recalled(talk: Conversation) -> list[list[str]]:
+    return [
+        [m["role"], "\n".join(text_of([block]) for block in blocks_of(m))[:40]]
+        for m in talk.body["messages"]
+    ]
+
+
+def _may_think(talk: Conversation) -> bool:
+    return (talk.body.get("thinking") or {}).get("type") != "disabled"
+
+
+def _usage(asks: Directive, counted: int) -> Usage:
+    tokens = counted if asks.input is None else asks.input
+    return Usage(tokens, cached=asks.cached, cache_write=asks.cache_write)
+
+
+def _stopped(answer: Answer, reason: str, stops: list[str]) -> Answer:
+    sequence = (stops or ["###"])[0] if reason == "stop_sequence" else None
+    return replace(answer, stop_reason=reason, stop_sequence=answer.stop_sequence or sequence)

@@ -1,0 +1,157 @@
+"""Writes an answer to its client at the pace, and with the accidents, that were asked for."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.types import Receive, Send
+
+from demo import answer as answers
+from demo.answer import Answer
+from demo.directives import Directive
+from demo.errors import ERROR_TYPES, ApiError, error_json
+
+Encoder = Callable[[str, str], bytes]
+Headers = list[tuple[bytes, bytes]]
+
+_CHUNK_BYTES: Final = 16_384
+_STATUSES: Final = {kind: status for status, kind in reversed(ERROR_TYPES.items())}
+
+
+class ClientLeft(Exception):
+    """The client closed the connection, or the stand-in is closing."""
+
+
+class Line:
+    """One client's connection: sends bytes, and waits in a way that ends when the client leaves."""
+
+    def __init__(self, receive: Receive, send: Send, closing: asyncio.Event) -> None:
+        self._receive, self._send, self._closing = receive, send, closing
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status line and the headers."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, last: bool = False) -> None:
+        """Send a part of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def wait(self, seconds: float | None) -> None:
+        """Be silent for a time, or for ever; raise `ClientLeft` as soon as nobody listens."""
+        gone = asyncio.ensure_future(self._gone())
+        closing = asyncio.ensure_future(self._closing.wait())
+        waiters = {gone, closing}
+        try:
+            done, _ = await asyncio.wait(waiters, timeout=seconds, return_when="FIRST_COMPLETED")
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+        if done:
+            raise ClientLeft
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one answer is to be written. `outcome` of the methods: see RecordedRequest."""
+
+    line: Line
+    asks: Directive
+    request_id: str
+
+    async def stream(self, answer: Answer, encode: Encoder, headers: Headers) -> str:
+        """Write the answer as a stream of frames; return how it ended."""
+        await self._be_silent()
+        await self.line.start(200, headers)
+        if self.asks.hang:
+            await self.line.write(b"")
+            await self.line.wait(None)
+        if self.asks.first_delay:
+            await self.line.wait(self.asks.first_delay)
+        return await self._write_events(answer, encode)
+
+    async def body(self, answer: Answer, headers: Headers) -> str:
+        """Write the answer as one JSON body after the time that its stream would take."""
+        asks = self.asks
+        await self._be_silent()
+        if asks.hang:
+            await self.line.wait(None)
+        if asks.error_midstream:
+            status = _STATUSES.get(asks.error_midstream, 500)
+            raise ApiError(status, asks.message or asks.error_midstream)
+        pause = asks.first_delay + sum(seconds for _, seconds in asks.delay_after)
+        pause += answer.delta_count / asks.rate if asks.rate else 0
+        if pause:
+            await self.line.wait(pause)
+        data = answers.body(answer)
+        await self.line.start(200, [*headers, (b"content-length", b"%d" % len(data))])
+        if asks.cut is None:
+            await self.line.write(data, last=True)
+        return "answered"
+
+    async def _be_silent(self) -> None:
+        if self.asks.silent:
+            await self.line.wait(None)
+
+    async def _write_events(self, answer: Answer, encode: Encoder) -> str:
+        asks, pending, written = self.asks, bytearray(), 0
+        failing_at = min(asks.error_after, answer.delta_count) if asks.error_midstream else -1
+        cut_at = -1 if asks.cut is None else min(asks.cut, answer.delta_count)
+        pauses, began = dict(asks.delay_after), time.monotonic()
+        for event in answers.events(answer):
+            counts = event.is_delta or event.type == "message_delta"
+            if counts and written in (cut_at, failing_at):
+                break
+            if event.is_delta:
+                due = began + written / asks.rate if asks.rate else 0.0
+                pause = pauses.pop(written, 0.0)
+                began += pause
+                wait = max(due - time.monotonic(), 0.0) + pause
+                if wait:
+                    await self._flush(pending)
+                    await self.line.wait(wait)
+                written += 1
+            pending += encode(event.type, event.data)
+            if len(pending) > _CHUNK_BYTES:
+                await self._flush(pending)
+        return await self._finish(pending, encode, written, failing_at, cut_at)
+
+    async def _finish(
+        self, pending: bytearray, encode: Encoder, written: int, failing_at: int, cut_at: int
+    ) -> str:
+        if written == cut_at:
+            await self._flush(pending)
+            return "answered"
+        if written == failing_at:
+            kind = self.asks.error_midstream or ""
+            message = self.asks.message or "Overloaded"
+            pending += encode("error", error_json(kind, message, self.request_id))
+        await self.line.write(bytes(pending), last=True)
+        if written == failing_at:
+            return f"error {_STATUSES.get(self.asks.error_midstream or '', 500)}"
+        return "answered"
+
+    async def _flush(self, pending: bytearray) -> None:
+        if pending:
+            await self.line.write(bytes(pending))
+            pending.clear()
+
+
+def error_headers(error: ApiError, request_id: str) -> Headers:
+    """The headers of a refusal."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"request-id", request_id.encode()),
+        (
+            b"x-should-retry",
+            b"true" if error.status in (408, 409, 429) or error.status >= 500 else b"false",
+        ),
+    ]
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", f"{error.retry_after_seconds:g}".encode()))
+    return headers

@@ -1,0 +1,1 @@
+"""Dialects: wire models -> `Turn`, `Event`s -> bytes. Pure: no HTTP server, store or engine."""

@@ -1,0 +1,143 @@
+"""The one error tree. Each class carries the HTTP status, type and code of its OpenAI-shaped body.
+
+GatewayError
+├── InvalidRequest              400  invalid_value
+│   ├── UnsupportedParameter    400  unsupported_parameter
+│   └── ContextTooLong          400  context_length_exceeded
+├── InvalidApiKey               401  invalid_api_key
+├── PermissionDenied            403  permission_denied
+├── NotFound                    404  not_found
+│   └── ModelNotFound           404  model_not_found
+├── RequestTooLarge             413  request_too_large
+├── RateLimited                 429  too_many_requests
+├── ClaudeAuthFailed            503  claude_auth_failed
+├── Overloaded                  503  overloaded
+├── UpstreamError               502  upstream_error
+└── TurnTimeout                 504  timeout
+
+The body is `{"error": {"message", "type", "param", "code"}}`
+(https://platform.openai.com/docs/guides/error-codes). This module imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """What a caller is told. The message is for people and never holds a prompt or a key."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def headers(self) -> dict[str, str]:
+        """`Retry-After` in whole seconds, rounded up, where a time is known."""
+        if self.retry_after is None:
+            return {}
+        return {"retry-after": str(max(1, math.ceil(self.retry_after)))}
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_value"
+
+
+class UnsupportedParameter(InvalidRequest):
+    default_code = "unsupported_parameter"
+
+
+class ContextTooLong(InvalidRequest):
+    default_code = "context_length_exceeded"
+
+
+class InvalidApiKey(GatewayError):
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+
+    def headers(self) -> dict[str, str]:
+        return {"www-authenticate": "Bearer"}
+
+
+class PermissionDenied(GatewayError):
+    status = 403
+    type = "permission_error"
+    default_code = "permission_denied"
+
+
+class NotFound(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    default_code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    default_code = "model_not_found"
+
+
+class RequestTooLarge(GatewayError):
+    status = 413
+    type = "invalid_request_error"
+    default_code = "request_too_large"
+
+
+class RateLimited(GatewayError):
+    status = 429
+    type = "rate_limit_exceeded"
+    default_code = "too_many_requests"
+
+
+class ClaudeAuthFailed(GatewayError):
+    """Claude refused the credentials, or there are none: the operator must act, so no retry."""
+
+    status = 503
+    type = "server_error"
+    default_code = "claude_auth_failed"
+
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}
+
+
+class Overloaded(GatewayError):
+    status = 503
+    type = "server_error"
+    default_code = "overloaded"
+
+
+class UpstreamError(GatewayError):
+    status = 502
+    type = "server_error"
+    default_code = "upstream_error"
+
+
+class TurnTimeout(GatewayError):
+    status = 504
+    type = "server_error"
+    default_code = "timeout"

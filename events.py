@@ -1,0 +1,293 @@
+"""The neutral vocabulary between dialects and the engine: a `Turn` goes in, `Event`s come out.
+
+Blocks are the native content blocks of the Anthropic Messages API
+(https://docs.anthropic.com/en/api/messages), as plain JSON, so that what a client wrote can be
+stored, replayed and sent without being changed. This module imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, assert_never
+
+JsonObject: TypeAlias = dict[str, Any]
+
+Role = Literal["user", "assistant"]
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+StopReason = Literal["end_turn", "stop_sequence", "max_tokens", "tool_use", "refusal", "empty"]
+
+
+class TextBlock(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class Base64Source(TypedDict):
+    type: Literal["base64"]
+    media_type: str
+    data: str
+
+
+class TextSource(TypedDict):
+    type: Literal["text"]
+    media_type: Literal["text/plain"]
+    data: str
+
+
+class ImageBlock(TypedDict):
+    type: Literal["image"]
+    source: Base64Source
+
+
+class DocumentBlock(TypedDict):
+    type: Literal["document"]
+    source: Base64Source | TextSource
+    title: NotRequired[str]
+
+
+class ToolUseBlock(TypedDict):
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: JsonObject
+
+
+class ToolResultBlock(TypedDict):
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: list[TextBlock | ImageBlock]
+    is_error: NotRequired[bool]
+
+
+class ThinkingBlock(TypedDict):
+    type: Literal["thinking"]
+    thinking: str
+    signature: str
+
+
+class RedactedThinkingBlock(TypedDict):
+    type: Literal["redacted_thinking"]
+    data: str
+
+
+Block: TypeAlias = (
+    TextBlock
+    | ImageBlock
+    | DocumentBlock
+    | ToolUseBlock
+    | ToolResultBlock
+    | ThinkingBlock
+    | RedactedThinkingBlock
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One native message: a role and its blocks, in order."""
+
+    role: Role
+    content: tuple[Block, ...]
+
+
+def text_block(text: str) -> TextBlock:
+    return {"type": "text", "text": text}
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """A function that the caller runs itself: the model sees just this name, text and schema."""
+
+    name: str
+    description: str
+    input_schema: JsonObject = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which tools the model may or must call, as in the Messages API's `tool_choice`."""
+
+    type: Literal["auto", "any", "tool", "none"] = "auto"
+    name: str | None = None
+    parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Native sampling parameters; None leaves the model's own default."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request to the model, complete: nothing else reaches it.
+
+    `messages` ends with a user message. `model` is an id or alias that the CLI knows. `thinking`
+    None means off where the model allows it. `output_schema` is a JSON Schema the answer follows.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str | None = None
+    tools: tuple[FunctionTool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    sampling: Sampling = Sampling()
+    effort: Effort | None = None
+    thinking: bool = False
+    output_schema: JsonObject | None = None
+    principal: str = "local"
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one turn. `input_tokens` excludes the cached ones, as in the Messages API."""
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All tokens the model read, cached or not."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The model began to answer. `model` is the one that does; `dropped` names the parameters
+    that this model refused and that were left out on a second try."""
+
+    model: str
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingEnd:
+    """A thinking block is complete; the signature is what makes it replayable."""
+
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStart:
+    """A call of a caller's function begins; `index` counts the turn's calls from 0."""
+
+    index: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the call's arguments, byte for byte as the model wrote it."""
+
+    index: int
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEnd:
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The turn is over. `cost_usd` is None where the CLI never reported one."""
+
+    reason: StopReason
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    stop_sequence: str | None = None
+
+
+Event: TypeAlias = (
+    Started
+    | TextDelta
+    | ThinkingDelta
+    | ThinkingEnd
+    | ToolCallStart
+    | ToolCallDelta
+    | ToolCallEnd
+    | Finished
+)
+
+
+@dataclass(slots=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Reply:
+    """The fold of a turn's events: what a body is rendered from and a session stores."""
+
+    model: str = ""
+    dropped: tuple[str, ...] = ()
+    text: str = ""
+    thinking: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    finished: Finished | None = None
+
+    def feed(self, event: Event) -> None:
+        match event:
+            case Started(model, dropped):
+                self.model, self.dropped = model, dropped
+            case TextDelta(text):
+                self.text += text
+            case ThinkingDelta(text):
+                self.thinking += text
+            case ToolCallStart(_, id_, name):
+                self.tool_calls.append(ToolCall(id_, name))
+            case ToolCallDelta(index, json):
+                self.tool_calls[index].arguments += json
+            case Finished():
+                self.finished = event
+            case ThinkingEnd() | ToolCallEnd():
+                pass
+            case _:
+                assert_never(event)
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Reply:
+        reply = cls()
+        for event in events:
+            reply.feed(event)
+        return reply
+
+
+def merged(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same conversation with consecutive messages of one role joined, as the API reads it."""
+    joined: list[Message] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role:
+            message = Message(message.role, joined.pop().content + message.content)
+        joined.append(message)
+    return tuple(joined)

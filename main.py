@@ -1,0 +1,153 @@
+"""The app, put together: `create_app`, what lives as long as it, and `uvicorn main:app`.
+
+`python main.py --help` is the command line (command_line.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
+from dotenv import dotenv_values
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+import error_handlers
+from auth import Credentials, detect_credentials
+from catalogue import ModelCatalogue
+from claude_cli import ClaudeEngine
+from dependencies import State
+from routes import auth, chat, health, models, root
+from settings import Settings, SettingsError, load_settings
+from telemetry import RequestLog, configure_logging
+
+NAME = "claude-code-openai-server"
+VERSION = "0.1.0"
+DESCRIPTION = "Claude Code for every OpenAI client."
+
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "x-client-request-id",
+    "retry-after",
+    "x-should-retry",
+    "x-ignored-parameters",
+    "x-claude-cost-usd",
+)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    demo: bool = False,
+) -> FastAPI:
+    """The whole server; nothing runs before its lifespan starts.
+
+    `environ` is where credentials are looked for: by default `.env` under the process's own
+    environment. With `demo` a stand-in answers, and no credentials are looked for.
+    Raises SettingsError where `settings` is left out and a variable has an unusable value.
+    """
+    settings = settings or load_settings()
+    environ = host_environ() if environ is None else environ
+    app = FastAPI(
+        title=NAME,
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings, environ, demo=demo),
+    )
+    for module in (chat, models, auth, health, root):
+        app.include_router(module.router)
+    error_handlers.install(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def create_demo_app() -> FastAPI:
+    """For `uvicorn --factory`, which is how `--demo --reload` starts it."""
+    return _app(demo=True)
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_credentials=False,  # keys travel in a header; no cookie is ever read
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(RequestLog)  # the last added is the outermost
+
+
+def _lifespan(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if demo:
+                credentials = await _demo_credentials(stack, settings, environ)
+            else:  # in a thread: on macOS it asks the CLI
+                credentials = await asyncio.to_thread(detect_credentials, settings, environ)
+            engine = await stack.enter_async_context(ClaudeEngine(settings, credentials))
+            catalogue = ModelCatalogue(settings, engine.server_info)
+            stack.push_async_callback(catalogue.aclose)
+            app.state.gateway = State(settings, credentials, engine, catalogue)
+            yield
+
+    return lifespan
+
+
+async def _demo_credentials(
+    stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
+) -> Credentials:
+    """The stand-in's dummy key and an empty home: real credentials are out of the CLI's reach."""
+    from demo import StandIn  # only where it is asked for: a server of its own
+
+    upstream = await stack.enter_async_context(StandIn(record=100))
+    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
+    home = stack.enter_context(scratch)
+    own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}
+    own |= {"PATH": environ.get("PATH", os.defpath), **upstream.environment("anthropic")}
+    plain = settings.model_copy(
+        update={"claude_use_subscription": False, "anthropic_custom_headers": None}
+    )
+    found = detect_credentials(plain, own)
+    return replace(found, detected_by="Demo: a stand-in answers, no account is used.")
+
+
+def host_environ() -> dict[str, str]:
+    """`.env` of the working directory under the process's environment."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**from_file, **os.environ}
+
+
+def _app(*, demo: bool = False) -> FastAPI:
+    """The app with its logging, for a server; a bad setting ends the process with one sentence."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+    configure_logging(settings)
+    return create_app(settings, demo=demo)
+
+
+def __getattr__(name: str) -> FastAPI:
+    """`main.app`, made when a server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = globals()["app"] = _app()
+    return app
+
+
+if __name__ == "__main__":
+    import command_line
+
+    sys.exit(command_line.main(sys.argv[1:]))

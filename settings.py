@@ -1,0 +1,248 @@
+"""Every setting, once: name, type, default, meaning. Environment variables win over `.env`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROCESS_BYTES = 220 * 1024 * 1024
+"""Resident memory of one CLI process (claude-cli.md, "Costs on 2 cores"), rounded up."""
+
+CGROUP_LIMITS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message is one sentence for the operator."""
+
+
+def processes_for(cores: int, available_bytes: int) -> int:
+    """Half of the free memory in CLI processes, at least 2, at most 8 a core."""
+    return max(2, min(available_bytes // 2 // PROCESS_BYTES, 8 * cores))
+
+
+def default_max_processes() -> int:
+    return processes_for(_cores(), min(psutil.virtual_memory().available, *_container_room()))
+
+
+def _cores() -> int:
+    """Cores this process may use: a container's CPU set is smaller than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _container_room() -> list[int]:
+    """Bytes left under the container's memory limit (cgroup v2 or v1), which psutil ignores."""
+    room = [2**63]
+    for limit, usage in CGROUP_LIMITS:
+        try:
+            room.append(max(0, int(limit.read_text()) - int(usage.read_text())))
+        except (OSError, ValueError):  # no such cgroup, or no limit ("max")
+            continue
+    return room
+
+
+def _json(value: str, kind: type[Any], allowed: str) -> Any:
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        raise ValueError(f"must be {allowed}") from None
+    if not isinstance(parsed, kind):
+        raise ValueError(f"must be {allowed}")
+    return parsed
+
+
+def _aliases(value: object) -> object:
+    allowed = 'a JSON object of patterns and models, such as {"gpt-4*": "opus"}'
+    table = _json(value, dict, allowed) if isinstance(value, str) else value
+    if not isinstance(table, dict) or not all(isinstance(v, str) and v for v in table.values()):
+        raise ValueError(f"must be {allowed}")
+    return table
+
+
+def _origins(value: object) -> object:
+    """A JSON list or comma separated, without the trailing slash that no `Origin` header has."""
+    allowed = 'a JSON list or comma separated origins such as https://chat.example.com, or "*"'
+    if isinstance(value, str):
+        is_json = value.lstrip().startswith("[")
+        value = _json(value, list, allowed) if is_json else value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"must be {allowed}")
+    origins = tuple(item.strip().rstrip("/") for item in value if item.strip())
+    if any(item != "*" and "://" not in item for item in origins):
+        raise ValueError(f"must be {allowed}")
+    return origins
+
+
+def _header_lines(value: object) -> object:
+    """The CLI's own form, "Name: value" lines, out of that form or a JSON object."""
+    allowed = 'a JSON object such as {"X-Team": "search"}, or lines of "Name: value"'
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        table = _json(value, dict, allowed)
+        value = "\n".join(f"{name}: {_header_value(table[name], allowed)}" for name in table)
+    lines = [line.strip() for line in value.splitlines() if line.strip()]
+    if not all(line.partition(":")[0].strip() and ":" in line for line in lines):
+        raise ValueError(f"must be {allowed}")
+    return "\n".join(lines) or None
+
+
+def _header_value(value: object, allowed: str) -> str:
+    """One line: a line break inside a value would start another header."""
+    if not isinstance(value, str | int | float) or set(str(value)) & set("\r\n"):
+        raise ValueError(f"must be {allowed}")
+    return str(value)
+
+
+def _one_of_upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _one_of_lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _cli(value: Path | None) -> Path | None:
+    if value is not None and not value.expanduser().is_file():
+        raise ValueError("must be the path of the claude executable: there is no such file")
+    return value and value.expanduser()
+
+
+class Settings(BaseSettings):
+    """What an operator can change. Made once by `load_settings`, then handed around."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        case_sensitive=False,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # a value may be a secret
+        protected_namespaces=(),
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every interface")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on; the next free if taken")
+    default_model: str = Field(
+        "sonnet", min_length=1, description="Model of requests that name none"
+    )
+    model_aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)] = Field(
+        {},
+        description="JSON object: pattern of client model names -> Claude model, added to the "
+        'built-in ones (gpt-4*, gpt-5*, *-mini and so on), such as {"gpt-4*": "opus"}',
+    )
+    claude_cli_path: Annotated[Path | None, AfterValidator(_cli)] = Field(
+        None, description="A claude executable to use instead of the bundled one"
+    )
+    max_timeout: PositiveInt = Field(
+        600_000, description="Longest turn in milliseconds; a value under 10000 means seconds"
+    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_one_of_upper)
+    ] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(_one_of_lower)] = Field(
+        "console", description="console (one readable line) or json (one object a line)"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (), description="Origins of web pages that may call, comma separated or a JSON list"
+    )
+    anthropic_custom_headers: Annotated[str | None, BeforeValidator(_header_lines)] = Field(
+        None,
+        repr=False,  # may hold a gateway's key
+        description="Headers for every upstream request: a JSON object or lines of Name: value",
+    )
+    claude_use_subscription: bool = Field(
+        False, description="Use the Claude login even where an API key is set"
+    )
+    upstream_max_retries: int = Field(
+        1, ge=0, le=10, description="How often the CLI itself repeats a failed API call"
+    )
+    heartbeat_seconds: PositiveFloat = Field(
+        15, description="A comment goes into a stream after this many seconds of silence"
+    )
+    max_processes: PositiveInt = Field(
+        default_factory=default_max_processes,
+        description="Most CLI processes at once (220 MB each); computed from cores and free memory",
+    )
+    pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
+    pool_idle_seconds: PositiveFloat = Field(
+        600, description="An idle process ends after this many seconds"
+    )
+    pool_max_uses: PositiveInt = Field(
+        200, description="A process ends after this many conversations"
+    )
+    queue_size: NonNegativeInt = Field(100, description="Most requests waiting for a process")
+    queue_timeout: PositiveFloat = Field(
+        30, description="Longest wait for a process in seconds, then 503"
+    )
+    hold_seconds: PositiveFloat = Field(
+        300, description="How long a process waits for the results of the caller's tools"
+    )
+    shutdown_grace_seconds: NonNegativeInt = Field(
+        10, description="Time for running answers to finish when the server stops"
+    )
+
+    @property
+    def timeout_seconds(self) -> float:
+        """MAX_TIMEOUT in seconds: the original counted milliseconds, its Docker guide seconds."""
+        return self.max_timeout if self.max_timeout < 10_000 else self.max_timeout / 1000
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from `overrides` (by field name), else the environment, else `.env`.
+
+    Raises SettingsError with one sentence that names the first bad variable and what it may be.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error.errors(include_url=False)[0])) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env cannot be read: {error}.") from None
+
+
+ALLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "int_parsing": lambda _: "must be a whole number",
+    "int_type": lambda _: "must be a whole number",
+    "int_from_float": lambda _: "must be a whole number",
+    "float_parsing": lambda _: "must be a number",
+    "finite_number": lambda _: "must be a finite number",
+    "bool_parsing": lambda _: "must be true or false",
+    "literal_error": lambda context: f"must be {context['expected']}",
+    "greater_than_equal": lambda context: f"must be at least {context['ge']}",
+    "less_than_equal": lambda context: f"must be at most {context['le']}",
+    "greater_than": lambda context: f"must be more than {context['gt']:g}",
+    "value_error": lambda context: str(context["error"]),
+}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """`PORT must be at most 65535.`; the value stays out, it may be a secret."""
+    name = str(error["loc"][0]).upper()
+    phrase = ALLOWED.get(error["type"])
+    return f"{name} {phrase(error.get('ctx', {})) if phrase else 'is not valid: ' + error['msg']}."

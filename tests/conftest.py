@@ -1,0 +1,53 @@
+"""Fixtures: one event loop, one stand-in and one server for the whole run, and fresh ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from demo import StandIn
+from tests.harness import Gateway, gateway_at
+
+
+class MakeGateway(Protocol):
+    def __call__(
+        self, *, form: str = "anthropic", **settings: object
+    ) -> AbstractAsyncContextManager[Gateway]: ...
+
+
+@pytest.fixture(scope="session")
+async def shared_upstream() -> AsyncIterator[StandIn]:
+    async with StandIn() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+async def shared_gateway(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    async with gateway_at(shared_upstream, tmp_path_factory.mktemp("home")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def upstream(shared_upstream: StandIn) -> StandIn:
+    """The stand-in that the shared server talks to, with nothing recorded yet."""
+    shared_upstream.clear()
+    return shared_upstream
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway, upstream: StandIn) -> Gateway:
+    """The shared server, with its pool as earlier tests left it."""
+    return shared_gateway
+
+
+@pytest.fixture
+def make_gateway(upstream: StandIn, tmp_path: Path) -> MakeGateway:
+    """Servers of a test's own: `async with make_gateway(max_processes=2) as gateway`."""
+    return partial(gateway_at, upstream, tmp_path)

@@ -1,0 +1,135 @@
+"""A live server in this process, in front of the stand-in: what the wire tests talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import uvicorn
+from fastapi import FastAPI
+from openai import AsyncOpenAI
+
+from claude_cli import ClaudeEngine
+from demo import StandIn
+from main import create_app
+from settings import Settings
+
+
+def cli_environ(upstream: StandIn, home: Path, form: Any = "anthropic") -> dict[str, str]:
+    """All that the CLI may know: nothing of this machine's own variables or logins."""
+    own = {"PATH": "/usr/bin:/bin", "HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / ".claude")}
+    return {**own, **upstream.environment(form)}
+
+
+def test_settings(**changes: Any) -> Settings:
+    """Settings of no file and no environment."""
+    base: dict[str, Any] = {"max_processes": 6, "upstream_max_retries": 0}
+    return Settings.model_construct(**{**base, **changes})
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A running server. `client` is the official one, without retries."""
+
+    url: str
+    app: FastAPI
+    upstream: StandIn
+    client: AsyncOpenAI
+    http: httpx.AsyncClient
+
+    @property
+    def engine(self) -> ClaudeEngine:
+        engine: ClaudeEngine = self.app.state.gateway.engine
+        return engine
+
+    def processes(self) -> list[psutil.Process]:
+        """The live CLI processes of this test run."""
+        return cli_processes()
+
+
+def cli_processes() -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "claude" in process.name() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@asynccontextmanager
+async def serve(app: FastAPI) -> AsyncIterator[str]:
+    """The app under uvicorn on a free loopback port; gives its URL."""
+    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    server.capture_signals = _no_signals  # type: ignore[method-assign]  # pytest keeps its own
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        if task.done():
+            await task
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _no_signals() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+@asynccontextmanager
+async def gateway_at(
+    upstream: StandIn, home: Path, form: Any = "anthropic", **settings: Any
+) -> AsyncIterator[Gateway]:
+    """A server with these settings, before this stand-in."""
+    app = create_app(test_settings(**settings), environ=cli_environ(upstream, home, form))
+    async with (
+        serve(app) as url,
+        AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client,
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+    ):
+        yield Gateway(url, app, upstream, client, http)
+
+
+def png(size: int = 8) -> str:
+    """A PNG of `size` x `size` red pixels, base64."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + b"\xff\0\0" * size) * size)
+    image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows)
+    return base64.b64encode(image + chunk(b"IEND", b"")).decode()
+
+
+def said(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """A recorded message as role and blocks, without the CLI's cache marks: what it says."""
+    content = message["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return message["role"], [
+        {key: value for key, value in block.items() if key != "cache_control"} for block in blocks
+    ]
+
+
+def system_texts(body: dict[str, Any]) -> list[str]:
+    """The texts of a recorded request's system prompt."""
+    blocks: list[dict[str, Any]] = body.get("system") or []
+    return [block["text"] for block in blocks]

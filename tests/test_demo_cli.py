@@ -1,0 +1,104 @@
+"""The real Claude Code CLI takes the stand-in for its provider."""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from claude_agent_sdk import (
+    AssistantMessage,
+    ClaudeAgentOptions,
+    ClaudeSDKClient,
+    Message,
+    ResultMessage,
+    create_sdk_mcp_server,
+    tool,
+)
+
+from demo import StandIn
+from demo.server import Form
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@pytest.fixture
+async def upstream(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StandIn]:
+    # the SDK merges `env` over the process's own environment
+    for name in list(os.environ):
+        if name.startswith(("ANTHROPIC_", "CLAUDE", "AWS_", "GOOGLE_", "VERTEX_")):
+            monkeypatch.delenv(name)
+    async with StandIn() as stand_in:
+        yield stand_in
+
+
+async def asked(
+    upstream: StandIn, home: Path, prompt: str, form: Form = "anthropic", **more: Any
+) -> list[Message]:
+    env = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "config")}
+    options = ClaudeAgentOptions(
+        env={**upstream.environment(form), **env, **more.pop("env", {})},
+        cwd=home,
+        setting_sources=[],
+        strict_mcp_config=True,
+        verbatim_prompts=True,
+        system_prompt="Be brief.",
+        **{"tools": [], **more},
+    )
+    messages: list[Message] = []
+    async with ClaudeSDKClient(options) as client:
+        await client.query(prompt)
+        messages = [message async for message in client.receive_response()]
+    return messages
+
+
+def result(messages: list[Message]) -> ResultMessage:
+    assert isinstance(messages[-1], ResultMessage)
+    return messages[-1]
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+async def test_every_form_answers(upstream: StandIn, tmp_path: Path, form: Form) -> None:
+    messages = await asked(upstream, tmp_path, "!demo text=hi thinking=hm", form)
+    assert (result(messages).result, result(messages).is_error) == ("hi", False)
+    request = upstream.requests[-1]
+    assert request.provider == ("anthropic" if form == "oauth" else form)
+    assert "Be brief." in request.system
+    assert [each.outcome for each in upstream.requests] == ["answered"]
+
+
+async def test_the_default_configuration_passes_the_validation(
+    upstream: StandIn, tmp_path: Path
+) -> None:
+    messages = await asked(upstream, tmp_path, "Hello", tools=None)
+    assert result(messages).result == 'Demo model: you said "Hello".'
+    assert len(upstream.requests[-1].tools) > 5
+
+
+async def test_a_scripted_agent_loop_runs_the_tools(upstream: StandIn, tmp_path: Path) -> None:
+    @tool("add", "Adds", {"a": int, "b": int})
+    async def add(numbers: dict[str, Any]) -> dict[str, Any]:
+        return {"content": [{"type": "text", "text": str(numbers["a"] + numbers["b"])}]}
+
+    call = {"name": "mcp__x__add", "input": {"a": 2, "b": 3}}
+    messages = await asked(
+        upstream,
+        tmp_path,
+        f"!demo steps={json.dumps([['mcp__x__add', call], [call]])}",
+        mcp_servers={"x": create_sdk_mcp_server("x", tools=[add])},
+        allowed_tools=["mcp__x__add"],
+        extra_args={"bare": None},
+    )
+    assert result(messages).result == "Demo model: tool results: mcp__x__add: 5"
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize("form", ["anthropic", "bedrock"])
+async def test_an_error_reaches_the_cli_as_one(
+    upstream: StandIn, tmp_path: Path, form: Form
+) -> None:
+    no_retries = {"CLAUDE_CODE_MAX_RETRIES": "0"}
+    messages = await asked(upstream, tmp_path, "!demo error=429", form, env=no_retries)
+    assert result(messages).api_error_status == 429
+    assert any(isinstance(m, AssistantMessage) and m.error == "rate_limit" for m in messages)
