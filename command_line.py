@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 import uvicorn
@@ -101,7 +102,8 @@ def run(settings: Settings, listener: socket.socket, *, demo: bool, reload: bool
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
     )
     server = uvicorn.Server(config)
-    with listener:
+    # uvicorn raises Ctrl-C again once it has stopped well
+    with listener, suppress(KeyboardInterrupt):
         if reload:
             ChangeReload(config, target=server.run, sockets=[listener]).run()
         else:

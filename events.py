@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, assert_never
+from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict, assert_never
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -236,6 +236,13 @@ Event: TypeAlias = (
     | ToolCallEnd
     | Finished
 )
+
+
+class ChoiceEvent(NamedTuple):
+    """An event and the index of the choice it belongs to: `n` choices share one stream."""
+
+    choice: int
+    event: Event
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import anyio
 from starlette.responses import Response
@@ -19,18 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 import sse
 from errors import GatewayError
-from events import Event
+from events import ChoiceEvent
 
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
-
-
-class ChoiceEvent(NamedTuple):
-    """An event and the index of the choice it belongs to: `n` choices share one stream."""
-
-    choice: int
-    event: Event
 
 
 class Renderer(Protocol):

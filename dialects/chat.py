@@ -17,6 +17,7 @@ from dialects import chat_messages
 from dialects.chat_tools import Names, toolset
 from errors import GatewayError, InvalidRequest, UpstreamError
 from events import (
+    ChoiceEvent,
     Event,
     Finished,
     Reply,
@@ -44,7 +45,6 @@ from models import (
     FinishReason,
     PromptTokensDetails,
 )
-from streaming import ChoiceEvent
 
 FINISH: dict[StopReason, FinishReason] = {
     "end_turn": "stop",

@@ -11,9 +11,9 @@ from starlette.responses import Response
 from claude_cli import ClaudeEngine
 from dependencies import Catalogue, Engine, Settings
 from dialects import chat
-from events import Turn
+from events import ChoiceEvent, Turn
 from models import ChatCompletion, ChatRequest, ErrorBody
-from streaming import ChoiceEvent, TurnResponse
+from streaming import TurnResponse
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 ERRORS = (400, 401, 404, 413, 429, 500, 502, 503, 504)

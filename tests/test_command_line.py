@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -154,6 +156,22 @@ def test_the_version_is_told_and_is_that_of_the_project(tmp_path: Path) -> None:
     assert run("--version", folder=tmp_path).stdout.startswith(
         f"{NAME} {VERSION} (claude-agent-sdk"
     )
+
+
+def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path: Path) -> None:
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "main.py"), "--demo"]
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        url = next(line.split()[1] for line in server.stdout if b" URL " in line).decode()
+        # the port listens before the app runs: the answer comes once it does
+        assert httpx.get(f"{url.removesuffix('/v1')}/health", trust_env=False).is_success
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=20)
+    assert server.returncode == 0
+    assert b"Traceback" not in errors
 
 
 def test_login_becomes_the_clis_own_login(tmp_path: Path) -> None:
