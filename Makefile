@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fmt lock upgrade clean
+.PHONY: help install demo bench test check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
+AUDIT := .cache/audit/bin/pip-audit
 BOOTSTRAP := PYTHON="$(PYTHON)" sh scripts/bootstrap
 
 help: ## Show this help
@@ -15,6 +16,9 @@ install: ## Build .venv from poetry.lock (needs Python 3.11+, nothing else)
 
 demo: install ## Try it offline: a tour with a streamed chat, no account needed
 	@$(BIN)/python -m demo.tour
+
+bench: install ## Measure it beside the naive way (BENCH_ARGS="--soak 5000" for a soak)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 test: install ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest $(PYTEST_ARGS)
@@ -36,6 +40,13 @@ upgrade: ## Lock the newest claude-agent-sdk and run the contract tests
 	@$(BOOTSTRAP) poetry update --lock claude-agent-sdk
 	@$(BOOTSTRAP) install
 	@$(BIN)/pytest $(wildcard tests/test_contract_*.py) $(PYTEST_ARGS)
+
+audit: install ## Look up known vulnerabilities of all that is installed (needs the internet)
+	@test -x $(AUDIT) || { $(BIN)/python -m venv .cache/audit && \
+		.cache/audit/bin/pip install --quiet 'pip-audit>=2.10,<3'; }
+	@$(AUDIT) --strict --vulnerability-service osv --progress-spinner off \
+		--path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || \
+		{ echo 'audit: the lines above name what was found, or why the advisories (OSV) could not be asked' >&2; exit 1; }
 
 clean: ## Remove .venv, the private Poetry and all caches
 	@rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

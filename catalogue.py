@@ -97,6 +97,15 @@ class ModelCatalogue:
             raise model_not_found(name)
         return resolved
 
+    def names(self, model: str) -> tuple[str, ...]:
+        """The id and the aliases of a resolved model, none for one that is not listed."""
+        card = self._card(model)
+        return (card.id, *card.aliases) if card else ()
+
+    def card(self, model: str) -> ModelCard | None:
+        """What is known of a resolved model by now; None for one that is on no list."""
+        return self._card(model)
+
     def supports_thinking_off(self, model: str) -> bool:
         card = self._card(model)
         return card is None or card.thinking_off
@@ -202,6 +211,7 @@ def _card(model_id: str, same: list[JsonObject]) -> ModelCard:
         price=price,
         effort_levels=tuple(best.get("supportedEffortLevels") or ()),
         thinking_off=best.get("supportsThinkingOff", True),
+        adaptive_thinking=best.get("supportsAdaptiveThinking", False),
     )
 
 

@@ -12,9 +12,8 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
 import tempfile
-from collections import defaultdict
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
@@ -22,9 +21,9 @@ from pathlib import Path
 
 import claude_agent_sdk
 
-from auth import Credentials
 from cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
-from errors import GatewayError, InvalidRequest, TurnTimeout
+from credentials import Credentials
+from errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from events import (
     Block,
     Event,
@@ -36,11 +35,15 @@ from events import (
     merged,
     text_block,
 )
+from extra_body import answers_by_tool, emulated_stops
 from pool import Lease, Pool, PoolLimits
+from refusals import Refusals
 from settings import Settings
+from stop_filter import StopFilter
+from timings import FirstToken, FirstTokenWatch
 from tools import ALLOW_ALL
 from transport import CliTransport
-from worker import ClaudeWorker, LaunchProfile
+from worker import CONTRACT_TESTED_VERSIONS, DEFAULT_PROFILE, ClaudeWorker, LaunchProfile
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,8 @@ FIXED_ENVIRONMENT = {
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
     # The conversation is the client's: it is never shortened.
     "DISABLE_AUTO_COMPACT": "1",
+    # Whether it is too long is the API's to say, not a guess of the CLI's.
+    "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": "1000000000",
     # Newer models would get the effort as a message of its own in the conversation.
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
     # A failure stays a failure; the client decides whether to ask again.
@@ -64,9 +69,6 @@ FIXED_ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
 }
-ESSENTIAL = frozenset({"max_tokens", "tool_choice", "output_config"})
-"""Parameters that an answer without them would betray: refused ones are an error."""
-
 BASE_ARGUMENTS = (
     "--output-format=stream-json",
     "--input-format=stream-json",
@@ -81,6 +83,10 @@ BASE_ARGUMENTS = (
 )
 
 
+class ProcessLost(UpstreamError):
+    """A parked process turned out to be dead before it asked the API: another can take the turn."""
+
+
 class ClaudeEngine:
     """Runs turns on pooled Claude Code processes. An async context manager; while it is open, a
     scratch directory is the working directory of every process."""
@@ -90,8 +96,10 @@ class ClaudeEngine:
         self._credentials = credentials
         self._scratch: Path | None = None
         self._stack = AsyncExitStack()
-        self._refused: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
+        self._refusals = Refusals()
         self._info: JsonObject | None = None
+        self._warned = False
+        self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(self._make, _limits(settings))
 
     async def __aenter__(self) -> ClaudeEngine:
@@ -135,27 +143,34 @@ class ClaudeEngine:
         turn = replace(turn, messages=merged(turn.messages))
         if not turn.messages or turn.messages[-1].role != "user":
             raise InvalidRequest("The last message must be the user's.", param="messages")
-        try:
-            async with aclosing(self._attempt(turn)) as events:
-                async for event in events:
-                    yield event
-        except InvalidRequest as error:
-            parameter = self._refused_parameter(turn, error)
-            if parameter is None:
-                raise
-            self._refused[_model_mode(turn)].add(parameter)
-            async with aclosing(self._attempt(turn)) as events:
-                async for event in events:
-                    yield event
+        again, lost = True, False
+        while again:
+            again = False
+            try:
+                async with aclosing(self._attempt(turn)) as events:
+                    async for event in events:
+                        yield event
+            except InvalidRequest as error:
+                again = self._refusals.learn(self._refusals.adapted(turn), error)
+                if not again:
+                    raise
+            except ProcessLost:
+                again = not lost
+                lost = True
+                if not again:
+                    raise
 
-    async def _attempt(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        profile = LaunchProfile(turn.principal, turn.system or "", turn.tools)
+    async def _attempt(self, asked: Turn) -> AsyncGenerator[Event, None]:
+        turn, dropped = self._refusals.adapted(asked), self._refusals.dropped(asked)
+        profile = LaunchProfile.of(
+            turn.principal, turn.system or "", turn.tools, answers_by_tool=answers_by_tool(turn)
+        )
         async with self.pool.lease(profile, _asked_memory(turn)) as lease:
             with self._deadline(lease.worker) as expired:
                 try:
                     if not lease.worker.bound:
                         await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn)) as events:
+                    async with aclosing(self._events(lease, turn, dropped)) as events:
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -163,14 +178,9 @@ class ClaudeEngine:
                         raise TurnTimeout(
                             f"No answer within {self._settings.timeout_seconds:g} seconds."
                         ) from error
+                    if lease.kind != "blank" and lease.worker.was_lost(lease.leased_at):
+                        raise ProcessLost(error.message) from error
                     raise
-
-    def _refused_parameter(self, turn: Turn, error: InvalidRequest) -> str | None:
-        """The parameter of ours that the API's 400 names and that was not left out already. The
-        API has no field for it, so its words must do (`claude-cli.md`, "Native parameters")."""
-        candidates = asked_parameters(turn) - self._refused[_model_mode(turn)] - ESSENTIAL
-        named = [name for name in candidates if re.search(rf"\b{name}\b", error.message)]
-        return named[0] if len(named) == 1 else None
 
     @contextmanager
     def _deadline(self, worker: ClaudeWorker) -> Iterator[list[bool]]:
@@ -189,27 +199,44 @@ class ClaudeEngine:
 
     async def _bind(self, worker: ClaudeWorker, profile: LaunchProfile) -> None:
         await worker.bind(profile)
+        if not worker.reusable and not self._warned:
+            self._warned = True
+            log.warning(
+                "Claude Code %s is not one that the contract tests passed on (%s): each process "
+                "serves one conversation, which is slower.",
+                worker.info.get("claude_code_version"),
+                ", ".join(sorted(CONTRACT_TESTED_VERSIONS)),
+            )
         self._info = worker.info or self._info
 
-    async def _events(self, lease: Lease[ClaudeWorker], turn: Turn) -> AsyncGenerator[Event, None]:
-        without = frozenset(self._refused[_model_mode(turn)])
+    async def _events(
+        self, lease: Lease[ClaudeWorker], turn: Turn, dropped: tuple[str, ...]
+    ) -> AsyncGenerator[Event, None]:
+        without = self._refusals.without(turn)
         settings = late_settings(turn, without)
-        dropped = tuple(sorted(without & asked_parameters(turn)))
+        stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         reply = Reply()
+        watch = FirstTokenWatch(lease, self.first_tokens)
         async with aclosing(_answer(lease, turn, settings, dropped)) as events:
             async for event in events:
-                reply.feed(event)
-                if isinstance(event, Finished):
-                    _park(lease, turn, reply, event)
-                yield event
+                watch.feed(event)
+                for shown in stops.feed(event):
+                    reply.feed(shown)
+                    if stops.hit:
+                        lease.worker.kill()  # the model would write on, unseen and paid for
+                    if isinstance(shown, Finished):
+                        _park(lease, turn, reply, shown)
+                    yield shown
+                if stops.hit:
+                    return
 
     async def server_info(self) -> JsonObject | None:
         """What the CLI says of itself when it starts: models, account, version. No API call."""
         if self._info is None:
-            async with self.pool.lease(LaunchProfile("", "")) as lease:
+            async with self.pool.lease(DEFAULT_PROFILE) as lease:
                 if not lease.worker.bound:
-                    await self._bind(lease.worker, LaunchProfile("", ""))
-                lease.park(None)
+                    await self._bind(lease.worker, DEFAULT_PROFILE)
+                lease.park(lease.remembered)
         return self._info
 
     async def ready(self) -> str | None:
@@ -224,11 +251,6 @@ class ClaudeEngine:
         except GatewayError as error:
             return error.message
         return None
-
-
-def _model_mode(turn: Turn) -> tuple[str, bool]:
-    """What decides which parameters are refused: the model, and whether it thinks."""
-    return turn.model, turn.thinking
 
 
 def _asked_memory(turn: Turn) -> str | None:
@@ -258,8 +280,15 @@ def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finish
     """Keeps the process under what it remembers now; one that was killed is gone anyway."""
     if not lease.worker.alive:
         return
-    memory = fingerprint(turn.model, (*turn.messages, answer_message(reply)))
-    lease.park(memory, held=finished.reason == "tool_use")
+    try:
+        answer = answer_message(reply)
+    except ValueError:  # arguments that are no JSON: what the process made of them is its secret
+        return
+    held = finished.reason == "tool_use"
+    if lease.worker.cut_short or (answers_by_tool(turn) and reply.text):
+        # It remembers a call, or more than was said, where the client will send text back.
+        return None if held else lease.park(None)
+    lease.park(fingerprint(turn.model, (*turn.messages, answer)), held=held)
 
 
 def answer_message(reply: Reply) -> Message:
@@ -280,7 +309,8 @@ def answer_message(reply: Reply) -> Message:
 def fingerprint(model: str, messages: tuple[Message, ...]) -> str:
     """Names a conversation by what a client sends back of it: roles, text, calls, media.
 
-    Thinking is left out, for most clients do not return it; adjacent texts are one.
+    What clients commonly change on the way is left out: thinking, how text is cut into parts,
+    white space around an answer, the order of parallel calls and of keys in their arguments.
     """
     digest = hashlib.blake2b(model.encode(), digest_size=16)
     for message in messages:
@@ -297,14 +327,14 @@ def _remembered(message: Message) -> list[Block]:
             kept[-1] = text_block(kept[-1]["text"] + block["text"])
         else:
             kept.append(block)
-    return kept
+    return kept if message.role == "user" else _answered(kept)
 
 
-def asked_parameters(turn: Turn) -> frozenset[str]:
-    """The names of the parameters that this turn sets, as the Messages API calls them."""
-    settings = late_settings(turn)
-    names = set(json.loads(settings.extra_body)) if settings.extra_body else set()
-    return frozenset(names | ({"effort"} if settings.effort else set()))
+def _answered(blocks: list[Block]) -> list[Block]:
+    """An answer's text without white space around it, then its calls by id."""
+    text = "".join(block["text"] for block in blocks if block["type"] == "text").strip()
+    calls = [block for block in blocks if block["type"] == "tool_use"]
+    return [text_block(text), *sorted(calls, key=lambda call: call["id"])]
 
 
 def _limits(settings: Settings) -> PoolLimits:

@@ -56,24 +56,39 @@ CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
 
 
 class AnswerReader:
-    """One answer of the model, from `message_start` to the `message_delta` with a stop reason."""
+    """One answer of the model, from `message_start` to the `message_delta` with a stop reason.
 
-    def __init__(self, dropped: tuple[str, ...] = ()) -> None:
+    With `answer_tool`, that tool's input is the answer's text, and what else the model says is
+    not; the CLI may then ask the API more than once until the model calls it.
+    """
+
+    def __init__(
+        self, dropped: tuple[str, ...] = (), *, version: str = "", answer_tool: str | None = None
+    ) -> None:
         self._dropped = dropped
+        self._version = version
+        self._answer_tool = answer_tool
+        self._answered = False
+        self._started = False
+        self._answer_chars = 0
+        self._spent = Usage()
+        self._counted = Usage()
         self._blocks: dict[int, str] = {}
         self._calls: dict[int, int] = {}
         self._signature = ""
         self.visible = False
         self.stop_reason: StopReason | None = None
         self.stop_sequence: str | None = None
-        self.usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """Of all requests that this answer took; as a rule it is one."""
+        return self._spent + self._counted
 
     def feed(self, event: dict[str, Any]) -> Iterator[Event]:
         match event["type"]:
             case "message_start":
-                message = event["message"]
-                self._count(message.get("usage") or {})
-                yield Started(message["model"], self._dropped)
+                yield from self._message_started(event["message"])
             case "content_block_start":
                 yield from self._block_started(event["index"], event["content_block"])
             case "content_block_delta":
@@ -84,17 +99,42 @@ class AnswerReader:
                 self._count(event.get("usage") or {})
                 self._stopped(event["delta"])
 
+    def _message_started(self, message: dict[str, Any]) -> Iterator[Event]:
+        self._spent, self._counted = self.usage, Usage()
+        self.stop_reason = None
+        self._count(message.get("usage") or {})
+        if not self._started:
+            self._started = True
+            yield Started(message["model"], self._dropped, self.usage, self._version)
+
     def _block_started(self, index: int, block: dict[str, Any]) -> Iterator[Event]:
         self._blocks[index] = block["type"]
-        if block["type"] == "tool_use":
+        if self._answer_tool and block["type"] in ("text", "tool_use"):
+            self._blocks[index] = self._structured_kind(block)
+        if self._blocks[index] == "tool_use":
             self.visible = True
             self._calls[index] = len(self._calls)
             yield ToolCallStart(self._calls[index], block["id"], block["name"])
-        elif block["type"] == "text" and block.get("text"):
+        elif self._blocks[index] == "text" and block.get("text"):
             self.visible = True
             yield TextDelta(block["text"])
 
+    def _structured_kind(self, block: dict[str, Any]) -> str:
+        """`answer` for the first call of the answer's tool; `unseen` for another, and for text."""
+        if block.get("name") != self._answer_tool:
+            return "unseen" if block["type"] == "text" else "tool_use"
+        first, self._answered = not self._answered, True
+        return "answer" if first else "unseen"
+
     def _block_grew(self, index: int, delta: dict[str, Any]) -> Iterator[Event]:
+        match self._blocks.get(index):
+            case "unseen":
+                return
+            case "answer":
+                if written := delta.get("partial_json"):
+                    self._answer_chars += len(written)
+                    yield TextDelta(written)
+                return
         match delta["type"]:
             case "text_delta" if delta["text"]:
                 self.visible = True
@@ -110,6 +150,8 @@ class AnswerReader:
         match self._blocks.get(index):
             case "tool_use":
                 yield ToolCallEnd(self._calls[index])
+            case "answer" if not self._answer_chars:
+                yield TextDelta("{}")
             case "thinking":
                 yield ThinkingEnd(self._signature)
                 self._signature = ""
@@ -118,17 +160,20 @@ class AnswerReader:
         reason = delta.get("stop_reason")
         if reason is not None:
             self.stop_reason = STOP_REASONS.get(reason, "end_turn")
+            if self._answered and not self._calls and self.stop_reason == "tool_use":
+                self.stop_reason = "end_turn"
             self.stop_sequence = delta.get("stop_sequence")
 
     def _count(self, usage: dict[str, Any]) -> None:
         """Later counts replace earlier ones, as the API's are cumulative."""
         details = usage.get("output_tokens_details") or {}
-        self.usage = Usage(
-            _count(usage.get("input_tokens"), self.usage.input_tokens),
-            _count(usage.get("cache_read_input_tokens"), self.usage.cache_read_tokens),
-            _count(usage.get("cache_creation_input_tokens"), self.usage.cache_write_tokens),
-            _count(usage.get("output_tokens"), self.usage.output_tokens),
-            _count(details.get("thinking_tokens"), self.usage.reasoning_tokens),
+        before = self._counted
+        self._counted = Usage(
+            _count(usage.get("input_tokens"), before.input_tokens),
+            _count(usage.get("cache_read_input_tokens"), before.cache_read_tokens),
+            _count(usage.get("cache_creation_input_tokens"), before.cache_write_tokens),
+            _count(usage.get("output_tokens"), before.output_tokens),
+            _count(details.get("thinking_tokens"), before.reasoning_tokens),
         )
 
 
@@ -143,6 +188,8 @@ class StopWatch:
 
     def __init__(self) -> None:
         self._visible = False
+        self.called = False
+        """Whether the answer holds a call, which the CLI could make although it is cut off."""
 
     def must_stop(self, line: dict[str, Any]) -> bool:
         if line.get("type") != "stream_event" or line.get("parent_tool_use_id") is not None:
@@ -150,9 +197,9 @@ class StopWatch:
         event = line["event"]
         match event["type"]:
             case "message_start":
-                self._visible = False
+                self._visible = self.called = False
             case "content_block_start" if event["content_block"]["type"] == "tool_use":
-                self._visible = True
+                self._visible = self.called = True
             case "content_block_delta" if event["delta"].get("text"):
                 self._visible = True
             case "message_delta":
@@ -161,8 +208,13 @@ class StopWatch:
         return False
 
 
-API_PREFIX = re.compile(r"^API Error: (\d{3} )?")
+API_PREFIX = re.compile(r"^(.*?API Error: (\d{3} )?)?(Request rejected \(\d{3}\) · )?")
 API_MESSAGE = re.compile(r"\{.*\}", re.DOTALL)
+CLI_HINTS = re.compile(
+    r" · Fix external .*$| If it persists, check .*$| Accumulated images and attachments .*$"
+)
+"""What the CLI tells the person at its terminal: commands, and the host that it talks to."""
+
 LOG_IN = (
     "Run `python main.py login`, or set ANTHROPIC_API_KEY; /v1/auth/status says what was found."
 )
@@ -177,12 +229,15 @@ def api_error(
     if status is None and kind == "authentication_failed":
         return ClaudeAuthFailed(f"Claude Code is not logged in. {LOG_IN}")
     match status:
-        case 400 if "prompt is too long" in message:
+        case None | 400 if "prompt is too long" in message.lower():
             return ContextTooLong(message, param="messages")
         case 400 | 422:
             return InvalidRequest(message)
         case 401 | 403:
-            return ClaudeAuthFailed(f"Claude refused the server's credentials: {message} {LOG_IN}")
+            why = message.rstrip(".")
+            return ClaudeAuthFailed(f"Claude refused the server's credentials: {why}. {LOG_IN}")
+        case 402:
+            return ClaudeAuthFailed(f"Claude asks for payment: {message}", code="claude_billing")
         case 404:
             return ModelNotFound(message, param="model")
         case 413:
@@ -196,9 +251,9 @@ def api_error(
 
 
 def _api_message(text: str) -> str:
-    """The API's own words out of the CLI's `API Error: 400 {json}`."""
-    text = API_PREFIX.sub("", text)
-    found = API_MESSAGE.search(text)
+    """The API's own words, without what the CLI puts around them: `API Error: 400 {json}`."""
+    text = CLI_HINTS.sub("", API_PREFIX.sub("", text, count=1))
+    found = API_MESSAGE.fullmatch(text)
     try:
         return str(json.loads(found.group())["error"]["message"] if found else text)
     except (ValueError, KeyError, TypeError):

@@ -7,20 +7,38 @@ again"; the contract tests hold each of them against the real CLI.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass
 
-from events import Block, JsonObject, Message, Sampling, ToolChoice, Turn
+import extra_body
+from events import (
+    Block,
+    JsonObject,
+    Message,
+    ToolResultBlock,
+    Turn,
+    text_block,
+)
 
 ADAPTIVE_THINKING_TOKENS = 31_999
 """Any number but 0 means adaptive thinking to newer models; older ones take it as the budget."""
 
+HELD_RESULT_CHARS = 250_000
+"""Longer results are replayed, which has no limit. The CLI's own (tools.MAX_RESULT_CHARS) counts
+UTF-16 units, of which a character has at most two."""
+
 
 def user_line(message: Message, *, ask: bool) -> JsonObject:
-    """A user message. With `ask` the model answers; without, it only joins the conversation."""
+    """A user message. With `ask` the model answers; without, it only joins the conversation.
+
+    Media stay out: they travel in `verbatim_messages`, and the CLI would only spend time on them.
+    """
+    media = ("image", "document")
+    content = [MEDIA_STAND_IN if block["type"] in media else block for block in message.content]
     line: JsonObject = {
         "type": "user",
-        "message": {"role": "user", "content": list(message.content)},
+        "message": {"role": "user", "content": content},
         "parent_tool_use_id": None,
         "uuid": str(uuid.uuid4()),
     }
@@ -28,7 +46,7 @@ def user_line(message: Message, *, ask: bool) -> JsonObject:
 
 
 def assistant_line(message: Message, model: str) -> JsonObject:
-    """An earlier answer, as if this process had given it."""
+    """An earlier answer, as if this process had given it; `model` where it is not known whose."""
     calls = any(block["type"] == "tool_use" for block in message.content)
     return {
         "type": "assistant",
@@ -36,7 +54,7 @@ def assistant_line(message: Message, model: str) -> JsonObject:
             "id": f"msg_{uuid.uuid4().hex}",
             "type": "message",
             "role": "assistant",
-            "model": model,
+            "model": message.model or model,
             "content": list(message.content),
             "stop_reason": "tool_use" if calls else "end_turn",
             "stop_sequence": None,
@@ -55,6 +73,48 @@ def boundary_line() -> JsonObject:
         "uuid": str(uuid.uuid4()),
         "compact_metadata": {"trigger": "manual", "pre_tokens": 1},
     }
+
+
+NUMBER = re.compile(r"_\d+$")
+MEDIA_STAND_IN = text_block("[media]")
+
+
+def verbatim_messages(messages: tuple[Message, ...]) -> list[JsonObject] | None:
+    """The messages as they are to arrive, where the CLI would change them; else None.
+
+    It shrinks images of more than 500 kB or 2000 pixels and adds a text that says so; it moves an
+    answer's calls behind its text; and it loses a result where one call's id is another's with a
+    number behind it (`call` and `call_2`). What stands in the extra body goes out untouched. The
+    end is marked for caching, as the CLI does.
+    """
+    harmless = not any(
+        _holds_media(message) or _speaks_after_calls(message) for message in messages
+    )
+    if harmless and not _has_numbered_ids(messages):
+        return None
+    lines: list[JsonObject] = [
+        {"role": message.role, "content": [dict(block) for block in message.content]}
+        for message in messages
+    ]
+    lines[-1]["content"][-1]["cache_control"] = {"type": "ephemeral"}
+    return lines
+
+
+def _holds_media(message: Message) -> bool:
+    inner = [result["content"] for result in message.content if result["type"] == "tool_result"]
+    blocks = [*message.content, *(block for content in inner for block in content)]
+    return any(block["type"] in ("image", "document") for block in blocks)
+
+
+def _has_numbered_ids(messages: tuple[Message, ...]) -> bool:
+    blocks = (block for message in messages for block in message.content)
+    ids = {block["id"] for block in blocks if block["type"] == "tool_use"}
+    return any(NUMBER.sub("", call_id) in ids for call_id in ids if NUMBER.search(call_id))
+
+
+def _speaks_after_calls(message: Message) -> bool:
+    kinds = [block["type"] for block in message.content]
+    return "tool_use" in kinds and {*kinds[kinds.index("tool_use") :]} != {"tool_use"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +136,28 @@ def late_settings(turn: Turn, without: frozenset[str] = frozenset()) -> LateSett
         effort=None if "effort" in without else turn.effort,
         extra_body=json.dumps(body, separators=(",", ":")) if body else "",
         max_output_tokens=str(turn.sampling.max_tokens or ""),
-        thinking_tokens=ADAPTIVE_THINKING_TOKENS if turn.thinking else 0,
+        thinking_tokens=_thinking_tokens(turn),
     )
 
 
+def _thinking_tokens(turn: Turn) -> int:
+    return (turn.thinking_tokens or ADAPTIVE_THINKING_TOKENS) if turn.thinking else 0
+
+
 def _extra_body(turn: Turn) -> JsonObject:
-    body = _sampling_body(turn.sampling)
-    if turn.tools and turn.tool_choice != ToolChoice():
-        body["tool_choice"] = _tool_choice_body(turn.tool_choice)
-    if turn.output_schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": turn.output_schema}}
+    body = extra_body.parameters(turn)
+    if (messages := verbatim_messages(turn.messages)) is not None:
+        body["messages"] = messages
     return body
 
 
-def _sampling_body(sampling: Sampling) -> JsonObject:
-    body: JsonObject = {}
-    if sampling.max_tokens is not None:
-        body["max_tokens"] = sampling.max_tokens
-    if sampling.temperature is not None:
-        body["temperature"] = sampling.temperature
-    if sampling.top_p is not None:
-        body["top_p"] = sampling.top_p
-    if sampling.stop:
-        body["stop_sequences"] = list(sampling.stop)
-    return body
+CALLS_ALLOWED, NO_FURTHER_CALL = "1000000000", "1"
+"""The longest prompt, in tokens, that the CLI sends at all; its own guess is not wanted."""
 
 
-def _tool_choice_body(choice: ToolChoice) -> JsonObject:
-    body: JsonObject = {"type": choice.type}
-    if choice.name is not None:
-        body["name"] = choice.name
-    if not choice.parallel and choice.type != "none":
-        body["disable_parallel_tool_use"] = True
-    return body
-
-
-def settings_request(settings: LateSettings) -> JsonObject:
+def settings_request(settings: LateSettings, prompt_limit: str = CALLS_ALLOWED) -> JsonObject:
+    """With `NO_FURTHER_CALL` in the middle of a turn the CLI cannot call the API again by itself,
+    as it does after `max_tokens`."""
     return {
         "subtype": "apply_flag_settings",
         "settings": {
@@ -120,6 +166,7 @@ def settings_request(settings: LateSettings) -> JsonObject:
             "env": {
                 "CLAUDE_CODE_EXTRA_BODY": settings.extra_body,
                 "CLAUDE_CODE_MAX_OUTPUT_TOKENS": settings.max_output_tokens,
+                "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": prompt_limit,
             },
         },
     }
@@ -143,10 +190,18 @@ def only_tool_results(content: tuple[Block, ...]) -> bool:
 
 def answers_just(calls: set[str], content: tuple[Block, ...]) -> bool:
     """Whether a held process can take this: a plain result for each call and nothing else. (What
-    MCP makes of an error keeps only its first text, so errors are replayed.)"""
+    MCP makes of an error keeps only its first text, and the CLI puts words into an empty result,
+    so these are replayed.)"""
     if not only_tool_results(content):
         return False
     results = [block for block in content if block["type"] == "tool_result"]
-    failed = any(block.get("is_error") for block in results)
+    if any(block.get("is_error") or not block["content"] for block in results):
+        return False
+    if any(_text_length(block) > HELD_RESULT_CHARS for block in results):
+        return False
     ids = [block["tool_use_id"] for block in results]
-    return not failed and len(ids) == len(calls) and set(ids) == calls
+    return len(ids) == len(calls) and set(ids) == calls
+
+
+def _text_length(block: ToolResultBlock) -> int:
+    return sum(len(part["text"]) for part in block["content"] if part["type"] == "text")

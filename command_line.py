@@ -1,28 +1,47 @@
-"""`python main.py`: which port, which banner, and the CLI's own login."""
+"""`python main.py`: which port, which key, which banner, and the CLI's own login."""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import hashlib
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from auth import LOGIN_COMMAND, Credentials, detect_credentials, find_cli
+from addresses import is_loopback
+from auth import load_keyring, new_key, wants_key
+from connections import server_options
+from credentials import LOGIN_COMMAND, Credentials, detect_credentials, find_cli
 from main import NAME, VERSION, create_app, host_environ
 from settings import Settings, SettingsError, load_settings
 from telemetry import configure_logging
 
 PORT_TRIES = 50
 STARTUP_FAILED = 3
+KEY_COMMAND = "python main.py key"
 EVERY_INTERFACE = frozenset({"0.0.0.0", "::", ""})
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+KEY_HELP = """\
+Put it into .env:            API_KEY={key}
+or only its hash into the JSON file that API_KEYS_FILE names: {{"name": {{"sha256": "{sha256}"}}}}
+"""
+NEW_KEY = """\
+  API key      {key}
+               shown only now and made anew at each start; to keep it, put it into .env as API_KEY
+
+  curl {url}/v1/chat/completions \\
+    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if argv[:1] == ["login"]:
             return login(argv[1:])
+        if argv[:1] == ["key"]:
+            return print_key()
         return serve(parser().parse_args(argv))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
@@ -40,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python main.py",
         description="Claude Code behind the OpenAI API.",
-        epilog=f"`{LOGIN_COMMAND}` runs Claude Code's own login.",
+        epilog=f"`{LOGIN_COMMAND}` runs Claude Code's own login. `{KEY_COMMAND}` makes an API key.",
     )
     made.add_argument("port", nargs="?", help="port (default: PORT, else 8000)")
     made.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
@@ -56,10 +77,53 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(**{name: value for name, value in wanted.items() if value is not None})
     configure_logging(settings)
     listener = listen(settings.host, settings.port)
+    settings, key = protect(settings, demo=arguments.demo, reload=arguments.reload)
     credentials = None if arguments.demo else detect_credentials(settings, host_environ())
-    sys.stdout.write(banner(settings, listener.getsockname()[1], credentials))
+    port = listener.getsockname()[1]
+    sys.stdout.write(banner(settings, port, credentials))
+    if key is not None:
+        url = f"http://{_shown_host(settings.host)}:{port}"
+        sys.stdout.write(NEW_KEY.format(key=key, url=url, model=settings.default_model))
     sys.stdout.flush()
     return run(settings, listener, demo=arguments.demo, reload=arguments.reload)
+
+
+def protect(settings: Settings, *, demo: bool, reload: bool) -> tuple[Settings, str | None]:
+    """The settings to serve with, and a key where one was made and must be shown.
+
+    Without a key, a server that other computers can reach makes one, unless ALLOW_UNPROTECTED says
+    that it needs none; one for this computer asks, on a terminal. A demo holds no account.
+    """
+    changes: dict[str, str | bool] = {}
+    if not load_keyring(settings):
+        is_open = not is_loopback(settings.host)
+        if demo:
+            changes = {"allow_unprotected": True} if is_open else {}
+        elif not settings.allow_unprotected if is_open else not reload and _wants_key():
+            changes = {"api_key": new_key()}
+    settings = settings.model_copy(update=changes)
+    if reload:  # the reloader's children read the environment
+        os.environ["HOST"] = settings.host
+        os.environ |= {name.upper(): str(value) for name, value in changes.items()}
+    return settings, settings.api_key if "api_key" in changes else None
+
+
+def _wants_key() -> bool:
+    try:
+        return wants_key(sys.stdin, sys.stdout)
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+        raise SystemExit(130) from None
+
+
+def print_key() -> int:
+    """The key alone on stdout, for scripts; what to do with it on stderr."""
+    key = new_key()
+    sys.stdout.write(f"{key}\n")
+    sys.stdout.flush()
+    sha256 = hashlib.sha256(key.encode()).hexdigest()
+    sys.stderr.write(KEY_HELP.format(key=key, sha256=sha256))
+    return 0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -95,20 +159,25 @@ def run(settings: Settings, listener: socket.socket, *, demo: bool, reload: bool
         by_name if reload else create_app(settings, demo=demo),
         factory=reload and demo,
         reload=reload,
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+        **server_options(settings),
     )
     server = uvicorn.Server(config)
-    # uvicorn raises Ctrl-C again once it has stopped well
-    with listener, suppress(KeyboardInterrupt):
+    # uvicorn raises Ctrl-C and SIGTERM again once it has stopped well
+    with listener, suppress(KeyboardInterrupt), _sigterm_exits_with(0):
         if reload:
             ChangeReload(config, target=server.run, sockets=[listener]).run()
         else:
             server.run(sockets=[listener])
     return 0 if reload or server.started else STARTUP_FAILED
+
+
+@contextmanager
+def _sigterm_exits_with(status: int) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def login(arguments: Sequence[str]) -> int:
@@ -128,7 +197,7 @@ def banner(settings: Settings, port: int, credentials: Credentials | None) -> st
         "Model": settings.default_model,
         "Credentials": _credentials_line(credentials),
         **_mending(credentials),
-        "Protection": _protection(settings.host),
+        "Protection": _protection(settings),
         "Docs": f"{url}/docs",
     }
     rows = "".join(f"  {name:12} {text}\n" for name, text in lines.items())
@@ -154,7 +223,9 @@ def _mending(credentials: Credentials | None) -> dict[str, str]:
     return {name: text for name, text in lines.items() if text}
 
 
-def _protection(host: str) -> str:
-    if host in LOOPBACK:
+def _protection(settings: Settings) -> str:
+    if keys := len(load_keyring(settings)):
+        return f"an API key is asked for ({keys} known)"
+    if is_loopback(settings.host):
         return "no API key is asked for; only this computer can connect"
     return "NONE: whoever reaches this address can use it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,17 +11,30 @@ from fastapi import Depends, Request
 import auth
 import catalogue
 import claude_cli
+import credentials as claude_credentials
+import media
+import seed_cache
+import session_manager
 import settings
+from errors import InvalidApiKey, PermissionDenied
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that lives as long as the app; kept as `app.state.gateway`."""
+    """All that lives as long as the app; kept as `app.state.gateway`.
+
+    `reachable_without_key`: whoever can connect may ask, maybe from elsewhere. Nothing that touches
+    the host, such as Claude Code's own tools, may be allowed then.
+    """
 
     settings: settings.Settings
-    credentials: auth.Credentials
+    credentials: claude_credentials.Credentials
     engine: claude_cli.ClaudeEngine
     catalogue: catalogue.ModelCatalogue
+    images: media.ImageFetcher
+    sessions: session_manager.SessionManager
+    seeds: seed_cache.SeedCache
+    reachable_without_key: bool = False
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -32,11 +46,45 @@ async def _state(request: Request) -> State:
 _State = Annotated[State, Depends(_state)]
 
 
+async def _known_principal(request: Request) -> auth.Principal | None:
+    found: auth.Principal | None = request.state.principal  # gate.py put it there
+    return found
+
+
+_KnownPrincipal = Annotated[auth.Principal | None, Depends(_known_principal)]
+
+
+async def _principal(request: Request, principal: _KnownPrincipal) -> auth.Principal:
+    if principal is not None:
+        return principal
+    if auth.presented_keys(request.scope["headers"]):
+        raise InvalidApiKey("The API key is wrong.")
+    raise InvalidApiKey(
+        "You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, `x-api-key` "
+        "or `api-key`."
+    )
+
+
+_Principal = Annotated[auth.Principal, Depends(_principal)]
+
+
+async def _resolve_model(state: _State, principal: _Principal) -> Callable[[str], Awaitable[str]]:
+    async def resolve(name: str) -> str:
+        """The catalogue's `resolve`. Raises PermissionDenied for a model this key may not use."""
+        model = await state.catalogue.resolve(name)
+        if not principal.may_use(name, model, *state.catalogue.names(model)):
+            message = f"Your API key may not use the model `{model}`."
+            raise PermissionDenied(message, param="model", code="model_not_allowed")
+        return model
+
+    return resolve
+
+
 async def _settings(state: _State) -> settings.Settings:
     return state.settings
 
 
-async def _credentials(state: _State) -> auth.Credentials:
+async def _credentials(state: _State) -> claude_credentials.Credentials:
     return state.credentials
 
 
@@ -48,7 +96,29 @@ async def _catalogue(state: _State) -> catalogue.ModelCatalogue:
     return state.catalogue
 
 
+async def _sessions(state: _State) -> session_manager.SessionManager:
+    return state.sessions
+
+
+async def _images(state: _State) -> media.ImageFetcher:
+    return state.images
+
+
+async def _seeds(state: _State) -> seed_cache.SeedCache:
+    return state.seeds
+
+
+Principal = _Principal
+"""Asks for a key, where the server has any: the access policy of a route."""
+
+KnownPrincipal = _KnownPrincipal
+"""Lets everyone pass; None where a key was needed and none, or a wrong one, was sent."""
+
+ResolveModel = Annotated[Callable[[str], Awaitable[str]], Depends(_resolve_model)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
-Credentials = Annotated[auth.Credentials, Depends(_credentials)]
+Credentials = Annotated[claude_credentials.Credentials, Depends(_credentials)]
 Engine = Annotated[claude_cli.ClaudeEngine, Depends(_engine)]
 Catalogue = Annotated[catalogue.ModelCatalogue, Depends(_catalogue)]
+Sessions = Annotated[session_manager.SessionManager, Depends(_sessions)]
+Images = Annotated[media.ImageFetcher, Depends(_images)]
+Seeds = Annotated[seed_cache.SeedCache, Depends(_seeds)]

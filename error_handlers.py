@@ -31,7 +31,7 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     if error.status >= 500:
         log.warning("%s: %s", error.code, error.message)
-    return JSONResponse(error.body(), error.status, error.headers())
+    return JSONResponse(error.body(), error.status, error.headers() | error.extra_headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -72,9 +72,11 @@ def _described(problem: Problem, param: str | None) -> InvalidRequest:
         why = problem.get("ctx", {}).get("error", text)
         message = f"We could not parse the JSON body of your request: {why}."
         return InvalidRequest(message, code="invalid_json")
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         message = f"Missing required parameter: '{param}'." if param else "The body is missing."
         return InvalidRequest(message, param=param, code="missing_required_parameter")
+    if kind == "union_tag_invalid":
+        text = f"must be one of {problem['ctx']['expected_tags']}"
     wrong_type = kind.endswith(("_type", "_parsing", "_attributes"))
     word, code = ("type", "invalid_type") if wrong_type else ("value", "invalid_value")
     message = f"Invalid {word} for '{param or 'body'}': {text}."
@@ -92,6 +94,8 @@ def _path(problem: Problem, body: object) -> Loc:
         if is_absent or _has(body, step):
             path.append(step)
             body = None if is_absent else body[step]  # type: ignore[index]  # _has saw it
+    if problem["type"].startswith("union_tag_"):
+        path.append(problem["ctx"]["discriminator"].strip("'"))
     return path
 
 

@@ -3,15 +3,26 @@
 GatewayError
 ├── InvalidRequest              400  invalid_value
 │   ├── UnsupportedParameter    400  unsupported_parameter
-│   └── ContextTooLong          400  context_length_exceeded
+│   ├── ContextTooLong          400  context_length_exceeded
+│   └── TooManySessions         400  session_limit_reached
 ├── InvalidApiKey               401  invalid_api_key
 ├── PermissionDenied            403  permission_denied
 ├── NotFound                    404  not_found
-│   └── ModelNotFound           404  model_not_found
+│   ├── ModelNotFound           404  model_not_found
+│   └── SessionNotFound         404  session_not_found
+├── RequestTimeout              408  request_timeout
+├── SessionConflict             409  session_conflict
+│   ├── SessionExists           409  session_exists
+│   └── SessionBusy             409  session_busy
 ├── RequestTooLarge             413  request_too_large
+│   └── SessionTooLarge         413  session_too_large
+├── UnsupportedEncoding         415  unsupported_content_encoding
 ├── RateLimited                 429  too_many_requests
+│   └── LimitExceeded           429  too_many_requests
+├── HeadersTooLarge             431  request_header_fields_too_large
 ├── ClaudeAuthFailed            503  claude_auth_failed
 ├── Overloaded                  503  overloaded
+├── StoreUnavailable            503  session_store_unavailable
 ├── UpstreamError               502  upstream_error
 └── TurnTimeout                 504  timeout
 
@@ -45,6 +56,12 @@ class GatewayError(Exception):
         self.param = param
         self.code = code or self.default_code
         self.retry_after = retry_after
+        self.extra_headers: dict[str, str] = {}
+
+    def add(self, sentence: str, headers: dict[str, str]) -> None:
+        """Tells more: what the failure meant for what the caller has here."""
+        self.message = f"{self.message} {sentence}"
+        self.extra_headers |= headers
 
     def body(self) -> dict[str, Any]:
         return {
@@ -77,6 +94,10 @@ class ContextTooLong(InvalidRequest):
     default_code = "context_length_exceeded"
 
 
+class TooManySessions(InvalidRequest):
+    default_code = "session_limit_reached"
+
+
 class InvalidApiKey(GatewayError):
     status = 401
     type = "authentication_error"
@@ -102,16 +123,73 @@ class ModelNotFound(NotFound):
     default_code = "model_not_found"
 
 
+class SessionNotFound(NotFound):
+    """It does not exist, has expired, or is somebody else's: nobody can tell which."""
+
+    default_code = "session_not_found"
+
+
+class SessionConflict(GatewayError):
+    """The session changed under the request: another turn was written, or it was deleted."""
+
+    status = 409
+    type = "invalid_request_error"
+    default_code = "session_conflict"
+
+
+class SessionExists(SessionConflict):
+    default_code = "session_exists"
+
+
+class SessionBusy(SessionConflict):
+    default_code = "session_busy"
+
+
 class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     default_code = "request_too_large"
 
 
+class SessionTooLarge(RequestTooLarge):
+    default_code = "session_too_large"
+
+
 class RateLimited(GatewayError):
     status = 429
     type = "rate_limit_exceeded"
     default_code = "too_many_requests"
+
+
+class LimitExceeded(RateLimited):
+    """One of this server's own limits; `retry_after` in seconds stands in the body too."""
+
+    def __init__(self, retry_after: float) -> None:
+        seconds = max(1, math.ceil(retry_after))
+        words = f"{seconds} second{'' if seconds == 1 else 's'}"
+        super().__init__(f"Rate limit exceeded. Try again in {words}.", retry_after=seconds)
+
+    def body(self) -> dict[str, Any]:
+        told = {"message": self.message, "type": self.type, "code": self.code}
+        return {"error": {**told, "retry_after": self.retry_after}}
+
+
+class RequestTimeout(GatewayError):
+    status = 408
+    type = "invalid_request_error"
+    default_code = "request_timeout"
+
+
+class UnsupportedEncoding(GatewayError):
+    status = 415
+    type = "invalid_request_error"
+    default_code = "unsupported_content_encoding"
+
+
+class HeadersTooLarge(GatewayError):
+    status = 431
+    type = "invalid_request_error"
+    default_code = "request_header_fields_too_large"
 
 
 class ClaudeAuthFailed(GatewayError):
@@ -129,6 +207,14 @@ class Overloaded(GatewayError):
     status = 503
     type = "server_error"
     default_code = "overloaded"
+
+
+class StoreUnavailable(GatewayError):
+    """The sessions' database cannot be reached."""
+
+    status = 503
+    type = "server_error"
+    default_code = "session_store_unavailable"
 
 
 class UpstreamError(GatewayError):

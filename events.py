@@ -84,10 +84,12 @@ Block: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One native message: a role and its blocks, in order."""
+    """One native message: a role and its blocks, in order. `model` is the one that wrote it, where
+    that is known: only then can its thinking be replayed."""
 
     role: Role
     content: tuple[Block, ...]
+    model: str | None = None
 
 
 def text_block(text: str) -> TextBlock:
@@ -101,6 +103,8 @@ class FunctionTool:
     name: str
     description: str
     input_schema: JsonObject = field(hash=False)
+    strict: bool = False
+    """Whether the API itself holds the arguments to the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,10 @@ class Turn:
     """One request to the model, complete: nothing else reaches it.
 
     `messages` ends with a user message. `model` is an id or alias that the CLI knows. `thinking`
-    None means off where the model allows it. `output_schema` is a JSON Schema the answer follows.
+    False means off where the model allows it; `thinking_tokens` is a budget for models that take
+    one; `show_thinking` asks a model for its thoughts that would else keep them to itself.
+    `output_schema` is a JSON Schema of type object that the answer follows: `native_output` asks
+    the API itself for that, else the answer is the input of a tool, which any schema allows.
     """
 
     model: str
@@ -138,7 +145,10 @@ class Turn:
     sampling: Sampling = Sampling()
     effort: Effort | None = None
     thinking: bool = False
+    thinking_tokens: int | None = None
+    show_thinking: bool = False
     output_schema: JsonObject | None = None
+    native_output: bool = True
     principal: str = "local"
     session_id: str | None = None
 
@@ -171,10 +181,13 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Started:
     """The model began to answer. `model` is the one that does; `dropped` names the parameters
-    that this model refused and that were left out on a second try."""
+    that this model refused and that were left out on a second try; `usage` is what is counted so
+    far; `version` is the CLI's."""
 
     model: str
     dropped: tuple[str, ...] = ()
+    usage: Usage = Usage()
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +271,7 @@ class Reply:
 
     model: str = ""
     dropped: tuple[str, ...] = ()
+    version: str = ""
     text: str = ""
     thinking: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
@@ -265,8 +279,8 @@ class Reply:
 
     def feed(self, event: Event) -> None:
         match event:
-            case Started(model, dropped):
-                self.model, self.dropped = model, dropped
+            case Started(model, dropped, _, version):
+                self.model, self.dropped, self.version = model, dropped, version
             case TextDelta(text):
                 self.text += text
             case ThinkingDelta(text):
@@ -295,6 +309,8 @@ def merged(messages: Sequence[Message]) -> tuple[Message, ...]:
     joined: list[Message] = []
     for message in messages:
         if joined and joined[-1].role == message.role:
-            message = Message(message.role, joined.pop().content + message.content)
+            before = joined.pop()
+            model = message.model or before.model
+            message = Message(message.role, before.content + message.content, model)
         joined.append(message)
     return tuple(joined)

@@ -31,6 +31,8 @@ class ModelCard:
     price: Price | None = None
     effort_levels: tuple[str, ...] = ()
     thinking_off: bool = True
+    adaptive_thinking: bool = True
+    """Whether it decides by itself how much to think, rather than by a budget."""
 
 
 CLI_ALIASES = frozenset({"default", "sonnet", "opus", "haiku", "fable"})

@@ -14,16 +14,27 @@ from dataclasses import replace
 from tempfile import TemporaryDirectory
 
 from dotenv import dotenv_values
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 import error_handlers
-from auth import Credentials, detect_credentials
+import openapi
+from addresses import is_loopback
+from auth import Keyring, load_keyring
+from bounds import Bounds, check_shape
+from browsers import Browsers
 from catalogue import ModelCatalogue
 from claude_cli import ClaudeEngine
+from credentials import Credentials, detect_credentials
 from dependencies import State
-from routes import auth, chat, health, models, root
+from gate import Gate
+from media import ImageFetcher
+from rate_limiter import RateLimiter
+from routes import auth, chat, debug, health, models, pool, root, sessions
+from seed_cache import SeedCache
+from session_manager import SessionManager, SessionRules
 from settings import Settings, SettingsError, load_settings
+from stores import SessionStore, StoreLimits, make_store
 from telemetry import RequestLog, configure_logging
 
 NAME = "claude-code-openai-server"
@@ -37,6 +48,11 @@ EXPOSED_HEADERS = (
     "x-should-retry",
     "x-ignored-parameters",
     "x-claude-cost-usd",
+    "x-session-id",
+    "x-session-status",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
 )
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -52,20 +68,24 @@ def create_app(
 
     `environ` is where credentials are looked for: by default `.env` under the process's own
     environment. With `demo` a stand-in answers, and no credentials are looked for.
-    Raises SettingsError where `settings` is left out and a variable has an unusable value.
+    Raises SettingsError where API_KEYS or API_KEYS_FILE can't be used, and where `settings` is left
+    out and a variable has an unusable value.
     """
     settings = settings or load_settings()
+    keyring = load_keyring(settings)
+    limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     app = FastAPI(
         title=NAME,
         version=VERSION,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings, environ, demo=demo),
+        lifespan=_lifespan(settings, environ, keyring, limiter, demo=demo),
     )
-    for module in (chat, models, auth, health, root):
-        app.include_router(module.router)
+    for module in (chat, sessions, models, debug, auth, pool, health, root):
+        app.include_router(module.router, dependencies=[Depends(check_shape)])
     error_handlers.install(app)
-    _add_middleware(app, settings)
+    openapi.install(app)
+    _add_middleware(app, settings, keyring, limiter)
     return app
 
 
@@ -74,7 +94,12 @@ def create_demo_app() -> FastAPI:
     return _app(demo=True)
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(
+    app: FastAPI, settings: Settings, keyring: Keyring, limiter: RateLimiter
+) -> None:
+    """The last added is the outermost."""
+    app.add_middleware(Bounds, settings=settings)
+    app.add_middleware(Gate, settings=settings, keyring=keyring, limiter=limiter)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -84,13 +109,25 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_credentials=False,  # keys travel in a header; no cookie is ever read
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(RequestLog)  # the last added is the outermost
+    app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
+    app.add_middleware(RequestLog)
 
 
-def _lifespan(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> Lifespan:
+def _lifespan(
+    settings: Settings,
+    environ: Mapping[str, str],
+    keyring: Keyring,
+    limiter: RateLimiter,
+    *,
+    demo: bool,
+) -> Lifespan:
+    store = _store(settings, demo=demo)
+    is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(limiter.aclose)
             if demo:
                 credentials = await _demo_credentials(stack, settings, environ)
             else:  # in a thread: on macOS it asks the CLI
@@ -98,10 +135,44 @@ def _lifespan(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> 
             engine = await stack.enter_async_context(ClaudeEngine(settings, credentials))
             catalogue = ModelCatalogue(settings, engine.server_info)
             stack.push_async_callback(catalogue.aclose)
-            app.state.gateway = State(settings, credentials, engine, catalogue)
+            images = ImageFetcher(enabled=settings.image_urls)
+            app.state.gateway = State(
+                settings,
+                credentials,
+                engine,
+                catalogue,
+                images,
+                await stack.enter_async_context(_sessions(settings, store, engine)),
+                SeedCache(settings.seed_cache_seconds),
+                reachable_without_key=is_elsewhere and not keyring,
+            )
             yield
 
     return lifespan
+
+
+def _store(settings: Settings, *, demo: bool) -> SessionStore:
+    """A demo leaves nothing behind, unless it is told where. Raises SettingsError."""
+    forget = demo and "database_url" not in settings.model_fields_set
+    limits = StoreLimits(
+        ttl_seconds=settings.session_ttl_seconds,
+        max_sessions=settings.max_sessions,
+        lease_seconds=settings.session_lease_seconds,
+    )
+    try:
+        return make_store("sqlite://" if forget else settings.database_url, limits)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL {error}.") from None
+
+
+def _sessions(settings: Settings, store: SessionStore, engine: ClaudeEngine) -> SessionManager:
+    rules = SessionRules(
+        wait_seconds=settings.session_wait_seconds,
+        lease_seconds=settings.session_lease_seconds,
+        max_bytes=settings.max_session_bytes,
+        sweep_seconds=settings.session_sweep_seconds,
+    )
+    return SessionManager(store, engine.run, rules)
 
 
 async def _demo_credentials(
@@ -136,7 +207,11 @@ def _app(*, demo: bool = False) -> FastAPI:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     configure_logging(settings)
-    return create_app(settings, demo=demo)
+    try:
+        return create_app(settings, demo=demo)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 JsonObject = dict[str, Any]
-Content = str | list[JsonObject] | None
+Content = str | list[JsonObject | str] | None
 
 
 class Lenient(BaseModel):
@@ -95,6 +95,8 @@ class ChatRequest(Lenient):
     function_call: str | JsonObject | None = None
     response_format: JsonObject | None = None
     reasoning_effort: str | None = None
+    reasoning: Any = None
+    thinking: Any = None
     verbosity: str | None = None
     seed: int | None = None
     logprobs: bool | None = None
@@ -112,6 +114,7 @@ class ChatRequest(Lenient):
     store: bool | None = None
     service_tier: str | None = None
     web_search_options: JsonObject | None = None
+    session_id: str | None = None
 
 
 class PromptTokensDetails(BaseModel):
@@ -176,6 +179,48 @@ class ChatCompletion(BaseModel):
     model: str
     choices: list[Choice]
     usage: CompletionUsage
+    system_fingerprint: str | None = None
+
+
+class DeltaFunction(BaseModel):
+    name: str | None = None
+    arguments: str
+
+
+class DeltaToolCall(BaseModel):
+    """A piece of a call: `id`, `type` and the name are in its first one."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: DeltaFunction
+
+
+class Delta(BaseModel):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[DeltaToolCall] | None = None
+    function_call: DeltaFunction | None = None
+
+
+class ChunkChoice(BaseModel):
+    index: int
+    delta: Delta
+    logprobs: None = None
+    finish_reason: FinishReason | None
+
+
+class ChatCompletionChunk(BaseModel):
+    """One event of the answer with `stream`; the last one with `include_usage` has no choices."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: CompletionUsage | None = None
     system_fingerprint: str | None = None
 
 

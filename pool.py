@@ -1,11 +1,17 @@
-"""Warm processes: lease, continue, reuse, hold, spawn, retire, admit.
+"""Warm processes: lease, continue, reuse, hold, start, retire, admit.
 
-The pool knows nothing of Claude or HTTP. A *worker* is started blank, then bound once to a
+The pool knows nothing of Claude or HTTP. A *worker* starts blank, then is bound once to a
 *profile*, which it keeps for life. Between leases it is parked under a *fingerprint* of what it
 remembers, so that a lease that asks for the same fingerprint gets just that worker back.
 
+    starting -> blank -> busy <-> idle      what nobody asked for yet, or what was parked clean
+                           |  <-> held      waits for its caller in the middle of a turn
+                           v
+                        closing -> gone     from every state; its place is free when it is gone
+
 A lease that ends without `park` costs the worker its life: whatever went wrong, nothing dirty is
-ever handed on.
+ever handed on. Workers start in the background, never for one lease alone: a lease takes whatever
+is free first, and one that is cancelled leaves the worker to the next.
 """
 
 from __future__ import annotations
@@ -15,17 +21,27 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from errors import Overloaded
 
 log = logging.getLogger(__name__)
 
-LeaseKind = Literal["continue", "reuse", "blank", "spawn"]
+LeaseKind = Literal["continue", "reuse", "blank"]
+State = Literal["starting", "blank", "idle", "held", "busy", "closing"]
+
 SWEEP_SECONDS = 1.0
+OVERTAKING_SECONDS = 1.0
+"""Up to this wait the first in line lets others take what it could not use without ending it."""
+
+SPARE_SECONDS = 5.0
+"""An idle worker that was not used for so long may be ended for a blank one."""
+
+MAX_BACKOFF_SECONDS = 30.0
+RECENT_WAITS = 100
 
 
 class Worker(Protocol):
@@ -48,11 +64,11 @@ class Worker(Protocol):
         ...
 
     async def start(self) -> None:
-        """Starts it blank. Raises where it can't be."""
+        """Starts it blank; done when it can be used. Raises where it can't be. Bounded."""
         ...
 
     async def close(self) -> None:
-        """Ends it at once. Bounded, never raises."""
+        """Ends it at once. Bounded, never raises; called once."""
         ...
 
 
@@ -62,44 +78,51 @@ W = TypeVar("W", bound=Worker)
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds of a pool. Times in seconds, memory in bytes."""
+    """Bounds of a pool. Times in seconds, memory in bytes.
+
+    `queue_size` counts those who wait although every place is busy; who waits for a worker that
+    starts is not one of them. `max_starting` workers start at once: starting costs CPU.
+    """
 
     max_processes: int = 4
     warm: int = 1
     idle_seconds: float = 600.0
     hold_seconds: float = 300.0
     max_uses: int = 200
+    max_age_seconds: float = 3600.0
     max_memory_bytes: int = 500 * 1024 * 1024
+    max_starting: int = 2
     queue_size: int = 100
     queue_timeout: float = 30.0
 
 
 @dataclass(eq=False, slots=True)
 class Slot(Generic[P, W]):
-    """One worker and what the pool knows of it."""
+    """One worker and what the pool knows of it. `since` is when it came into its state."""
 
     worker: W
-    born_at: float
     number: int
+    born_at: float
+    since: float
+    state: State = "starting"
     profile: P | None = None
     fingerprint: Hashable = None
     held: bool = False
     uses: int = 0
-    parked_at: float = 0.0
-
-
-class _Room:
-    """A reserved place: the right to start one more worker."""
+    memory_bytes: int = 0
 
 
 @dataclass(slots=True)
 class Lease(Generic[W]):
     """A worker for one turn. `kind` says what it remembers: `continue` the conversation that was
-    asked for, `reuse` another one of the same profile, `blank` and `spawn` nothing."""
+    asked for, `reuse` another one of the same profile, `blank` nothing. `remembered` is its
+    fingerprint, to park a worker that was not touched; `leased_at` is of the pool's clock."""
 
     worker: W
     kind: LeaseKind
     waited_seconds: float
+    leased_at: float
+    remembered: Hashable = None
     parked: bool = field(default=False, init=False)
     fingerprint: Hashable = field(default=None, init=False)
     held: bool = field(default=False, init=False)
@@ -107,6 +130,14 @@ class Lease(Generic[W]):
     def park(self, fingerprint: Hashable, *, held: bool = False) -> None:
         """The turn ended cleanly: keep the worker. `held` means it waits for its caller."""
         self.parked, self.fingerprint, self.held = True, fingerprint, held
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter(Generic[P, W]):
+    profile: P
+    fingerprint: Hashable
+    asked_at: float
+    found: asyncio.Future[tuple[Slot[P, W], LeaseKind]]
 
 
 class Pool(Generic[P, W]):
@@ -119,237 +150,271 @@ class Pool(Generic[P, W]):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.limits = limits
+        self.counts: Counter[str] = Counter()
+        self.waits: deque[float] = deque(maxlen=RECENT_WAITS)
         self._make = make
-        self._limits = limits
         self._clock = clock
         self._numbers = itertools.count(1)
-        self._blank: deque[Slot[P, W]] = deque()
-        self._parked: dict[Slot[P, W], None] = {}  # least recently used first
-        self._leased: set[Slot[P, W]] = set()
-        self._by_fingerprint: dict[tuple[P, Hashable], Slot[P, W]] = {}
-        self._starting = 0
-        self._closing: set[asyncio.Task[None]] = set()
-        self._waiters: deque[asyncio.Event] = deque()
+        self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
+        self._waiters: list[_Waiter[P, W]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._start_again_at = 0.0
         self._closed = False
-        self.counts: Counter[str] = Counter()
 
     async def __aenter__(self) -> Pool[P, W]:
-        self._spawn_task(self._sweep_forever())
-        self._refill()
+        self._background(self._sweep_forever())
+        self._serve()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Ends every worker, leased ones too, and waits until they are gone."""
         self._closed = True
+        for waiter in list(self._waiters):
+            self._refuse(waiter, "The server is shutting down.")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for slot in [*self._blank, *self._parked, *self._leased]:
+        for slot in list(self._slots):
             self._retire(slot)
-        for wake in self._waiters:
-            wake.set()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     @property
     def processes(self) -> int:
         """Workers that exist, those that are starting or ending included."""
-        return (
-            len(self._blank)
-            + len(self._parked)
-            + len(self._leased)
-            + self._starting
-            + len(self._closing)
-        )
+        return len(self._slots)
 
     @property
     def queued(self) -> int:
         return len(self._waiters)
+
+    def in_state(self, *states: State) -> list[Slot[P, W]]:
+        """The workers in these states, the longest in it first."""
+        return [slot for slot in self._slots if slot.state in states]
 
     @asynccontextmanager
     async def lease(self, profile: P, fingerprint: Hashable = None) -> AsyncIterator[Lease[W]]:
         """A worker of this profile; the one that remembers `fingerprint` if it is parked.
 
         Waits its turn while all are busy. Raises Overloaded (503) when the queue is full or the
-        wait takes too long, and whatever the worker's start raises.
+        wait takes too long, and what a worker's start raises where none is left to wait for.
         """
         asked_at = self._clock()
-        slot, kind = await self._acquire(profile, fingerprint)
+        found = None if self._waiters or self._closed else self._take(profile, fingerprint)
+        slot, kind = found or await self._queue_up(profile, fingerprint)
+        now = self._clock()
+        lease = Lease(slot.worker, kind, now - asked_at, now, slot.fingerprint)
+        slot.profile = profile
+        slot.uses += 1
         self.counts[kind] += 1
-        lease = Lease(slot.worker, kind, self._clock() - asked_at)
+        self.waits.append(lease.waited_seconds)
         try:
+            if kind == "blank":
+                self._grow()
             yield lease
         finally:
             self._give_back(slot, lease)
 
-    async def _acquire(self, profile: P, fingerprint: Hashable) -> tuple[Slot[P, W], LeaseKind]:
-        found = None if self._waiters else self._attempt(profile, fingerprint)
-        if found is None:
-            found = await self._queue_up(profile, fingerprint)
-        if not isinstance(found, _Room):
-            return found
-        slot = await self._started()
-        return self._lease_out(slot, profile), "spawn"
-
-    async def _queue_up(
-        self, profile: P, fingerprint: Hashable
-    ) -> tuple[Slot[P, W], LeaseKind] | _Room:
-        """Waits in line, first come first served, until a worker or room for one is there."""
-        if len(self._waiters) >= self._limits.queue_size:
-            self.counts["refused"] += 1
-            raise Overloaded("All processes are busy and the queue is full.", retry_after=5)
-        wake = asyncio.Event()
-        self._waiters.append(wake)
+    async def _queue_up(self, profile: P, fingerprint: Hashable) -> tuple[Slot[P, W], LeaseKind]:
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter[P, W](profile, fingerprint, self._clock(), loop.create_future())
+        timer = loop.call_later(
+            self.limits.queue_timeout, self._refuse, waiter, "No process was free in time."
+        )
+        self._line_up(waiter)
         try:
-            async with asyncio.timeout(self._limits.queue_timeout):
-                while True:
-                    if self._waiters[0] is wake:
-                        found = self._attempt(profile, fingerprint)
-                        if found is not None:
-                            return found
-                    await wake.wait()
-                    wake.clear()
-        except TimeoutError:
-            self.counts["refused"] += 1
-            raise Overloaded("All processes stayed busy.", retry_after=5) from None
+            return await waiter.found
+        except asyncio.CancelledError:
+            self._put_back(waiter)
+            raise
         finally:
-            self._waiters.remove(wake)
-            self._wake_first()
+            timer.cancel()
+            self._leave(waiter)
 
-    def _attempt(
-        self, profile: P, fingerprint: Hashable
-    ) -> tuple[Slot[P, W], LeaseKind] | _Room | None:
+    def _line_up(self, waiter: _Waiter[P, W]) -> None:
+        """Takes its place in line; refused where that would make the line too long."""
+        self._waiters.append(waiter)
         if self._closed:
-            raise Overloaded("The server is shutting down.", retry_after=5)
-        return self._take(profile, fingerprint) or self._make_room()
+            self._refuse(waiter, "The server is shutting down.")
+        elif self._excess() > self.limits.queue_size:
+            self._refuse(waiter, "All processes are busy and the queue is full.")
+        else:
+            self._serve()
+
+    def _excess(self) -> int:
+        """How many wait although neither a place nor a worker that will be free is left."""
+        return len(self._waiters) - (self.limits.max_processes - len(self.in_state("busy")))
+
+    def _refuse(self, waiter: _Waiter[P, W], reason: str) -> None:
+        if not waiter.found.done():
+            self.counts["refused"] += 1
+            waiter.found.set_exception(Overloaded(reason, retry_after=5))
+        self._leave(waiter)
+
+    def _leave(self, waiter: _Waiter[P, W]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+            self._serve()  # it may have been the one that held up the line
+
+    def _put_back(self, waiter: _Waiter[P, W]) -> None:
+        """Returns, untouched, what was handed over in the moment in which its taker left."""
+        if waiter.found.cancelled() or waiter.found.exception() is not None:
+            return
+        slot, kind = waiter.found.result()
+        if slot.state == "busy":
+            self._move(slot, "blank" if kind == "blank" else "held" if slot.held else "idle")
+            self._serve()
 
     def _take(self, profile: P, fingerprint: Hashable) -> tuple[Slot[P, W], LeaseKind] | None:
         """A worker that is there already, or None."""
-        slot = self._by_fingerprint.get((profile, fingerprint)) if fingerprint else None
-        if slot is not None and self._unpark(slot):
-            return self._lease_out(slot, profile), "continue"
-        for slot in list(self._parked):
-            if slot.profile == profile and not slot.held and self._unpark(slot):
-                return self._lease_out(slot, profile), "reuse"
-        while self._blank:
-            slot = self._blank.popleft()
-            if slot.worker.alive:
-                leased = self._lease_out(slot, profile)
-                self._refill()
-                return leased, "blank"
-            self._retire(slot)
+        parked = [slot for slot in self._slots if slot.profile == profile and self._is_free(slot)]
+        for slot in parked:
+            if fingerprint is not None and slot.fingerprint == fingerprint:
+                return self._move(slot, "busy"), "continue"
+        for slot in parked:
+            if slot.state == "idle" and slot.worker.reusable:
+                return self._move(slot, "busy"), "reuse"
+        for slot in self._slots:
+            if slot.state == "blank" and self._is_free(slot):
+                return self._move(slot, "busy"), "blank"
         return None
 
-    def _lease_out(self, slot: Slot[P, W], profile: P) -> Slot[P, W]:
-        slot.profile = profile
-        slot.uses += 1
-        self._leased.add(slot)
+    def _is_free(self, slot: Slot[P, W]) -> bool:
+        return slot.state in ("idle", "held", "blank") and slot.worker.alive
+
+    def _move(self, slot: Slot[P, W], state: State) -> Slot[P, W]:
+        slot.state, slot.since = state, self._clock()
+        self._slots.pop(slot, None)
+        self._slots[slot] = None
         return slot
 
-    def _unpark(self, slot: Slot[P, W]) -> bool:
-        """Takes it out of the parked ones; False (and retired) where it died meanwhile."""
-        del self._parked[slot]
-        if slot.profile is not None:
-            self._by_fingerprint.pop((slot.profile, slot.fingerprint), None)
-        if slot.worker.alive:
-            return True
-        self._retire(slot)
-        return False
-
-    def _make_room(self) -> _Room | None:
-        """A place for one more worker; where there is none, evicts the least recently used."""
-        if self.processes < self._limits.max_processes:
-            self._starting += 1
-            return _Room()
-        if not self._closing:
-            idle = next((slot for slot in self._parked if not slot.held), None)
-            victim = idle or next(iter(self._parked), None)
-            if victim is not None:
-                self.counts["evicted"] += 1
-                if self._unpark(victim):
-                    self._retire(victim)
-        return None  # a place is free once somebody is gone: `_retired` wakes the first in line
-
-    async def _started(self) -> Slot[P, W]:
-        """Starts a worker in the place that `_make_room` or `_refill` reserved."""
-        worker = self._make()
-        try:
-            await worker.start()
-            if self._closed:
-                raise Overloaded("The server is shutting down.", retry_after=5)
-        except BaseException:
-            await worker.close()
-            raise
-        finally:
-            self._starting -= 1
-            self._wake_first()
-        return Slot(worker, self._clock(), next(self._numbers))
-
     def _give_back(self, slot: Slot[P, W], lease: Lease[W]) -> None:
-        self._leased.discard(slot)
-        if not lease.parked or self._closed or not self._may_stay(slot, lease):
-            self._retire(slot)
+        if slot.state != "busy":  # the pool was closed meanwhile
             return
-        slot.fingerprint, slot.held = lease.fingerprint, lease.held
-        slot.parked_at = self._clock()
-        self._parked[slot] = None
-        if slot.profile is not None and slot.fingerprint is not None:
-            self._by_fingerprint[(slot.profile, slot.fingerprint)] = slot
-        self._wake_first()
+        if lease.parked and self._may_stay(slot, held=lease.held):
+            slot.fingerprint, slot.held = lease.fingerprint, lease.held
+            self._move(slot, "held" if lease.held else "idle")
+        else:
+            self._retire(slot)
+        self._serve()
 
-    def _may_stay(self, slot: Slot[P, W], lease: Lease[W]) -> bool:
-        if not slot.worker.alive:
+    def _may_stay(self, slot: Slot[P, W], *, held: bool) -> bool:
+        if self._closed or not slot.worker.alive:
             return False
-        if lease.held:
-            return True
-        return (
-            slot.worker.reusable
-            and slot.uses < self._limits.max_uses
-            and slot.worker.memory_bytes() < self._limits.max_memory_bytes
+        return held or (
+            slot.uses < self.limits.max_uses
+            and slot.memory_bytes < self.limits.max_memory_bytes
+            and self._clock() - slot.born_at < self.limits.max_age_seconds
         )
 
     def _retire(self, slot: Slot[P, W]) -> None:
-        """Ends a worker that is in no collection any more; its place is free when it is gone."""
-        self._leased.discard(slot)
-        self._parked.pop(slot, None)
-        with suppress(ValueError):
-            self._blank.remove(slot)
+        """Ends a worker; its place is free when it is gone."""
+        if slot.state == "closing":
+            return
+        self._move(slot, "closing")
         self.counts["retired"] += 1
-        task = asyncio.get_running_loop().create_task(slot.worker.close())
-        self._closing.add(task)
-        task.add_done_callback(self._retired)
+        task = asyncio.get_running_loop().create_task(self._end(slot))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
-    def _retired(self, task: asyncio.Task[None]) -> None:
-        self._closing.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a worker could not be closed: %s", type(error).__name__)
-        self._wake_first()
-        self._refill()
-
-    def _wake_first(self) -> None:
-        if self._waiters:
-            self._waiters[0].set()
-
-    def _refill(self) -> None:
-        """Keeps `warm` blank workers ready where there is room and nobody waits for it."""
-        if self._closed or self._waiters:
-            return
-        missing = self._limits.warm - len(self._blank) - self._starting
-        room = self._limits.max_processes - self.processes
-        for _ in range(min(missing, room)):
-            self._starting += 1
-            self._spawn_task(self._start_blank())
-
-    async def _start_blank(self) -> None:
+    async def _end(self, slot: Slot[P, W]) -> None:
         try:
-            slot = await self._started()
-        except Exception as error:
-            log.warning("a warm worker could not be started: %s", type(error).__name__)
-            return
-        self._blank.append(slot)
-        self._wake_first()
+            await slot.worker.close()
+        except Exception:
+            log.exception("a worker could not be closed")
+        finally:
+            del self._slots[slot]
+            self._serve()
 
-    def _spawn_task(self, work: Any) -> None:
+    def _serve(self) -> None:
+        """Hands out what is free, in line; then makes more for those who still wait.
+
+        One that cannot use what is free is overtaken by those who can, for a short while: ending
+        a worker of another profile costs more than the wait.
+        """
+        coming = len(self.in_state("starting", "closing"))
+        for waiter in [waiter for waiter in self._waiters if not waiter.found.done()]:
+            if not any(map(self._is_free, self._slots)):
+                break
+            found = self._take(waiter.profile, waiter.fingerprint)
+            if found is not None:
+                self._waiters.remove(waiter)
+                waiter.found.set_result(found)
+            elif self._clock() - waiter.asked_at > OVERTAKING_SECONDS:
+                coming -= 1
+                if coming < 0:  # nothing is on its way to it: what is free makes way for it
+                    break
+        self._grow()
+
+    def _grow(self) -> None:
+        """Starts a worker for each who waits, or keeps `warm` blank ones ready. Where all places
+        are taken, the longest idle make way."""
+        if self._closed:
+            return
+        for slot in self.in_state("blank", "idle", "held"):
+            if not slot.worker.alive:
+                self._retire(slot)
+        state = Counter(slot.state for slot in self._slots)
+        waiting = sum(not waiter.found.done() for waiter in self._waiters)
+        if self._backs_off(waiting, state["busy"]):
+            return
+        wanted = (waiting or self.limits.warm - state["blank"]) - state["starting"]
+        wanted = min(wanted, self.limits.max_starting - state["starting"])
+        room = self.limits.max_processes - len(self._slots)
+        for _ in range(min(wanted, room)):
+            self._start()
+        self._evict(wanted - room - state["closing"], somebody_waits=waiting > 0)
+
+    def _backs_off(self, waiting: int, busy: int) -> bool:
+        """After a failed start: the next may wait where nobody does, or somebody gets ready."""
+        return self._clock() < self._start_again_at and (busy > 0 or waiting == 0)
+
+    def _evict(self, count: int, *, somebody_waits: bool) -> None:
+        """Makes room. A blank worker is worth an idle one only where places are not scarce and
+        that one was left alone for a while."""
+        victims = self.in_state("idle")
+        if somebody_waits:
+            victims += self.in_state("held")
+        elif self.limits.warm * 2 > self.limits.max_processes:
+            return
+        else:
+            victims = [slot for slot in victims if self._clock() - slot.since > SPARE_SECONDS]
+        for slot in victims[: max(0, count)]:
+            self.counts["evicted"] += 1
+            self._retire(slot)
+
+    def _start(self) -> None:
+        now = self._clock()
+        slot = Slot[P, W](self._make(), next(self._numbers), now, now)
+        self._slots[slot] = None
+        self.counts["started"] += 1
+        self._background(self._started(slot))
+
+    async def _started(self, slot: Slot[P, W]) -> None:
+        try:
+            await slot.worker.start()
+        except Exception as error:
+            self._not_started(slot, error)
+            return
+        self._failures = 0
+        self._move(slot, "blank")
+        self._serve()
+
+    def _not_started(self, slot: Slot[P, W], error: Exception) -> None:
+        """Tells the first in line, unless somebody's worker will be free for it."""
+        log.warning("a worker could not be started: %s: %s", type(error).__name__, error)
+        self.counts["failed"] += 1
+        self._failures += 1
+        pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
+        self._start_again_at = self._clock() + pause_seconds
+        waiter = next((waiter for waiter in self._waiters if not waiter.found.done()), None)
+        if waiter is not None and not self.in_state("busy"):
+            waiter.found.set_exception(error)
+        self._retire(slot)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -360,45 +425,52 @@ class Pool(Generic[P, W]):
             self.sweep()
 
     def sweep(self) -> None:
-        """Ends what is dead, was idle too long or was held too long."""
-        now = self._clock()
-        for slot in list(self._parked):
-            bound = self._limits.hold_seconds if slot.held else self._limits.idle_seconds
-            stale = now - slot.parked_at > bound
-            if (stale or not slot.worker.alive) and self._unpark(slot):
+        """Ends what is dead, too big, or was idle or held for too long; measures all others."""
+        for slot in self.in_state("blank", "idle", "held", "busy"):
+            slot.memory_bytes = slot.worker.memory_bytes()
+            if slot.state != "busy" and self._is_stale(slot):
                 self._retire(slot)
-        for slot in [slot for slot in self._blank if not slot.worker.alive]:
-            self._retire(slot)
-        self._refill()
+        self._serve()
+
+    def _is_stale(self, slot: Slot[P, W]) -> bool:
+        seconds = self._clock() - slot.since
+        if not slot.worker.alive:
+            return True
+        match slot.state:
+            case "held":
+                return seconds > self.limits.hold_seconds
+            case "blank":
+                spare = len(self.in_state("blank")) > self.limits.warm
+                return spare and seconds > self.limits.idle_seconds
+            case _:
+                return seconds > self.limits.idle_seconds or not self._may_stay(slot, held=False)
 
     def snapshot(self) -> dict[str, Any]:
-        """Counts by state and kind, and each worker without its content. Ages in seconds."""
+        """What `GET /v1/pool` shows: counts, and each worker without its content. Seconds."""
         now = self._clock()
-        groups: dict[str, list[Slot[P, W]]] = {
-            "blank": list(self._blank),
-            "idle": [slot for slot in self._parked if not slot.held],
-            "held": [slot for slot in self._parked if slot.held],
-            "busy": list(self._leased),
-        }
+        waits = sorted(self.waits)
+        states: Counter[str] = Counter(slot.state for slot in self._slots)
         return {
-            "limits": {
-                "max_processes": self._limits.max_processes,
-                "queue_size": self._limits.queue_size,
-            },
+            "max_processes": self.limits.max_processes,
             "processes": self.processes,
-            "queued": self.queued,
-            "states": {state: len(slots) for state, slots in groups.items()},
+            "states": {state: states[state] for state in get_args(State)},
             "counts": dict(self.counts),
+            "queue": {
+                "length": self.queued,
+                "size": self.limits.queue_size,
+                "wait_p50_seconds": waits[len(waits) // 2] if waits else 0.0,
+                "wait_max_seconds": waits[-1] if waits else 0.0,
+            },
             "workers": [
                 {
                     "number": slot.number,
-                    "state": state,
-                    "age_seconds": round(now - slot.born_at, 1),
+                    "state": slot.state,
+                    "age_seconds": now - slot.born_at,
+                    "in_state_seconds": now - slot.since,
                     "uses": slot.uses,
                     "memory_bytes": slot.worker.memory_bytes(),
                     **slot.worker.describe(),
                 }
-                for state, slots in groups.items()
-                for slot in slots
+                for slot in self._slots
             ],
         }

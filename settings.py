@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -96,6 +98,22 @@ def _origins(value: object) -> object:
     return origins
 
 
+def _networks(value: object) -> object:
+    """Addresses and CIDRs, comma separated."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be IP addresses or CIDRs such as 10.0.0.0/8") from None
+
+
+def _redis_url(value: str | None) -> str | None:
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be a URL such as redis://localhost:6379/0")
+    return value
+
+
 def _header_lines(value: object) -> object:
     """The CLI's own form, "Name: value" lines, out of that form or a JSON object."""
     allowed = 'a JSON object such as {"X-Team": "search"}, or lines of "Name: value"'
@@ -156,6 +174,9 @@ class Settings(BaseSettings):
         description="JSON object: pattern of client model names -> Claude model, added to the "
         'built-in ones (gpt-4*, gpt-5*, *-mini and so on), such as {"gpt-4*": "opus"}',
     )
+    image_urls: bool = Field(
+        True, description="Fetch images behind https URLs (public addresses only): on or off"
+    )
     claude_cli_path: Annotated[Path | None, AfterValidator(_cli)] = Field(
         None, description="A claude executable to use instead of the bundled one"
     )
@@ -170,6 +191,57 @@ class Settings(BaseSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
         (), description="Origins of web pages that may call, comma separated or a JSON list"
+    )
+    api_key: str | None = Field(
+        None,
+        repr=False,
+        description="The key that callers must send; with none of the three anyone who reaches "
+        "the server may use it",
+    )
+    api_keys: str | None = Field(
+        None, repr=False, description="More keys, comma separated, each with a name or without"
+    )
+    api_keys_file: Path | None = Field(
+        None, description="A JSON file of keys or their hashes with limits of their own"
+    )
+    allow_unprotected: bool = Field(
+        False, description="Serve other computers without any key; else one is made and printed"
+    )
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = Field(
+        (), description="Proxies whose X-Forwarded-For is believed: addresses or CIDRs, by commas"
+    )
+    rate_limit_enabled: bool = Field(
+        False, description="Limit requests a minute, by key where one is sent, else by address"
+    )
+    rate_limit_chat_per_minute: PositiveInt = Field(
+        10, description="Requests that ask the model: chat, completions, responses, messages"
+    )
+    rate_limit_debug_per_minute: PositiveInt = Field(2, description="Requests to /v1/debug")
+    rate_limit_auth_per_minute: PositiveInt = Field(10, description="Requests to /v1/auth")
+    rate_limit_health_per_minute: PositiveInt = Field(30, description="Requests to /health")
+    rate_limit_session_per_minute: PositiveInt = Field(
+        15, description="Requests to /v1/sessions and /v1/conversations"
+    )
+    rate_limit_general_per_minute: PositiveInt = Field(
+        30, description="Requests to anything else, together"
+    )
+    redis_url: Annotated[str | None, AfterValidator(_redis_url)] = Field(
+        None, repr=False, description="A Redis where several servers share one count of limits"
+    )
+    max_request_bytes: PositiveInt = Field(32 * 1024 * 1024, description="Largest request body")
+    max_header_bytes: PositiveInt = Field(
+        32 * 1024, description="Largest request head: its URL and headers"
+    )
+    max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
+    max_messages: PositiveInt = Field(5_000, description="Most messages or items of one request")
+    max_tools: PositiveInt = Field(1_000, description="Most tools or functions of one request")
+    request_timeout: PositiveFloat = Field(
+        60, description="Seconds that a client may take to send one request"
+    )
+    max_connections: PositiveInt = Field(
+        500, description="Most open connections; more are told 503 and closed"
     )
     anthropic_custom_headers: Annotated[str | None, BeforeValidator(_header_lines)] = Field(
         None,
@@ -202,6 +274,35 @@ class Settings(BaseSettings):
     )
     hold_seconds: PositiveFloat = Field(
         300, description="How long a process waits for the results of the caller's tools"
+    )
+    strict_parameters: bool = Field(
+        False, description="Answer 400 to parameters that have no effect, instead of naming them"
+    )
+    seed_cache_seconds: NonNegativeFloat = Field(
+        3600, description="The same request with the same seed gets the same answer for so long"
+    )
+    database_url: str = Field(
+        "sqlite+aiosqlite:///sessions.db",
+        min_length=1,
+        repr=False,  # may hold a password
+        description="Where sessions are kept: sqlite+aiosqlite:///FILE or "
+        "postgresql+asyncpg://USER:PASSWORD@HOST/NAME; sqlite:// is memory only",
+    )
+    session_ttl_seconds: NonNegativeFloat = Field(
+        3600, description="A session expires this many seconds after its last use; 0 is never"
+    )
+    session_wait_seconds: PositiveFloat = Field(
+        30, description="Longest wait for another turn of the same session in seconds, then 409"
+    )
+    session_lease_seconds: PositiveFloat = Field(
+        15, description="A session is free again this many seconds after its server was killed"
+    )
+    session_sweep_seconds: PositiveFloat = Field(
+        60, description="Expired sessions are emptied every so many seconds"
+    )
+    max_sessions: PositiveInt = Field(10_000, description="Most sessions of one API key")
+    max_session_bytes: PositiveInt = Field(
+        64 * 1024 * 1024, description="Most bytes of text and images in one session"
     )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 import anyio
@@ -24,6 +24,7 @@ from events import ChoiceEvent
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
+NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Renderer(Protocol):
@@ -45,7 +46,8 @@ class Renderer(Protocol):
 
 class TurnResponse(Response):
     """Runs `events` and writes them as `renderer` says. `heartbeat_seconds` of silence in a stream
-    are filled with a comment, which keeps proxies from closing it."""
+    are filled with a comment, which keeps proxies from closing it. `extra_headers` is asked when
+    the renderer's are."""
 
     def __init__(
         self,
@@ -54,12 +56,14 @@ class TurnResponse(Response):
         *,
         stream: bool,
         heartbeat_seconds: float,
+        extra_headers: Callable[[], dict[str, str]] = dict,
     ) -> None:
         super().__init__()
         self._events = events
         self._renderer = renderer
         self._stream = stream
         self._heartbeat_seconds = heartbeat_seconds
+        self._extra_headers = extra_headers
         self._sent_at = 0.0
         self._failure: GatewayError | None = None
 
@@ -73,6 +77,8 @@ class TurnResponse(Response):
                 else:
                     await self._write_body(send)
                 tasks.cancel_scope.cancel()
+        except* OSError as gone:
+            log.debug("the client left while it was written to: %r", gone.exceptions[0])
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
                 await self._events.aclose()
@@ -83,48 +89,60 @@ class TurnResponse(Response):
         try:
             async for item in self._events:
                 self._renderer.feed(item)
-        except GatewayError as error:
-            self._failure = error
+            body = self._renderer.body()
+            start = self._start("application/json", {"content-length": str(len(body))})
+        except Exception as error:
+            self._failure = told(error)
             return
-        body = self._renderer.body()
-        await send(self._start("application/json", {"content-length": str(len(body))}))
+        await send(start)
         await send({"type": "http.response.body", "body": body})
 
     async def _write_stream(self, send: Send, tasks: anyio.abc.TaskGroup) -> None:
         try:
-            first = await anext(self._events)
-        except GatewayError as error:
-            self._failure = error
+            first = self._renderer.feed(await anext(self._events))
+            start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
+        except Exception as error:
+            self._failure = told(error)
             return
-        no_buffering = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        await send(self._start("text/event-stream; charset=utf-8", no_buffering))
-        tasks.start_soon(self._keep_alive, send)
-        await self._write(send, self._renderer.feed(first))
+        await send(start)
+        silence = anyio.CancelScope()
+        tasks.start_soon(self._keep_alive, send, silence)
+        await self._write(send, first)
+        async with contextlib.aclosing(self._rest()) as rest:
+            async for frames in rest:
+                await self._write(send, frames)
+        silence.cancel()  # or a comment could come after the end
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _rest(self) -> AsyncGenerator[bytes, None]:
+        """The frames after the first, with those of the end or of an error."""
         try:
             async for item in self._events:
-                await self._write(send, self._renderer.feed(item))
-            last = self._renderer.finish()
-        except GatewayError as error:
-            log.warning("a stream ended with %s", error.code)
-            last = self._renderer.fail(error)
-        await send({"type": "http.response.body", "body": last})
+                yield self._renderer.feed(item)
+            yield self._renderer.finish()
+        except Exception as error:
+            failure = told(error)
+            log.warning("a stream ended with %s: %s", failure.code, failure.message)
+            yield self._renderer.fail(failure)
 
     async def _write(self, send: Send, frames: bytes) -> None:
         if frames:
             self._sent_at = time.monotonic()
             await send({"type": "http.response.body", "body": frames, "more_body": True})
 
-    async def _keep_alive(self, send: Send) -> None:
+    async def _keep_alive(self, send: Send, scope: anyio.CancelScope) -> None:
         self._sent_at = time.monotonic()
-        while True:
-            silence = time.monotonic() - self._sent_at
-            if silence >= self._heartbeat_seconds:
-                await self._write(send, sse.HEARTBEAT)
-                silence = 0.0
-            await anyio.sleep(self._heartbeat_seconds - silence)
+        with scope:
+            while True:
+                silence = time.monotonic() - self._sent_at
+                if silence >= self._heartbeat_seconds:
+                    await self._write(send, sse.HEARTBEAT)
+                    silence = 0.0
+                await anyio.sleep(self._heartbeat_seconds - silence)
 
     def _start(self, content_type: str, extra: dict[str, str]) -> AsgiMessage:
-        headers = {"content-type": content_type, **extra, **self._renderer.headers()}
+        told = self._renderer.headers() | self._extra_headers()
+        headers = {"content-type": content_type, **extra, **told}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         return {"type": "http.response.start", "status": 200, "headers": raw}
 
@@ -135,3 +153,11 @@ async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
     scope.cancel()
+
+
+def told(error: Exception) -> GatewayError:
+    """What the caller is told: a GatewayError as it is, anything else as a 500 without detail."""
+    if isinstance(error, GatewayError):
+        return error
+    log.error("unexpected error in a turn", exc_info=error)
+    return GatewayError("The server had an error while processing your request.")

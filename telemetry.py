@@ -138,7 +138,8 @@ class Exchange:
         self.path = quote(scope["path"])  # no line breaks in the log; the query may hold keys
         self._send = send
         self._started = perf_counter()
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        self._state: dict[str, Any] = scope.setdefault("state", {})
+        self._state["request_id"] = self.request_id
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -159,6 +160,7 @@ class Exchange:
             "duration_ms": duration_ms,
             "request_id": self.request_id,
             "client_request_id": self.client_request_id,
+            "key": getattr(self._state.get("principal"), "key_id", None),
         }
         line = (self.method, self.path, status, duration_ms)
         access_log.info("%s %s %s %s ms", *line, extra={"fields": fields})

@@ -25,6 +25,10 @@ ALLOW_ALL = f"mcp__{SERVER_NAME}"
 """The permission rule that lets the model call every function of the caller's."""
 
 TOOL_USE_ID = "claudecode/toolUseId"
+MAX_RESULT = "anthropic/maxResultSizeChars"
+MAX_RESULT_CHARS = 500_000
+"""The most that the CLI grants. What is longer it writes to a file and shows the model a preview;
+without this, what is longer than 50,000."""
 
 
 class CallerTools:
@@ -70,6 +74,7 @@ def _mcp_tool(tool: FunctionTool) -> Tool:
         description=tool.description,
         input_schema=tool.input_schema,
         annotations=ToolAnnotations(read_only_hint=True),
+        _meta={MAX_RESULT: MAX_RESULT_CHARS},
     )
 
 

@@ -13,16 +13,20 @@ import asyncio
 import json
 import os
 import signal
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
-STDERR_LINES = 20
+CHUNK_BYTES = 256 * 1024
+"""As much is read at once, and about four times as much waits in this process while nobody reads:
+a process that floods its output is slowed down by the pipe."""
+
+STDERR_BYTES = 4000
+START_SECONDS = 60.0
 REAP_SECONDS = 5.0
 
 Inspector = Callable[[dict[str, Any]], None]
@@ -43,9 +47,12 @@ class CliTransport(Transport):
         self._environment = environment
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._reader: asyncio.Task[None] | None = None
+        self._read: asyncio.Queue[dict[str, Any] | ValueError | None] = asyncio.Queue()
+        self._stderr = b""
         self._stderr_task: asyncio.Task[None] | None = None
         self._initialize: dict[str, Any] = {}
+        self._initialized = False
         self.killed = False
         self.inspect: Inspector = lambda message: None
 
@@ -55,39 +62,101 @@ class CliTransport(Transport):
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines the CLI wrote to stderr."""
-        return "\n".join(self._stderr)
+        """The last that the CLI wrote to stderr."""
+        return self._stderr.decode(errors="replace").strip()
 
     def initialize_with(self, **fields: Any) -> None:
         """Adds fields to the `initialize` request that `ClaudeSDKClient.connect` will send."""
         self._initialize = fields
 
     async def connect(self) -> None:
-        """Starts the process; does nothing where it runs already."""
-        if self._process is not None:
-            return
+        """Starts the process and waits until it answers; does nothing where it runs already.
+
+        An unbound process answers control requests, and `initialize` comes later: the wait for
+        the program to load (0.3 CPU-seconds) is over before the process is given to anybody.
+        """
+        if self._process is None:
+            await self._spawn()
+            try:
+                async with asyncio.timeout(START_SECONDS):
+                    await self._answers()
+            except TimeoutError as error:
+                raise CLIConnectionError("Claude Code does not answer") from error
+
+    async def _spawn(self) -> None:
+        """A cancelled start finds and ends the process that it has made."""
+        spawning = asyncio.ensure_future(self._execute())
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=dict(self._environment),
-                cwd=self._directory,
-                limit=LINE_LIMIT_BYTES,
-                start_new_session=True,
-            )
+            self._process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            with suppress(OSError):
+                self._process = await spawning
+            raise
         except FileNotFoundError as error:
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
+        assert self._process.stdout is not None
+        self._reader = asyncio.create_task(self._read_ahead(_lines(self._process.stdout)))
         self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
+
+    async def _execute(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(self._environment),
+            cwd=self._directory,
+            limit=CHUNK_BYTES,
+            start_new_session=True,
+        )
+
+    async def _answers(self) -> None:
+        """Returns when the process has answered a request that changes nothing."""
+        request = {"subtype": "mcp_status"}
+        line = {"type": "control_request", "request_id": "boot", "request": request}
+        await self.write(json.dumps(line) + "\n")
+        while message := await self._next():
+            if message.get("type") == "control_response":
+                return
+        await self._ended()
+
+    async def _read_ahead(self, lines: AsyncIterator[bytearray]) -> None:
+        """Reads and inspects whatever the CLI writes, however slowly it is then taken: a client
+        that reads slowly must not keep us from stopping a process in time. What waits here is one
+        answer at most, which the model's own limits bound."""
+        end: ValueError | None = None
+        try:
+            async for line in lines:
+                message = _parsed(line)
+                if message is not None:
+                    self.inspect(message)
+                    self._read.put_nowait(message)
+        except ValueError as error:
+            end = error
+        finally:
+            self._read.put_nowait(end)
+
+    async def _next(self) -> dict[str, Any] | None:
+        """The next message; None, again and again, after the last."""
+        message = await self._read.get()
+        if message is None:
+            self._read.put_nowait(None)
+        if isinstance(message, ValueError):
+            self.kill()
+            raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from message
+        return message
+
+    async def _ended(self) -> NoReturn:
+        assert self._process is not None
+        returncode = await self._process.wait()
+        raise ProcessError("Claude Code ended", exit_code=returncode, stderr=self.stderr_tail)
 
     async def _keep_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
-        with suppress(ValueError):  # a line over the limit ends the record, not the process
-            async for line in process.stderr:
-                self._stderr.append(line.decode(errors="replace").rstrip())
+        while chunk := await process.stderr.read(STDERR_BYTES):
+            self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
 
     def is_ready(self) -> bool:
         return self._process is not None and self._process.returncode is None and not self.killed
@@ -104,6 +173,11 @@ class CliTransport(Transport):
         except (ConnectionError, RuntimeError) as error:
             raise CLIConnectionError("Claude Code closed its input") from error
 
+    def write_soon(self, data: str) -> None:
+        """Writes without waiting; a process that is gone already needs it no more."""
+        if self.is_ready() and self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(data.encode())
+
     def _with_initialize_fields(self, data: str) -> str:
         message = json.loads(data)
         message["request"].update(self._initialize)
@@ -111,24 +185,18 @@ class CliTransport(Transport):
         return json.dumps(message) + "\n"
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Every JSON object the CLI writes; raises ProcessError when it ends by itself."""
-        process = self._process
-        if process is None or process.stdout is None:
+        """Every JSON object the CLI writes; raises ProcessError when it ends by itself.
+
+        A process that we killed just ends: the SDK would log an error for what was meant. Only
+        while `initialize` is unanswered it must raise, or the SDK waits for it for a minute.
+        """
+        if self._reader is None:
             raise CLIConnectionError("Claude Code is not running")
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError as error:
-                self.kill()
-                raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from error
-            if not line:
-                break
-            message = _parsed(line)
-            if message is not None:
-                self.inspect(message)
-                yield message
-        returncode = await process.wait()
-        raise ProcessError("Claude Code ended", exit_code=returncode, stderr=self.stderr_tail)
+        while message := await self._next():
+            self._initialized |= message.get("type") == "control_response"
+            yield message
+        if not (self.killed and self._initialized):
+            await self._ended()
 
     async def end_input(self) -> None:
         if self._process is not None and self._process.stdin is not None:
@@ -148,12 +216,34 @@ class CliTransport(Transport):
         self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
+                await _drain(self._process.stdout)
                 await self._process.wait()
-        if self._stderr_task is not None:
-            self._stderr_task.cancel()
+        for task in (self._reader, self._stderr_task):
+            if task is not None:
+                task.cancel()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+async def _drain(stream: asyncio.StreamReader | None) -> None:
+    """Reads what a dead process left: a full buffer would keep its pipe open."""
+    with suppress(RuntimeError):  # somebody else reads already
+        while stream is not None and await stream.read(CHUNK_BYTES):
+            pass
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytearray]:
+    """The complete lines of a stream. Raises ValueError where one is over the limit."""
+    pending = bytearray()
+    while chunk := await stream.read(CHUNK_BYTES):
+        pending += chunk
+        if b"\n" in chunk:
+            *lines, pending = pending.split(b"\n")
+            for line in lines:
+                yield line
+        if len(pending) > LINE_LIMIT_BYTES:
+            raise ValueError("a line is too long")
+
+
+def _parsed(line: bytes | bytearray) -> dict[str, Any] | None:
     """The line's JSON object, or None: the CLI's own notices are not part of the protocol."""
     try:
         message = json.loads(line)

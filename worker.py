@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
@@ -19,12 +21,15 @@ from claude_agent_sdk import (
     RateLimitEvent,
     ResultMessage,
     StreamEvent,
+    ToolResultBlock,
+    UserMessage,
 )
 from claude_agent_sdk import Message as SdkMessage
 from claude_agent_sdk.types import McpSdkServerConfig
 
 from cli_events import AnswerReader, StopWatch, api_error, sdk_error
 from cli_protocol import (
+    NO_FURTHER_CALL,
     LateSettings,
     assistant_line,
     boundary_line,
@@ -35,6 +40,7 @@ from cli_protocol import (
 )
 from errors import UpstreamError
 from events import Event, Finished, FunctionTool, JsonObject, Message
+from extra_body import ANSWER_TOOL
 from tools import SERVER_NAME, CallerTools
 from transport import CliTransport
 
@@ -47,11 +53,41 @@ CONTROL_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LaunchProfile:
-    """What a process is bound to for life. Never shared between two principals."""
+    """What a process is bound to for life. Never shared between two principals.
+
+    Two profiles are equal where the model sees the same bytes: `tools_json` tells schemas apart
+    that Python takes for equal (`1`, `1.0` and `true`; keys in another order). Made by `of`.
+    """
 
     principal: str
     system: str
-    tools: tuple[FunctionTool, ...] = ()
+    tools_json: str
+    tools: tuple[FunctionTool, ...] = field(default=(), compare=False, repr=False)
+    answers_by_tool: bool = False
+    """Whether the process has the CLI's tool for structured answers, extra_body.ANSWER_TOOL."""
+
+    @classmethod
+    def of(
+        cls,
+        principal: str,
+        system: str,
+        tools: tuple[FunctionTool, ...] = (),
+        *,
+        answers_by_tool: bool = False,
+    ) -> LaunchProfile:
+        seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
+        return cls(principal, system, json.dumps(seen), tools, answers_by_tool)
+
+    @property
+    def digest(self) -> str:
+        """A name for logs and operators, from which nothing can be read."""
+        text = json.dumps([self.principal, self.system, self.tools_json, self.answers_by_tool])
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+DEFAULT_PROFILE = LaunchProfile.of("local", "")
+"""A client without a key, a system prompt and tools: the process that was asked for the models
+serves it next."""
 
 
 class ClaudeWorker:
@@ -68,9 +104,22 @@ class ClaudeWorker:
         self._answers: dict[str, asyncio.Future[JsonObject]] = {}
         self._control_error: str | None = None
         self._spoken = False
+        self._barred = False
+        self._bar_holds = False
+        self._bar_id = ""
+        self._answers_by_tool = False
+        self._profile_digest: str | None = None
+        self._process: psutil.Process | None = None
         self._total_cost_usd = 0.0
         self._retry_after: float | None = None
         self.info: JsonObject = {}
+        self.cut_short = False
+        """Whether the last answer ended where the CLI would have gone on: what the process
+        remembers then is more than the client was told."""
+
+        self.asked_at: float | None = None
+        """When the CLI last turned to the API, in `time.monotonic` seconds."""
+
         transport.inspect = self._inspect
 
     @property
@@ -91,18 +140,27 @@ class ClaudeWorker:
         return self._settings.model if self._settings else None
 
     def memory_bytes(self) -> int:
+        pid = self._transport.pid
+        if pid is None or not self.alive:
+            return 0
         with suppress(psutil.Error):
-            return int(psutil.Process(self._transport.pid).memory_info().rss)
+            self._process = self._process or psutil.Process(pid)
+            return int(self._process.memory_info().rss)
         return 0
 
     def describe(self) -> dict[str, Any]:
-        return {"pid": self._transport.pid, "model": self.model}
+        return {"pid": self._transport.pid, "model": self.model, "profile": self._profile_digest}
+
+    def was_lost(self, since: float) -> bool:
+        """Whether the process ended by itself, and without asking the API since that time."""
+        return not self._transport.killed and (self.asked_at or 0.0) < since
 
     def kill(self) -> None:
         """Ends the process at once; whoever reads from it gets an error."""
         self._transport.kill()
 
     async def start(self) -> None:
+        """Starts the process, blank; returns when it has loaded and takes requests."""
         try:
             await self._transport.connect()
         except ClaudeSDKError as error:
@@ -110,6 +168,7 @@ class ClaudeWorker:
 
     async def bind(self, profile: LaunchProfile) -> None:
         """Gives the blank process its system prompt and tools. Once in its life."""
+        self._profile_digest = profile.digest
         servers: dict[str, McpSdkServerConfig] = {}
         if profile.tools:
             self._tools = CallerTools(profile.tools)
@@ -118,7 +177,13 @@ class ClaudeWorker:
                 "name": SERVER_NAME,
                 "instance": self._tools.server(),
             }
-        self._transport.initialize_with(systemPrompt=profile.system, sdkMcpServers=list(servers))
+        fields: JsonObject = {"systemPrompt": profile.system, "sdkMcpServers": list(servers)}
+        if profile.answers_by_tool:
+            # Any object: the schema itself travels with each turn, and a wrong answer to it is
+            # the caller's to judge; the CLI would ask again, after the answer was shown.
+            fields["jsonSchema"] = {"type": "object"}
+        self._answers_by_tool = profile.answers_by_tool
+        self._transport.initialize_with(**fields)
         options = ClaudeAgentOptions(mcp_servers=dict(servers), verbatim_prompts=True)
         self._client = ClaudeSDKClient(options, transport=self._transport)
         try:
@@ -156,7 +221,7 @@ class ClaudeWorker:
                     self._tools.forget()
             self._spoken = True
             await self._tell(messages, settings.model)
-            async for event in self._answer(AnswerReader(dropped)):
+            async for event in self._answer(self._reader(dropped)):
                 yield event
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
@@ -174,14 +239,31 @@ class ClaudeWorker:
             for block in results.content:
                 assert block["type"] == "tool_result"
                 self._tools.resolve(block)
-            async for event in self._answer(AnswerReader(dropped)):
+                if block is not results.content[-1]:  # or they could overtake each other
+                    await self._taken(block["tool_use_id"])
+            async for event in self._answer(self._reader(dropped)):
                 yield event
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
 
+    def _reader(self, dropped: tuple[str, ...]) -> AnswerReader:
+        self.cut_short = False
+        version = str(self.info.get("claude_code_version") or "")
+        answer_tool = ANSWER_TOOL if self._answers_by_tool else None
+        return AnswerReader(dropped, version=version, answer_tool=answer_tool)
+
+    async def _taken(self, call_id: str) -> None:
+        """Waits until the result of this call is in the conversation."""
+        while True:
+            match await self._next():
+                case UserMessage(content=[ToolResultBlock(tool_use_id=taken)]) if taken == call_id:
+                    return
+
     async def _apply(self, settings: LateSettings) -> None:
-        if settings == self._settings:
+        if settings == self._settings and not self._barred:
             return
+        self._barred = self._bar_holds = False
+        self._bar_id = ""  # its answer may still come, and means nothing any more
         before, self._settings = self._settings, settings
         await self._control(settings_request(settings))
         if before is None or before.thinking_tokens != settings.thinking_tokens:
@@ -220,6 +302,19 @@ class ClaudeWorker:
                     yield self._result(reader, message, failure)
                     return
 
+    def _bar(self) -> None:
+        """Keeps the CLI from calling the API again where an answer may be cut at a limit. The call
+        that it is about to make is past that check already, its repetitions after an error too.
+        Where this is done in time, the turn comes to its result by itself, with its cost; else
+        `StopWatch` tells when to end the process."""
+        if self._answers_by_tool:  # there the CLI has to insist on the tool
+            return
+        if self._settings is not None and self._settings.max_output_tokens:
+            self._barred = True
+            self._bar_id = f"gw_{next(self._control_ids)}"
+            request = settings_request(self._settings, NO_FURTHER_CALL)
+            self._transport.write_soon(control_line(self._bar_id, request))
+
     async def _next(self) -> SdkMessage:
         """The CLI's next message; its silent end is an error."""
         assert self._messages is not None
@@ -242,6 +337,9 @@ class ClaudeWorker:
         return None
 
     def _result(self, reader: AnswerReader, result: ResultMessage, failure: str | None) -> Finished:
+        if self.cut_short and reader.stop_reason is not None:
+            cost = self._cost(result.total_cost_usd)
+            return Finished(reader.stop_reason, reader.usage, cost, reader.stop_sequence)
         if result.is_error or failure is not None:
             text = result.result or "; ".join(result.errors or []) or "Claude Code failed."
             raise api_error(result.api_error_status, failure, text, self._retry_after)
@@ -293,7 +391,13 @@ class ClaudeWorker:
     def _inspect(self, line: dict[str, Any]) -> None:
         """Sees each line the moment it is read."""
         if self._stop_watch.must_stop(line):
-            self._transport.kill()
+            self.cut_short = True
+            if not self._bar_holds or self._stop_watch.called:
+                self._transport.kill()
+        elif line.get("subtype") == "status":
+            self.asked_at = time.monotonic()
+            if line.get("status") == "requesting":
+                self._bar()
         elif line.get("type") == "control_response":
             self._control_answered(line["response"])
 
@@ -301,6 +405,8 @@ class ClaudeWorker:
         request_id = str(response.get("request_id"))
         if not request_id.startswith("gw_"):
             return
+        if request_id == self._bar_id:
+            self._bar_holds = True
         if response.get("subtype") == "error":
             self._control_error = str(response.get("error"))
         future = self._answers.get(request_id)

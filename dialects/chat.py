@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/chat.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -13,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import sse
-from dialects import chat_messages
+from dialects import chat_messages, chat_output, chat_reasoning
+from dialects.chat_fields import ACTED_ON, NEUTRAL, WITHOUT_EFFECT
+from dialects.chat_reasoning import Traits
 from dialects.chat_tools import Names, toolset
-from errors import GatewayError, InvalidRequest, UpstreamError
+from errors import GatewayError, InvalidRequest, UnsupportedParameter, UpstreamError
 from events import (
     ChoiceEvent,
     Event,
@@ -52,49 +55,18 @@ FINISH: dict[StopReason, FinishReason] = {
     "max_tokens": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
+    "empty": "stop",
 }
-ACTED_ON = frozenset(
-    [
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "stop",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "functions",
-        "function_call",
-    ]
-)
-WITHOUT_EFFECT = frozenset(
-    [
-        "user",
-        "safety_identifier",
-        "prompt_cache_key",
-        "metadata",
-        "store",
-        "service_tier",
-        "prediction",
-    ]
-)
-"""Fields that change nothing of an answer: they are taken and not reported."""
+REFUSED = "The model refused to answer."
+RESERVED_NAMES = frozenset({"StructuredOutput"})
+"""The name of the CLI's own tool for structured answers."""
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "modalities": (["text"],),
-    "response_format": ({"type": "text"},),
-    "verbosity": ("medium",),
+OPENAI_NAMES = {
+    "effort": "reasoning_effort",
+    "tools": "tools.function.strict",
+    "output_config": chat_output.STRICT,
 }
+"""The fields of this API for parameters that a model refused, where they differ."""
 HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
@@ -106,32 +78,78 @@ class ChatCall:
     names: Names
     include_usage: bool
     legacy_functions: bool
+    strict_output: bool
     ignored: tuple[str, ...]
+    n: int = 1
+    seed: int | None = None
 
 
-def parse(request: ChatRequest, model: str, principal: str) -> ChatCall:
-    """`model` is the resolved one. Raises InvalidRequest, naming the field."""
-    names = Names()
+def parse(
+    request: ChatRequest,
+    model: str,
+    principal: str,
+    card: Traits | None = None,
+    session_id: str | None = None,
+) -> ChatCall:
+    """`model` is the resolved one, `card` what is known of it. In a session the messages may be
+    only what is new. Raises InvalidRequest, naming the field."""
+    output = chat_output.read(request.response_format)
+    names = Names(reserved=frozenset() if output.schema is None else RESERVED_NAMES)
     tools = toolset(request, names)
-    conversation = chat_messages.read(request.messages, names)
+    conversation = chat_messages.read(request.messages, names, whole=session_id is None)
+    sampling = _sampling(request)
+    reasoning = chat_reasoning.read(
+        request,
+        card,
+        forced_call=tools.choice.type in ("any", "tool"),
+        max_tokens=sampling.max_tokens,
+    )
     turn = Turn(
         model=model,
         messages=conversation.messages,
         system=conversation.system,
         tools=tools.tools,
         tool_choice=tools.choice,
-        sampling=_sampling(request),
+        sampling=sampling,
+        effort=reasoning.effort,
+        thinking=reasoning.thinking,
+        thinking_tokens=reasoning.tokens if reasoning.thinking else None,
+        show_thinking=reasoning.show,
+        output_schema=output.schema,
+        native_output=output.native,
         principal=principal,
+        session_id=session_id,
     )
-    ignored = {*_ignored_fields(request), *conversation.ignored, *tools.ignored}
+    ignored = {*_ignored_fields(request), *conversation.ignored}
+    ignored |= {*output.ignored, *reasoning.ignored}
+    if session_id is not None:
+        ignored |= _session_ignored(request)
     options = request.stream_options
     return ChatCall(
         turn=turn,
         names=names,
         include_usage=bool(options and options.include_usage),
         legacy_functions=tools.legacy,
+        strict_output=output.strict,
         ignored=tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name))),
+        n=request.n or 1,
+        seed=request.seed,
     )
+
+
+def _session_ignored(request: ChatRequest) -> set[str]:
+    """What has no effect in a session. Raises InvalidRequest: one turn has one answer there."""
+    if request.n is not None and request.n > 1:
+        raise InvalidRequest("`n` must be 1 in a session.", param="n")
+    return set() if request.seed is None else {"seed"}
+
+
+def refuse_ignored(call: ChatCall) -> None:
+    """Raises UnsupportedParameter for the first field that would have no effect."""
+    if call.ignored:
+        name = call.ignored[0]
+        message = f"`{name}` has no effect here, and STRICT_PARAMETERS is on."
+        raise UnsupportedParameter(message, param=name)
 
 
 def _sampling(request: ChatRequest) -> Sampling:
@@ -185,7 +203,8 @@ class ChatRenderer:
         reply.feed(item.event)
         delta = self._delta(item.event)
         if isinstance(item.event, Finished):
-            return self._chunk(item.choice, {}, self._finish_reason(item.event))
+            refused = {"refusal": REFUSED} if item.event.reason == "refusal" else {}
+            return self._chunk(item.choice, refused, self._finish_reason(item.event))
         return b"" if delta is None else self._chunk(item.choice, delta, None)
 
     def _delta(self, event: Event) -> dict[str, Any] | None:
@@ -232,7 +251,7 @@ class ChatRenderer:
             "created": self.created,
             "model": self._model,
             "choices": choices,
-            "system_fingerprint": None,
+            "system_fingerprint": self._fingerprint,
         }
         if self.call.include_usage:
             chunk["usage"] = usage.model_dump(exclude_none=True) if usage else None
@@ -241,6 +260,15 @@ class ChatRenderer:
     @property
     def _model(self) -> str:
         return next((r.model for r in self._replies.values() if r.model), self.call.turn.model)
+
+    @property
+    def _fingerprint(self) -> str | None:
+        """Of what answers: the model and the CLI's version."""
+        reply = next((reply for reply in self._replies.values() if reply.model), None)
+        if reply is None:
+            return None
+        digest = hashlib.blake2b(f"{reply.model} {reply.version}".encode(), digest_size=5)
+        return f"fp_{digest.hexdigest()}"
 
     def fail(self, error: GatewayError) -> bytes:
         """An error after the first chunk: a frame of its own, and the stream ends."""
@@ -267,6 +295,7 @@ class ChatRenderer:
             model=self._model,
             choices=choices,
             usage=self._usage(),
+            system_fingerprint=self._fingerprint,
         )
         return json.dumps(_wire(answer), separators=(",", ":")).encode()
 
@@ -275,6 +304,7 @@ class ChatRenderer:
             raise UpstreamError("The answer has no end.")
         message = AnswerMessage(
             content=reply.text or (None if reply.tool_calls else ""),
+            refusal=REFUSED if reply.finished.reason == "refusal" else None,
             reasoning_content=reply.thinking or None,
         )
         calls = [
@@ -295,7 +325,10 @@ class ChatRenderer:
         )
 
     def headers(self) -> dict[str, str]:
-        dropped = {name for reply in self._replies.values() for name in reply.dropped}
+        refused = {name for reply in self._replies.values() for name in reply.dropped}
+        if not self.call.strict_output:
+            refused.discard("output_config")
+        dropped = {OPENAI_NAMES.get(name, name) for name in refused}
         headers = {}
         if ignored := sorted({*self.call.ignored, *dropped}):
             headers["x-ignored-parameters"] = ", ".join(ignored)

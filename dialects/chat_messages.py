@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dialects import content
+from dialects import pairing
 from dialects.chat_tools import Names, arguments, native_id
+from dialects.content import PartReader
 from errors import InvalidRequest
-from events import Block, Message, ToolResultBlock, merged, text_block
+from events import Block, Message, Role, ToolResultBlock, ToolUseBlock, merged, text_block
 from models import (
     AssistantMessage,
     ChatMessage,
@@ -18,6 +19,10 @@ from models import (
     ToolMessage,
     UserMessage,
 )
+
+PLACEHOLDER = text_block(".")
+"""Stands before an answer that begins a conversation: the API wants a user's message there, and
+this is the least that it takes."""
 
 
 @dataclass(slots=True)
@@ -32,37 +37,47 @@ class Conversation:
 @dataclass(slots=True)
 class _Reader:
     names: Names
+    parts: PartReader
     system: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    ignored: set[str] = field(default_factory=set)
     legacy_calls: int = 0
 
     def read(self, message: ChatMessage, where: str) -> None:
-        if getattr(message, "name", None) and not isinstance(message, FunctionMessage):
-            self.ignored.add("messages.name")
+        place = f"{where}.content"
         match message:
             case SystemMessage():
-                self.system.append(content.plain_text(message.content, f"{where}.content"))
+                self._note_name(message.name)
+                self.system.append(self.parts.text(message.content, place))
             case UserMessage():
-                self._add("user", content.blocks(message.content, f"{where}.content"))
+                self._note_name(message.name)
+                self._add("user", self.parts.asked(message.content, place))
             case AssistantMessage():
+                self._note_name(message.name)
                 self._add("assistant", self._answer(message, where))
             case ToolMessage():
-                call_id = native_id(message.tool_call_id)
-                self._add("user", [self._result(call_id, message, where)])
+                self._add("user", [self._result(native_id(message.tool_call_id), message, place)])
             case FunctionMessage():
-                call_id = f"call_{self.legacy_calls}"
-                self._add("user", [self._result(call_id, message, where)])
+                self._add("user", [self._result(f"call_{self.legacy_calls}", message, place)])
 
-    def _add(self, role: str, blocks: Iterable[Block]) -> None:
-        kept = tuple(blocks)
-        if kept:
-            self.messages.append(Message("user" if role == "user" else "assistant", kept))
+    def _note_name(self, name: str | None) -> None:
+        if name:
+            self.parts.ignored.add("messages.name")
 
-    def _answer(self, message: AssistantMessage, where: str) -> Iterable[Block]:
-        text = content.plain_text(message.content, f"{where}.content") or message.refusal or ""
-        if text.strip():
-            yield text_block(text)
+    def _add(self, role: Role, blocks: Iterable[Block]) -> None:
+        if kept := tuple(blocks):
+            self.messages.append(Message(role, kept))
+
+    def _answer(self, message: AssistantMessage, where: str) -> list[Block]:
+        if (message.model_extra or {}).get("audio"):
+            self.parts.ignored.add("messages.audio")
+        blocks = self.parts.answered(message.content, f"{where}.content")
+        if not blocks:
+            blocks = self.parts.answered(message.refusal, f"{where}.refusal")
+        known = {block["id"] for block in blocks if block["type"] == "tool_use"}
+        calls = self._calls(message, where)
+        return [*blocks, *(call for call in calls if call["id"] not in known)]
+
+    def _calls(self, message: AssistantMessage, where: str) -> Iterable[ToolUseBlock]:
         for index, call in enumerate(message.tool_calls or []):
             place = f"{where}.tool_calls[{index}].function.arguments"
             yield self._call(native_id(call.id), call.function, place)
@@ -71,7 +86,7 @@ class _Reader:
             place = f"{where}.function_call.arguments"
             yield self._call(f"call_{self.legacy_calls}", message.function_call, place)
 
-    def _call(self, call_id: str, call: FunctionCall, where: str) -> Block:
+    def _call(self, call_id: str, call: FunctionCall, where: str) -> ToolUseBlock:
         return {
             "type": "tool_use",
             "id": call_id,
@@ -85,52 +100,48 @@ class _Reader:
         return {
             "type": "tool_result",
             "tool_use_id": call_id,
-            "content": content.result_content(message.content, f"{where}.content"),
+            "content": self.parts.result(message.content, where),
         }
 
 
-def read(messages: list[ChatMessage], names: Names) -> Conversation:
-    """Raises InvalidRequest for a conversation that the model could not have had."""
-    reader = _Reader(names)
+def read(messages: list[ChatMessage], names: Names, *, whole: bool = True) -> Conversation:
+    """Raises InvalidRequest for a conversation that the model could not have had. Without `whole`
+    something may come before it, and `complete` is still to be called."""
+    reader = _Reader(names, PartReader(names))
     for index, message in enumerate(messages):
         reader.read(message, f"messages[{index}]")
-    system = "\n\n".join(part for part in reader.system if part) or None
-    native = merged(reader.messages)
-    _check(native)
-    return Conversation(system, native, tuple(sorted(reader.ignored)))
+    system = "\n\n".join(part for part in reader.system if part.strip()) or None
+    native = tuple(pairing.results_first(message) for message in merged(reader.messages))
+    if not native and system is not None:
+        native, system = (Message("user", (text_block(system),)),), None
+    if whole:
+        native = complete(native)
+    _check_end(native, messages)
+    ignored = tuple(sorted(reader.parts.ignored))
+    return Conversation(system, native, ignored)
 
 
-def _check(messages: tuple[Message, ...]) -> None:
-    if not messages:
+def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A whole conversation as the API takes it: it begins with the user, and calls and results
+    match. Raises InvalidRequest."""
+    native = tuple(pairing.results_first(message) for message in messages)
+    if native and native[0].role == "assistant":
+        native = (Message("user", (PLACEHOLDER,)), *native)
+    pairing.check(native)
+    return pairing.unique_ids(native)
+
+
+def _check_end(native: tuple[Message, ...], messages: list[ChatMessage]) -> None:
+    if not native:
         raise InvalidRequest("There is no message with any content.", param="messages")
-    if messages[-1].role == "assistant":
-        raise InvalidRequest(
-            "The last message is the assistant's: it must be a user's or a tool's.",
-            param="messages",
-        )
-    open_calls: set[str] = set()
-    for message in messages:
-        _check_results(message, open_calls)
-        open_calls = {block["id"] for block in message.content if block["type"] == "tool_use"}
-
-
-def _check_results(message: Message, open_calls: set[str]) -> None:
-    """Each call is answered once, in the very next message; nothing else is."""
-    answered: set[str] = set()
-    for block in message.content:
-        if block["type"] != "tool_result":
-            continue
-        call_id = block["tool_use_id"]
-        if call_id in answered:
-            raise _bad_result(f"The tool call {call_id!r} is answered twice.")
-        if call_id not in open_calls:
-            raise _bad_result(f"There is no tool call {call_id!r} before its result.")
-        answered.add(call_id)
-    if missing := sorted(open_calls - answered):
-        raise _bad_result(
-            "Tool calls without a result in the next messages: " + ", ".join(missing) + "."
-        )
-
-
-def _bad_result(message: str) -> InvalidRequest:
-    return InvalidRequest(message, param="messages", code="invalid_tool_results")
+    if native[-1].role == "user":
+        return
+    where = f"messages[{len(messages) - 1}]"
+    if not isinstance(messages[-1], AssistantMessage):
+        raise InvalidRequest("The last message is empty.", param=f"{where}.content")
+    raise InvalidRequest(
+        "The last message is the assistant's. Claude does not continue a begun answer: end the "
+        "messages with a user's, which may ask to go on.",
+        param=where,
+        code="unsupported_prefill",
+    )

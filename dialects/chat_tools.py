@@ -21,12 +21,13 @@ EMPTY_SCHEMA: JsonObject = {"type": "object", "properties": {}}
 class Names:
     """The caller's function names and the ones that the API allows, both ways."""
 
+    reserved: frozenset[str] = frozenset()
     _native: dict[str, str] = field(default_factory=dict)
     _wire: dict[str, str] = field(default_factory=dict)
 
     def native(self, name: str) -> str:
         if name not in self._native:
-            native = _allowed(name, NATIVE_NAME)
+            native = _marked(name) if name in self.reserved else _allowed(name, NATIVE_NAME)
             self._native[name], self._wire[native] = native, name
         return self._native[name]
 
@@ -40,8 +41,10 @@ def native_id(call_id: str) -> str:
 
 
 def _allowed(name: str, pattern: re.Pattern[str]) -> str:
-    if pattern.fullmatch(name):
-        return name
+    return name if pattern.fullmatch(name) else _marked(name)
+
+
+def _marked(name: str) -> str:
     mark = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
     return f"{re.sub(r'[^a-zA-Z0-9_-]', '_', name)[:50]}_{mark}"
 
@@ -53,7 +56,6 @@ class Toolset:
     tools: tuple[FunctionTool, ...]
     choice: ToolChoice
     legacy: bool
-    ignored: tuple[str, ...]
 
 
 def toolset(request: ChatRequest, names: Names) -> Toolset:
@@ -66,9 +68,7 @@ def toolset(request: ChatRequest, names: Names) -> Toolset:
     asked = request.function_call if legacy else request.tool_choice
     choice, tools = _choice(asked, tools, names, "function_call" if legacy else "tool_choice")
     parallel = request.parallel_tool_calls is not False and not legacy
-    strict = any((e.get("function") or e).get("strict") for e in entries)
-    ignored = ("tools.function.strict",) if strict else ()
-    return Toolset(tools, ToolChoice(choice.type, choice.name, parallel), legacy, ignored)
+    return Toolset(tools, ToolChoice(choice.type, choice.name, parallel), legacy)
 
 
 def _tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
@@ -89,6 +89,7 @@ def _tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
         names.native(function["name"]),
         str(function.get("description") or ""),
         _object_schema(schema, f"{where}.function.parameters"),
+        strict=function.get("strict") is True,
     )
 
 

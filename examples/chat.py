@@ -1,6 +1,6 @@
 """Chat, streaming and a follow-up with the official OpenAI SDK.
 
-    python examples/chat.py [BASE_URL]
+python examples/chat.py [BASE_URL]
 """
 
 from __future__ import annotations

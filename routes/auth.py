@@ -8,8 +8,8 @@ from importlib.metadata import version
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from auth import Method
-from dependencies import Credentials, Engine
+from credentials import Method
+from dependencies import Credentials, Engine, Principal
 from errors import GatewayError
 from events import JsonObject
 
@@ -34,7 +34,7 @@ class AuthStatus(BaseModel):
 
 
 @router.get("/status", summary="How does the server authenticate with Claude?")
-async def auth_status(credentials: Credentials, engine: Engine) -> AuthStatus:
+async def auth_status(principal: Principal, credentials: Credentials, engine: Engine) -> AuthStatus:
     info = await told_by_cli(engine)
     return AuthStatus(
         method=credentials.method,

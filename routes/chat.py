@@ -2,42 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from starlette.responses import Response
 
-from claude_cli import ClaudeEngine
-from dependencies import Catalogue, Engine, Settings
-from dialects import chat
-from events import ChoiceEvent, Turn
+from choices import choices
+from dependencies import (
+    Catalogue,
+    Engine,
+    Images,
+    Principal,
+    ResolveModel,
+    Seeds,
+    Sessions,
+    Settings,
+)
+from dialects import chat, chat_messages
+from media import fetch_images
 from models import ChatCompletion, ChatRequest, ErrorBody
+from openapi import EVENT_STREAM
+from session_manager import SessionCall, requested_id
 from streaming import TurnResponse
 
 router = APIRouter(prefix="/v1", tags=["chat"])
-ERRORS = (400, 401, 404, 413, 429, 500, 502, 503, 504)
+ERRORS = (400, 401, 403, 404, 408, 409, 413, 415, 429, 431, 500, 502, 503, 504)
 
 
 @router.post(
     "/chat/completions",
     response_model=ChatCompletion,
-    responses={status: {"model": ErrorBody} for status in ERRORS},
+    responses={200: EVENT_STREAM, **{status: {"model": ErrorBody} for status in ERRORS}},
 )
 async def create_chat_completion(
-    body: ChatRequest, engine: Engine, catalogue: Catalogue, settings: Settings
+    body: ChatRequest,
+    principal: Principal,
+    resolve_model: ResolveModel,
+    catalogue: Catalogue,
+    engine: Engine,
+    seeds: Seeds,
+    sessions: Sessions,
+    settings: Settings,
+    images: Images,
+    x_session_id: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Answers a conversation, as one JSON body or as server-sent events with `stream`."""
-    call = chat.parse(body, await catalogue.resolve(body.model), principal="local")
+    session_id = requested_id(body.session_id, x_session_id)
+    model = await resolve_model(body.model)
+    await fetch_images(body, images)
+    call = chat.parse(body, model, principal.name, catalogue.card(model), session_id)
+    if settings.strict_parameters:
+        chat.refuse_ignored(call)
+    session = None
+    if session_id is not None:
+        session = SessionCall(call.turn, session_id, chat_messages.complete, idempotency_key)
+    run = engine.run if session is None else sessions.runner(session)
+    events = choices(run, call.turn, call.n)
+    if call.seed is not None and session is None:
+        events = seeds.answer(call.turn, call.seed, call.n, events)
     return TurnResponse(
-        one_choice(engine, call.turn),
+        events,
         chat.ChatRenderer(call),
         stream=bool(body.stream),
         heartbeat_seconds=settings.heartbeat_seconds,
+        extra_headers=session.headers if session else dict,
     )
-
-
-async def one_choice(engine: ClaudeEngine, turn: Turn) -> AsyncGenerator[ChoiceEvent, None]:
-    async with aclosing(engine.run(turn)) as events:
-        async for event in events:
-            yield ChoiceEvent(0, event)

@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from dependencies import Credentials, Engine
+from dependencies import Credentials, Engine, KnownPrincipal
 
 router = APIRouter(tags=["health"])
 
@@ -36,14 +36,20 @@ async def health(request: Request) -> Health:
 
 
 @router.get("/health/ready", responses={503: {"model": Readiness}}, summary="Can it answer?")
-async def ready(response: Response, credentials: Credentials, engine: Engine) -> Readiness:
-    """200 where the CLI was found, a process can start and there are credentials, else 503."""
+async def ready(
+    response: Response, principal: KnownPrincipal, credentials: Credentials, engine: Engine
+) -> Readiness:
+    """200 where the CLI was found, a process can start and there are credentials, else 503.
+
+    Whoever has no key learns which check fails, and not why."""
     reason = await engine.ready()
     checks = {
         "cli": cli_check(engine),
         "process": Check(ok=reason is None, detail=reason),
         "credentials": credentials_check(credentials),
     }
+    if principal is None:
+        checks = {name: Check(ok=check.ok) for name, check in checks.items()}
     is_ready = all(check.ok for check in checks.values())
     response.status_code = 200 if is_ready else 503
     return Readiness(status="ready" if is_ready else "not_ready", checks=checks)

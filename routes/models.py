@@ -10,7 +10,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from dependencies import Catalogue
+from dependencies import Catalogue, Principal, ResolveModel
 from known_models import ModelCard, Price
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -54,12 +54,16 @@ class ModelList(BaseModel):
 
 
 @router.get("", summary="List the models")
-async def list_models(catalogue: Catalogue) -> ModelList:
-    return ModelList(data=[model_of(card) for card in await catalogue.list()])
+async def list_models(principal: Principal, catalogue: Catalogue) -> ModelList:
+    """Those that the caller may use."""
+    cards = await catalogue.list()
+    usable = (card for card in cards if principal.may_use(card.id, *card.aliases))
+    return ModelList(data=[model_of(card) for card in usable])
 
 
 @router.get("/{model:path}", summary="Look up a model by id or by another name for it")
-async def retrieve_model(model: str, catalogue: Catalogue) -> Model:
+async def retrieve_model(model: str, resolve_model: ResolveModel, catalogue: Catalogue) -> Model:
+    await resolve_model(model)
     return model_of(await catalogue.find(model))
 
 

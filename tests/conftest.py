@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,22 @@ import pytest
 
 from demo import StandIn
 from tests.harness import Gateway, gateway_at
+from tests.logged import Watch, watched
+from tests.postgres import Postgres, running_postgres
 
 
 class MakeGateway(Protocol):
     def __call__(
         self, *, form: str = "anthropic", **settings: object
     ) -> AbstractAsyncContextManager[Gateway]: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def log_of_all_tests() -> Iterator[Watch]:
+    """Fails the run in its end where any test made the server log a prompt, an answer or a key."""
+    with watched() as watch:
+        yield watch
+    assert watch.leaks == []
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +61,10 @@ def gateway(shared_gateway: Gateway, upstream: StandIn) -> Gateway:
 def make_gateway(upstream: StandIn, tmp_path: Path) -> MakeGateway:
     """Servers of a test's own: `async with make_gateway(max_processes=2) as gateway`."""
     return partial(gateway_at, upstream, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL, started by the first test that asks for it."""
+    with running_postgres() as server:
+        yield server

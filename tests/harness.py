@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from openai import AsyncOpenAI
 
 from claude_cli import ClaudeEngine
+from connections import server_options
 from demo import StandIn
 from main import create_app
 from settings import Settings
@@ -32,7 +33,11 @@ def cli_environ(upstream: StandIn, home: Path, form: Any = "anthropic") -> dict[
 
 def test_settings(**changes: Any) -> Settings:
     """Settings of no file and no environment."""
-    base: dict[str, Any] = {"max_processes": 6, "upstream_max_retries": 0}
+    base: dict[str, Any] = {
+        "max_processes": 6,
+        "upstream_max_retries": 0,
+        "database_url": "sqlite://",
+    }
     return Settings.model_construct(**{**base, **changes})
 
 
@@ -68,9 +73,10 @@ def cli_processes() -> list[psutil.Process]:
 
 
 @asynccontextmanager
-async def serve(app: FastAPI) -> AsyncIterator[str]:
-    """The app under uvicorn on a free loopback port; gives its URL."""
-    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=2)
+async def serve(app: FastAPI, settings: Settings | None = None) -> AsyncIterator[str]:
+    """The app under uvicorn as `python main.py` runs it, on a free loopback port; gives its URL."""
+    options = server_options(settings or test_settings()) | {"timeout_graceful_shutdown": 2}
+    config = uvicorn.Config(app, port=0, **options)
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign]  # pytest keeps its own
     task = asyncio.create_task(server.serve())
@@ -97,9 +103,10 @@ async def gateway_at(
     upstream: StandIn, home: Path, form: Any = "anthropic", **settings: Any
 ) -> AsyncIterator[Gateway]:
     """A server with these settings, before this stand-in."""
-    app = create_app(test_settings(**settings), environ=cli_environ(upstream, home, form))
+    chosen = test_settings(**settings)
+    app = create_app(chosen, environ=cli_environ(upstream, home, form))
     async with (
-        serve(app) as url,
+        serve(app, chosen) as url,
         AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client,
         httpx.AsyncClient(base_url=url, timeout=30) as http,
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auth import Credentials, child_environment, detect_credentials, find_cli
+from credentials import Credentials, child_environment, detect_credentials, find_cli
 from settings import Settings
 
 PLAIN = Settings.model_construct()

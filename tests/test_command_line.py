@@ -16,7 +16,7 @@ import pytest
 from fastapi import FastAPI
 
 import command_line
-from auth import Credentials
+from credentials import Credentials
 from main import NAME, VERSION, create_app
 from settings import Settings, SettingsError
 

@@ -57,7 +57,8 @@ CASES: list[tuple[Any, str | None, str]] = [
     (saying(5), "messages[0].content", "invalid_type"),
     (saying([{"type": "text"}]), "messages[0].content[0].text", "missing_required_parameter"),
     (saying([{"type": "text", "text": 5}]), "messages[0].content[0].text", "invalid_type"),
-    (saying([{"type": "video"}]), "messages[0].content[0]", "invalid_value"),
+    (saying([{"type": "video"}]), "messages[0].content[0].type", "invalid_value"),
+    (saying([{"text": "x"}]), "messages[0].content[0].type", "missing_required_parameter"),
     (
         saying([{"type": "image_url", "image_url": {"url": 5}}]),
         "messages[0].content[0].image_url.url",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auth import METHOD_VARIABLES, may_pass
+from credentials import METHOD_VARIABLES, may_pass
 from settings import PROCESS_BYTES, Settings, SettingsError, load_settings, processes_for
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"

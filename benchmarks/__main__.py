@@ -1,0 +1,79 @@
+"""`python -m benchmarks`: measures, tells the ratios and keeps them (docs/performance.md)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import guards
+from benchmarks.client import BenchmarkError
+from benchmarks.contenders import ROOT
+from benchmarks.plan import FULL, QUICK
+from benchmarks.plot import svg
+from benchmarks.report import as_text, verdicts, write_document
+from benchmarks.results import Results, read_results
+from benchmarks.run import compare, machine, soak
+from demo.__main__ import fast_loop
+
+LATEST = ROOT / "benchmarks" / "results" / "latest.json"
+DOCUMENT = ROOT / "docs" / "performance.md"
+BUSY = 0.5
+PLOT = ROOT / "docs" / "performance.svg"
+
+
+def main(argv: list[str]) -> int:
+    """The exit status is 1 where a promise was not kept, 2 where nothing could be measured."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument("--quick", action="store_true", help="under a minute; keeps nothing")
+    made.add_argument("--soak", type=int, metavar="N", help="N mixed requests instead, kept too")
+    made.add_argument("--output", type=Path, default=LATEST, help="the JSON file to keep it in")
+    options = made.parse_args(argv)
+    if (busy := os.getloadavg()[0]) > BUSY:
+        say(f"this machine is busy (load {busy:.1f}): the figures will be noisy")
+    try:
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            results = runner.run(_measured(options))
+    except BenchmarkError as error:
+        sys.stderr.write("\n\n".join([str(error), *getattr(error, "__notes__", [])]) + "\n")
+        return 2
+    sys.stdout.write(f"\n{as_text(results)}\n")
+    sys.stdout.write(f"{guards.as_text()}\n")
+    if not options.quick:
+        keep(results, options.output)
+    return 1 if any(verdict.kept is False for verdict in verdicts(results)) else 0
+
+
+async def _measured(options: argparse.Namespace) -> Results:
+    """A comparison keeps the last soak, a soak the last comparison."""
+    earlier = read_results(options.output)
+    if options.soak:
+        results = earlier or Results(plan="soak", machine=machine())
+        results.soak = await soak(options.soak, say)
+        return results
+    results = await compare(QUICK if options.quick else FULL, say)
+    if earlier is not None and not options.quick:
+        results.soak = earlier.soak
+    return results
+
+
+def keep(results: Results, path: Path) -> None:
+    """The JSON file; where it is the usual one, the document and its plot too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results.as_json(), indent=1) + "\n")
+    if path == LATEST:
+        PLOT.write_text(svg(results))
+        write_document(DOCUMENT, results)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

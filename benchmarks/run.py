@@ -1,0 +1,66 @@
+"""One whole run: everything is started, measured and ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import psutil
+
+from benchmarks.contenders import contest, server, stand_in_only
+from benchmarks.measure import Bench, MemoryWatch
+from benchmarks.plan import Plan
+from benchmarks.results import Results, Soak
+from benchmarks.soak import CLIENTS, Soaker
+
+Say = Callable[[str], None]
+
+
+async def compare(plan: Plan, say: Say) -> Results:
+    """This server between the floor and the naive way."""
+    results = Results(plan=plan.name, machine=machine())
+    async with contest() as everyone, MemoryWatch(everyone.ours) as memory:
+        bench = Bench(everyone, plan)
+        await bench.warm_up()
+        say("start-up")
+        results.startup = await bench.startup()
+        say("first tokens")
+        results.latency = await bench.latency()
+        say("requests a second")
+        results.load = await bench.load()
+        say("long answers")
+        results.streams = await bench.streams()
+        results.memory = memory.found()
+        results.seconds = round(time.perf_counter() - bench.started_at, 1)
+    return results
+
+
+async def soak(requests: int, say: Say, clients: int = CLIENTS) -> Soak:
+    """This server alone, for long."""
+    say(f"soak of {requests:,} requests")
+    async with (
+        stand_in_only() as (environment, home),
+        server("ours", environment, home) as contender,
+    ):
+        soaker = Soaker(contender, requests, clients)
+        found = await soaker.run()
+    for failure, count in soaker.failures.most_common(10):
+        say(f"  {count} x {failure[:300]}")
+    return found
+
+
+def machine() -> dict[str, str | int | float]:
+    """What matters of this machine, and nothing that names it."""
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "memory GB": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        "claude-agent-sdk": version("claude-agent-sdk"),
+        "FastAPI": version("fastapi"),
+        "uvicorn": version("uvicorn"),
+        "load before (1 min)": round(os.getloadavg()[0], 1),
+    }

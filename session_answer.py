@@ -1,0 +1,120 @@
+"""An answer's events -> its native blocks, in order and with signatures; and back again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from events import (
+    Block,
+    Event,
+    Finished,
+    Message,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    ToolCallDelta,
+    ToolCallEnd,
+    ToolCallStart,
+    ToolUseBlock,
+    text_block,
+)
+from stores.protocol import Answer
+
+
+@dataclass(slots=True)
+class NativeAnswer:
+    """The fold of a turn's events into what can be replayed. What is not complete is left out: a
+    call whose arguments were cut off, thinking without its signature."""
+
+    model: str = ""
+    finished: Finished | None = None
+    _blocks: list[Block] = field(default_factory=list)
+    _thinking: str = ""
+    _calls: dict[int, tuple[ToolCallStart, list[str]]] = field(default_factory=dict)
+
+    def feed(self, event: Event) -> None:
+        match event:
+            case Started():
+                self.model = event.model
+            case TextDelta(text):
+                self._add_text(text)
+            case ThinkingDelta(text):
+                self._thinking += text
+            case ThinkingEnd():
+                self._end_thinking(event.signature)
+            case ToolCallStart():
+                self._calls[event.index] = (event, [])
+            case ToolCallDelta(index, piece):
+                self._calls[index][1].append(piece)
+            case ToolCallEnd(index):
+                self._end_call(*self._calls[index])
+            case Finished():
+                self.finished = event
+            case _:
+                assert_never(event)
+
+    def _add_text(self, text: str) -> None:
+        last = self._blocks[-1] if self._blocks else None
+        if last is not None and last["type"] == "text":
+            self._blocks[-1] = text_block(last["text"] + text)
+        else:
+            self._blocks.append(text_block(text))
+
+    def _end_thinking(self, signature: str) -> None:
+        if signature:
+            block = {"type": "thinking", "thinking": self._thinking, "signature": signature}
+            self._blocks.append(block)  # type: ignore[arg-type]  # mypy sees no literal "thinking"
+        self._thinking = ""
+
+    def _end_call(self, start: ToolCallStart, pieces: list[str]) -> None:
+        try:
+            arguments: Any = json.loads("".join(pieces) or "{}")
+        except ValueError:
+            return
+        if isinstance(arguments, dict):
+            call: ToolUseBlock = {
+                "type": "tool_use",
+                "id": start.id,
+                "name": start.name,
+                "input": arguments,
+            }
+            self._blocks.append(call)
+
+    def message(self) -> Message | None:
+        """The message to store; None where there is nothing that the API would take back: no
+        visible block, or a refusal, which would be refused again each time."""
+        if self.finished is None or self.finished.reason == "refusal":
+            return None
+        blocks = [b for b in self._blocks if b["type"] != "text" or b["text"].strip()]
+        if all(block["type"] == "thinking" for block in blocks):
+            return None
+        return Message("assistant", tuple(blocks), self.model)
+
+    def answer(self) -> Answer:
+        done = self.finished
+        assert done is not None
+        return Answer(self.model, done.reason, done.usage, done.cost_usd, done.stop_sequence)
+
+
+def events_of(message: Message, answer: Answer) -> Iterator[Event]:
+    """A stored answer as it was once given."""
+    yield Started(answer.model)
+    calls = 0
+    for block in message.content:
+        match block["type"]:
+            case "text":
+                yield TextDelta(block["text"])
+            case "thinking":
+                if block["thinking"]:
+                    yield ThinkingDelta(block["thinking"])
+                yield ThinkingEnd(block["signature"])
+            case "tool_use":
+                yield ToolCallStart(calls, block["id"], block["name"])
+                yield ToolCallDelta(calls, json.dumps(block["input"]))
+                yield ToolCallEnd(calls)
+                calls += 1
+    yield Finished(answer.stop_reason, answer.usage, answer.cost_usd, answer.stop_sequence)

@@ -1,0 +1,283 @@
+"""Sessions: which history a turn belongs to, one turn at a time per session, expiry.
+
+A turn takes the session's lease, puts the stored history before what the client sent, runs, and is
+written in one transaction before its end is told: what a client saw finished is stored, and nothing
+else is. A lease ends by itself, so a server that was killed keeps nobody out for long; it is
+checked again in the transaction that writes, so that a turn whose lease was lost changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import anyio
+
+from errors import (
+    GatewayError,
+    InvalidRequest,
+    SessionNotFound,
+    SessionTooLarge,
+    StoreUnavailable,
+)
+from events import Event, Finished, Message, Turn
+from session_answer import NativeAnswer, events_of
+from session_cache import HistoryCache
+from session_history import History, digest, joined
+from session_leases import Leases, happened
+from stores.protocol import CompletedTurn, Lease, Session, SessionStore, StoredMessage
+from stores.rows import message_bytes
+
+log = logging.getLogger(__name__)
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+UNREACHABLE = frozenset({".", "..", "stats"})
+"""Names that mean something else in the path of /v1/sessions/…."""
+
+WRITE_SECONDS = 20.0
+SWEEP_BATCH = 500
+CACHE_BYTES = 64 * 1024 * 1024
+UNCHANGED = "The session keeps its history as it was before this request."
+
+Status = Literal["new", "continued", "rewritten", "expired-restarted", "repeated", "unchanged"]
+RunTurn: TypeAlias = Callable[[Turn], AsyncGenerator[Event, None]]
+Complete: TypeAlias = Callable[[tuple[Message, ...]], tuple[Message, ...]]
+
+
+def check_id(session_id: str, param: str = "session_id") -> str:
+    """The id itself. Raises InvalidRequest."""
+    if not ID.fullmatch(session_id) or session_id in UNREACHABLE:
+        raise InvalidRequest(
+            "A session id is 1 to 128 characters of letters, digits, '.', '_' and '-' "
+            f"(and none of {', '.join(sorted(UNREACHABLE))}).",
+            param=param,
+        )
+    return session_id
+
+
+def requested_id(in_body: str | None, in_header: str | None) -> str | None:
+    """The session that a request names, if any. Raises InvalidRequest."""
+    named = in_header if in_body is None else in_body
+    if in_header is not None and named != in_header:
+        raise InvalidRequest(
+            "`session_id` and the header X-Session-Id name two sessions.", param="session_id"
+        )
+    return None if named is None else check_id(named)
+
+
+def new_id() -> str:
+    return f"sess_{secrets.token_hex(12)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """Bounds, in seconds and bytes."""
+
+    wait_seconds: float = 30.0
+    lease_seconds: float = 15.0
+    max_bytes: int = 64 * 1024 * 1024
+    sweep_seconds: float = 60.0
+
+
+@dataclass(slots=True)
+class SessionCall:
+    """One request in a session. `turn` holds what the client sent; `complete` checks a whole
+    conversation and makes it one that the API takes; `request` names the request, so that one
+    whose answer got lost can be repeated."""
+
+    turn: Turn
+    session_id: str
+    complete: Complete
+    request: str | None = None
+    status: Status | None = field(default=None, init=False)
+
+    def headers(self) -> dict[str, str]:
+        """What became of the session, as far as it is known."""
+        status = {"x-session-status": self.status} if self.status else {}
+        return {"x-session-id": self.session_id, **status}
+
+
+class SessionManager:
+    """Runs turns in sessions. An async context manager: it opens the store and sweeps it."""
+
+    def __init__(self, store: SessionStore, run_turn: RunTurn, rules: SessionRules) -> None:
+        self.store = store
+        self._run_turn = run_turn
+        self._rules = rules
+        self._cache = HistoryCache(CACHE_BYTES)
+        self._leases = Leases(store, rules.wait_seconds, rules.lease_seconds)
+        self._stopping = asyncio.Event()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> SessionManager:
+        await self.store.__aenter__()
+        self._sweeper = asyncio.create_task(self._sweep_forever())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._stopping.set()
+        if self._sweeper is not None:
+            await self._sweeper
+        await self.store.__aexit__(None, None, None)
+
+    def runner(self, call: SessionCall) -> RunTurn:
+        """`run` in the engine's place: the turn is the call's own."""
+        return lambda _: self.run(call)
+
+    async def run(self, call: SessionCall) -> AsyncGenerator[Event, None]:
+        """The events of the turn, with the session's history before it. Raises a GatewayError;
+        whenever it raises or is closed early, the session is as it was before."""
+        async with self._leases.hold(call.turn.principal, call.session_id) as lease:
+            try:
+                async with aclosing(self._turn(call, lease)) as events:
+                    async for event in events:
+                        yield event
+            except GatewayError as error:
+                call.status = "unchanged"
+                error.add(UNCHANGED, call.headers())
+                raise
+
+    async def _turn(self, call: SessionCall, lease: Lease) -> AsyncGenerator[Event, None]:
+        stored = await self._stored(lease)
+        if answered := _answered(call, stored):
+            call.status = "repeated"
+            for event in answered:
+                yield event
+            return
+        history = joined([kept.message for kept in stored], call.turn.messages)
+        call.status = _status(lease, history)
+        self._check_size(lease.session, history)
+        answer = NativeAnswer()
+        async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
+            async for event in events:
+                answer.feed(event)
+                if isinstance(event, Finished):
+                    await self._keep(call, lease, stored, history, answer)
+                yield event
+
+    async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
+        if lease.session.expired or not lease.session.message_count:
+            return ()
+        known = self._cache.get(lease.session)
+        return await self.store.messages(lease.session.key) if known is None else known
+
+    def _check_size(self, session: Session, history: History) -> None:
+        kept = session.bytes
+        if history.rewritten:
+            kept = sum(message_bytes(message) for message in history.messages[: history.keep])
+        size = kept + sum(message_bytes(message) for message in history.new)
+        if size > self._rules.max_bytes:
+            raise SessionTooLarge(
+                f"The session would hold {size} bytes, at most {self._rules.max_bytes} are "
+                "allowed (MAX_SESSION_BYTES): clear it, or go on in a new one.",
+                param="session_id",
+            )
+
+    async def _keep(
+        self,
+        call: SessionCall,
+        lease: Lease,
+        stored: Sequence[StoredMessage],
+        history: History,
+        answer: NativeAnswer,
+    ) -> None:
+        message = answer.message()
+        if message is None:
+            call.status = "unchanged"
+            return
+        completed = CompletedTurn(
+            keep=history.keep,
+            messages=(*history.new, message),
+            answer=answer.answer(),
+            system=_system(call, lease),
+            request=_named(call),
+            anew=lease.session.expired,
+        )
+        try:
+            with anyio.CancelScope(shield=True), anyio.fail_after(WRITE_SECONDS):
+                written = await self.store.write(lease, completed)
+        except TimeoutError:
+            raise StoreUnavailable("The sessions' database does not answer.") from None
+        lease.over = True
+        self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
+
+    async def clear(self, owner: str, session_id: str) -> Session:
+        """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""
+        await self.store.get(owner, session_id)
+        async with self._leases.hold(owner, session_id) as lease:
+            if lease.created or lease.session.expired:
+                raise SessionNotFound(f"There is no session {session_id!r}.")
+            cleared = await self.store.clear(lease)
+            lease.over = True
+            return cleared
+
+    async def _sweep_forever(self) -> None:
+        while not await happened(self._stopping, self._rules.sweep_seconds):
+            try:
+                await self.sweep()
+            except StoreUnavailable as error:
+                log.warning("expired sessions could not be swept: %s", error.message)
+
+    async def sweep(self) -> int:
+        """Empties all expired sessions; how many there were."""
+        total = 0
+        while swept := await self.store.sweep(SWEEP_BATCH):
+            total += swept
+        return total
+
+
+def _status(lease: Lease, history: History) -> Status:
+    if lease.created:
+        return "new"
+    if lease.session.expired:
+        return "expired-restarted"
+    return "rewritten" if history.rewritten else "continued"
+
+
+def _whole_turn(call: SessionCall, lease: Lease, history: History) -> Turn:
+    messages = call.complete(history.messages)
+    return replace(call.turn, messages=messages, system=_system(call, lease))
+
+
+def _system(call: SessionCall, lease: Lease) -> str | None:
+    """A system prompt in the request replaces the session's."""
+    kept = None if lease.session.expired else lease.session.system
+    return kept if call.turn.system is None else call.turn.system
+
+
+def _named(call: SessionCall) -> str | None:
+    """The name of the request, with what it asks."""
+    if call.request is None:
+        return None
+    return f"{call.request} {digest(call.turn.messages)}"
+
+
+def _as_stored(turn: CompletedTurn, written: Session) -> Iterator[StoredMessage]:
+    *said, answer = turn.messages
+    for message in said:
+        yield StoredMessage(replace(message, model=None), written.used_at)
+    yield StoredMessage(answer, written.used_at, turn.answer, turn.request)
+
+
+def _answered(call: SessionCall, stored: Sequence[StoredMessage]) -> list[Event]:
+    """The answer to this very request, where it is in the session already. Raises InvalidRequest
+    where another one had its name."""
+    request = _named(call)
+    if request is None:
+        return []
+    for kept in stored:
+        if kept.answer is None or kept.request is None:
+            continue
+        if kept.request == request:
+            return list(events_of(kept.message, kept.answer))
+        if kept.request.rpartition(" ")[0] == call.request:
+            raise InvalidRequest(
+                "This Idempotency-Key was used for another request.", code="idempotency_key_reused"
+            )
+    return []

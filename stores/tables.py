@@ -1,0 +1,141 @@
+"""The tables of the SQL store, as the newest migration leaves them.
+
+JSON is kept as ASCII text: it comes back byte for byte, with NUL characters and lone surrogates
+that PostgreSQL's own text and JSON types refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+)
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+schema = MetaData(naming_convention=NAMES)
+
+
+class Json(TypeDecorator[Any]):
+    """Any JSON value; None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+def _count(name: str, kind: type[Integer] | type[BigInteger] = BigInteger) -> Column[int]:
+    return Column(name, kind, nullable=False, server_default="0")
+
+
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+sessions = Table(
+    "sessions",
+    schema,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("owner", String(255), nullable=False),
+    Column("id", String(128), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("ttl_seconds", Double),
+    Column("system", Json),
+    Column("metadata", Json, nullable=False),
+    Column("model", Text),
+    _count("message_count", Integer),
+    _count("turn_count", Integer),
+    _count("bytes"),
+    _count("input_tokens"),
+    _count("cache_read_tokens"),
+    _count("cache_write_tokens"),
+    _count("output_tokens"),
+    _count("reasoning_tokens"),
+    Column("cost_usd", Double, nullable=False, server_default="0"),
+    Column("draft", Boolean, nullable=False, server_default=false()),
+    Column("swept", Boolean, nullable=False, server_default=false()),
+    Column("lease_token", String(64)),
+    Column("lease_until", Double),
+    UniqueConstraint("owner", "id"),
+    Index(None, "owner", "created_at", "key"),
+    Index(None, "swept", "expires_at"),
+)
+
+messages = Table(
+    "messages",
+    schema,
+    Column(
+        "session_key",
+        Key,
+        ForeignKey("sessions.key", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("position", Integer, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("content", Json, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("answer", Json),
+    Column("request", Text),
+)
+
+blobs = Table(
+    "blobs",
+    schema,
+    Column("sha256", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("used_at", Double, nullable=False),
+)
+
+message_blobs = Table(
+    "message_blobs",
+    schema,
+    Column("session_key", Key, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("sha256", String(64), ForeignKey("blobs.sha256"), primary_key=True),
+    ForeignKeyConstraint(
+        ["session_key", "position"],
+        ["messages.session_key", "messages.position"],
+        ondelete="CASCADE",
+    ),
+    Index(None, "sha256"),
+)
+
+days = Table(
+    "days",
+    schema,
+    Column("owner", String(255), primary_key=True),
+    Column("date", String(10), primary_key=True),
+    _count("turns"),
+    _count("messages"),
+    _count("prompt_tokens"),
+    _count("completion_tokens"),
+    Column("cost_usd", Double, nullable=False, server_default="0"),
+)

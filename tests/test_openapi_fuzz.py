@@ -1,0 +1,90 @@
+"""schemathesis over the OpenAPI document: nothing that it allows or forbids breaks the server, and
+every answer is one that it describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode, Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.harness import Gateway
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+ALLOWED, FORBIDDEN = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+CHAT = ("/v1/chat/completions", "POST")
+DEBUG = ("/v1/debug/request", "POST")
+TRIALS = [
+    (*CHAT, ALLOWED),
+    (*CHAT, FORBIDDEN),
+    (*DEBUG, ALLOWED),
+    (*DEBUG, FORBIDDEN),
+    ("/v1/models", "GET", ALLOWED),
+    ("/v1/models/{model}", "GET", ALLOWED),
+    ("/v1/compatibility", "GET", ALLOWED),
+]
+BOUNDED = settings(
+    max_examples=20,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],  # shrinking takes a request for each try
+    suppress_health_check=list(HealthCheck),
+)
+QUESTION = [{"role": "user", "content": "Hi"}]
+
+
+def cases(gateway: Gateway, path: str, method: str, mode: GenerationMode) -> Any:
+    schema = schemathesis.openapi.from_dict(gateway.app.openapi())
+    return schema[path][method].as_strategy(generation_mode=mode)
+
+
+async def answered(gateway: Gateway, case: Case[Any]) -> httpx.Response:
+    """Sends the case and holds the answer against the document."""
+    request = case.as_transport_kwargs(base_url=gateway.url)
+    request.pop("cookies", None)
+    if isinstance(request.get("data"), bytes):  # as `requests` names it
+        request["content"] = request.pop("data")
+    answer = await gateway.http.request(**request)
+    case.validate_response(Response.from_httpx(answer, verify=True), checks=CHECKS)
+    return answer
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), TRIALS)
+@given(data=st.data())
+@BOUNDED
+async def test_an_answer_is_always_one_that_is_described(
+    gateway: Gateway, path: str, method: str, mode: GenerationMode, data: Any
+) -> None:
+    await answered(gateway, data.draw(cases(gateway, path, method, mode)))
+
+
+@given(data=st.data())
+@BOUNDED
+async def test_a_question_with_any_other_fields_is_answered_or_refused(
+    gateway: Gateway, data: Any
+) -> None:
+    case = data.draw(cases(gateway, *CHAT, ALLOWED))
+    case.headers.pop("x-session-id", None)
+    body = {name: value for name, value in case.body.items() if name not in ("session_id", "tools")}
+    asked = {"model": "claude-sonnet-5", "messages": QUESTION, "stream": data.draw(st.booleans())}
+    case.body = {**body, **asked}
+    answer = await answered(gateway, case)
+    assert answer.status_code in (200, 400), answer.text

@@ -1,0 +1,197 @@
+"""What goes wrong with a process hurts one turn at most; then the pool is full again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import MakeGateway
+from tests.fake_cli import fake_claude
+from tests.harness import Gateway, cli_processes
+from tests.wire import URL, asking, streaming, until
+
+ENDLESS = "!demo tokens=100000 rate=50"
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+
+
+def only(gateway: Gateway, state: Any) -> int:
+    """The pid of the only process in this state."""
+    [slot] = gateway.engine.pool.in_state(state)
+    pid: int = slot.worker.describe()["pid"]
+    return pid
+
+
+async def ask(gateway: Gateway, text: str = "hi", **fields: Any) -> httpx.Response:
+    return await gateway.http.post(URL, json=asking(text, **fields))
+
+
+@asynccontextmanager
+async def recovering(gateway: Gateway, before: set[int]) -> AsyncIterator[None]:
+    """Afterwards nobody waits, nothing is busy, no process is unknown, and a request is served."""
+    yield
+    pool = gateway.engine.pool
+    await until(lambda: pool.queued == 0 and not pool.in_state("busy", "closing"))
+    answer = await ask(gateway, "after")
+    assert answer.status_code == 200, answer.text
+    await until(lambda: not pool.in_state("busy", "closing", "starting"))
+    assert len({process.pid for process in cli_processes()} - before) == pool.processes
+    assert pool.processes <= pool.limits.max_processes
+
+
+@pytest.fixture
+def before() -> set[int]:
+    """Processes of other servers of this test run."""
+    return {process.pid for process in cli_processes()}
+
+
+async def test_a_process_killed_while_idle_is_not_noticed(
+    make_gateway: MakeGateway, before: set[int]
+) -> None:
+    async with make_gateway(max_processes=1) as gateway, recovering(gateway, before):
+        await ask(gateway)
+        os.kill(only(gateway, "idle"), signal.SIGKILL)  # the very next line asks again
+        assert (await ask(gateway)).status_code == 200
+
+
+async def test_a_process_killed_while_streaming_ends_its_stream_only(
+    make_gateway: MakeGateway, before: set[int]
+) -> None:
+    async with make_gateway(max_processes=2) as gateway, recovering(gateway, before):
+        await ask(gateway)
+        async with streaming(gateway.http, ENDLESS) as lines:
+            await anext(lines)
+            victim = only(gateway, "busy")
+            other = asyncio.create_task(ask(gateway, "!demo tokens=20 rate=40"))
+            await gateway.upstream.wait_for_requests(3)
+            os.kill(victim, signal.SIGKILL)
+            rest = [line async for line in lines]
+        assert any('"code":"upstream_error"' in line.replace(" ", "") for line in rest)
+        assert (await other).status_code == 200
+
+
+async def test_a_process_killed_while_held_is_replaced_by_a_replay(
+    make_gateway: MakeGateway, before: set[int]
+) -> None:
+    async with make_gateway(max_processes=2) as gateway, recovering(gateway, before):
+        body = asking("!demo call=look", tools=TOOLS)
+        message = (await gateway.http.post(URL, json=body)).json()["choices"][0]["message"]
+        call_id = message["tool_calls"][0]["id"]
+        os.kill(only(gateway, "held"), signal.SIGKILL)
+        result = {"role": "tool", "tool_call_id": call_id, "content": "it is 42"}
+        body["messages"] += [message, result]
+        answer = await gateway.http.post(URL, json=body)
+        assert "it is 42" in answer.json()["choices"][0]["message"]["content"]
+
+
+async def test_a_process_that_hangs_is_ended_when_the_time_is_over(
+    make_gateway: MakeGateway, before: set[int]
+) -> None:
+    making = make_gateway(max_processes=1, max_timeout=2)
+    async with making as gateway, recovering(gateway, before):
+        await ask(gateway)
+        os.kill(only(gateway, "idle"), signal.SIGSTOP)
+        answer = await ask(gateway)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+
+
+FLOOD = """
+        flood = b"x" * 1000 + b"\\n"
+        while True:
+            sys.stdout.buffer.write(flood * 1000)
+"""
+
+
+def flooding_cli(folder: Path, when: str) -> Path:
+    """A CLI that floods its output in `turn`s that ask for it, or `after` each answer."""
+    path = folder / "claude"
+    path.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"sys.path.insert(0, {str(Path(fake_claude.__file__).parent)!r})\n"
+        "import fake_claude\n"
+        "def mode():\n"
+        f"    if {when!r} == 'after' or 'flood' not in line:\n"
+        "        fake_claude.answer()\n"
+        f"    if {when!r} == 'after' or 'flood' in line:"
+        f"{FLOOD}"
+        "line = ''\n"
+        "def lines(stdin):\n"
+        "    global line\n"
+        "    for line in stdin:\n"
+        "        yield line\n"
+        "fake_claude.MODES['flood'] = mode\n"
+        "sys.stdin = lines(sys.stdin)\n"
+        "fake_claude.main('flood')\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("when", ["turn", "after"])
+async def test_a_flood_of_output_neither_blocks_nor_fills_the_server(
+    make_gateway: MakeGateway, tmp_path: Path, when: str, before: set[int]
+) -> None:
+    cli = flooding_cli(tmp_path, when)
+    start_bytes = psutil.Process().memory_info().rss
+    async with make_gateway(max_processes=2, max_timeout=1, claude_cli_path=cli) as gateway:
+        answer = await ask(gateway, "flood")
+        assert answer.status_code == (504 if when == "turn" else 200), answer.text
+        assert (await gateway.http.get("/health")).status_code == 200
+        assert psutil.Process().memory_info().rss - start_bytes < 50 * 1024 * 1024
+    assert {process.pid for process in cli_processes()} <= before
+
+
+async def test_a_slow_start_delays_and_fails_nothing(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    cli = fake_claude.installed(tmp_path, "slow_start")
+    async with make_gateway(max_processes=2, claude_cli_path=cli) as gateway:
+        answers = await asyncio.gather(*(ask(gateway) for _ in range(4)))
+        assert [answer.status_code for answer in answers] == [200] * 4
+
+
+async def test_a_cli_that_cannot_start_is_an_error_at_once_and_does_not_spin(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    cli = fake_claude.installed(tmp_path, "crash_at_start")
+    async with make_gateway(max_processes=2, claude_cli_path=cli) as gateway:
+        answers = await asyncio.gather(*(ask(gateway, model="haiku") for _ in range(3)))
+        assert [answer.status_code for answer in answers] == [502] * 3
+        assert gateway.engine.pool.counts["started"] < 12
+        fake_claude.installed(tmp_path, "answer")
+        assert (await ask(gateway)).status_code == 200
+
+
+async def test_an_unusable_config_directory_does_no_harm(
+    make_gateway: MakeGateway, tmp_path: Path, before: set[int]
+) -> None:
+    """A file in its place: nothing can be written there, as on a full disk."""
+    (tmp_path / ".claude").write_text("not a directory")
+    async with make_gateway(max_processes=2) as gateway, recovering(gateway, before):
+        answers = await asyncio.gather(*(ask(gateway) for _ in range(3)))
+        assert [answer.status_code for answer in answers] == [200] * 3
+
+
+async def test_a_hundred_clients_that_leave_at_once_leave_a_full_pool(
+    make_gateway: MakeGateway, before: set[int]
+) -> None:
+    async with make_gateway(max_processes=3, queue_size=200) as gateway:
+        async with recovering(gateway, before):
+            body = asking(ENDLESS, stream=True)
+            tasks = [asyncio.create_task(gateway.http.post(URL, json=body)) for _ in range(100)]
+            await gateway.upstream.wait_for_requests(3)
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+        assert gateway.engine.pool.counts["refused"] == 0
