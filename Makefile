@@ -21,7 +21,7 @@ bench: install ## Measure it beside the naive way (BENCH_ARGS="--soak 5000" for 
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 test: install ## Run the tests (PYTEST_ARGS="-k name" for some)
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 check: install ## What CI runs: lint, format, types, tests
 	$(BIN)/ruff check

@@ -37,7 +37,7 @@ from events import (
 )
 from extra_body import answers_by_tool, emulated_stops
 from pool import Lease, Pool, PoolLimits
-from refusals import Refusals
+from refusals import Refusals, blamed
 from settings import Settings
 from stop_filter import StopFilter
 from timings import FirstToken, FirstTokenWatch
@@ -143,16 +143,18 @@ class ClaudeEngine:
         turn = replace(turn, messages=merged(turn.messages))
         if not turn.messages or turn.messages[-1].role != "user":
             raise InvalidRequest("The last message must be the user's.", param="messages")
-        again, lost = True, False
+        again, lost, begun = True, False, False
         while again:
             again = False
             try:
                 async with aclosing(self._attempt(turn)) as events:
                     async for event in events:
+                        begun = True
                         yield event
             except InvalidRequest as error:
-                again = self._refusals.learn(self._refusals.adapted(turn), error)
+                again = not begun and self._refusals.learn(self._refusals.adapted(turn), error)
                 if not again:
+                    error.param = error.param or blamed(turn, error.message)
                     raise
             except ProcessLost:
                 again = not lost

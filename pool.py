@@ -211,9 +211,7 @@ class Pool(Generic[P, W]):
         self.counts[kind] += 1
         self.waits.append(lease.waited_seconds)
         try:
-            if kind == "blank":
-                self._grow()
-            yield lease
+            yield lease  # a blank one is replaced later: a start would slow this turn down
         finally:
             self._give_back(slot, lease)
 

@@ -88,6 +88,12 @@ def asked(turn: Turn) -> frozenset[str]:
     return frozenset(names & set(ORDER))
 
 
+def blamed(turn: Turn, message: str) -> str | None:
+    """The one parameter that this turn sets and the API's message names, if it is just one."""
+    named = [name for name in asked_parameters(turn) if _names(message, name)]
+    return named[0] if len(named) == 1 else None
+
+
 def _names(message: str, parameter: str) -> bool:
     return re.search(rf"\b{parameter}\b", message) is not None
 

@@ -165,6 +165,8 @@ class CliTransport(Transport):
         process = self._process
         if process is None or process.stdin is None or not self.is_ready():
             raise CLIConnectionError("Claude Code is not running")
+        if not data:
+            return
         if self._initialize and '"subtype": "initialize"' in data:
             data = self._with_initialize_fields(data)
         try:

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +49,8 @@ CONTRACT_TESTED_VERSIONS = frozenset({"2.1.329"})
 conversation a process."""
 
 CONTROL_SECONDS = 2.0
+BAR_AFTER_SECONDS = 0.05
+"""Longer than the CLI needs with an upstream that answers at once, shorter than any model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,11 @@ class ClaudeWorker:
         self._answers: dict[str, asyncio.Future[JsonObject]] = {}
         self._control_error: str | None = None
         self._spoken = False
+        self._unsent: list[str] = []
         self._barred = False
         self._bar_holds = False
         self._bar_id = ""
+        self._bar_timer: asyncio.TimerHandle | None = None
         self._answers_by_tool = False
         self._profile_digest: str | None = None
         self._process: psutil.Process | None = None
@@ -214,9 +218,9 @@ class ClaudeWorker:
         model leaves a notice in the conversation, which the boundary sweeps away.
         """
         try:
-            await self._apply(settings)
+            self._apply(settings)
             if fresh and self._spoken:
-                await self._write([boundary_line()])
+                self._say(boundary_line())
                 if self._tools is not None:
                     self._tools.forget()
             self._spoken = True
@@ -225,6 +229,8 @@ class ClaudeWorker:
                 yield event
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
+        finally:
+            self._unschedule_bar()
 
     async def resume(
         self, results: Message, settings: LateSettings, dropped: tuple[str, ...] = ()
@@ -235,7 +241,8 @@ class ClaudeWorker:
         """
         assert self._tools is not None
         try:
-            await self._apply(settings)
+            self._apply(settings)
+            await self._flush()
             for block in results.content:
                 assert block["type"] == "tool_result"
                 self._tools.resolve(block)
@@ -245,6 +252,8 @@ class ClaudeWorker:
                 yield event
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
+        finally:
+            self._unschedule_bar()
 
     def _reader(self, dropped: tuple[str, ...]) -> AnswerReader:
         self.cut_short = False
@@ -259,25 +268,27 @@ class ClaudeWorker:
                 case UserMessage(content=[ToolResultBlock(tool_use_id=taken)]) if taken == call_id:
                     return
 
-    async def _apply(self, settings: LateSettings) -> None:
+    def _apply(self, settings: LateSettings) -> None:
         if settings == self._settings and not self._barred:
             return
         self._barred = self._bar_holds = False
         self._bar_id = ""  # its answer may still come, and means nothing any more
         before, self._settings = self._settings, settings
-        await self._control(settings_request(settings))
+        self._ask(settings_request(settings))
         if before is None or before.thinking_tokens != settings.thinking_tokens:
-            await self._control(thinking_request(settings))
+            self._ask(thinking_request(settings))
 
     async def _tell(self, messages: tuple[Message, ...], model: str) -> None:
         """Replays all but the last message, then asks with the last."""
         for message in messages[:-1]:
             if message.role == "assistant":
-                await self._write([assistant_line(message, model)])
+                self._say(assistant_line(message, model))
             else:
-                await self._write([user_line(message, ask=False)])
+                self._say(user_line(message, ask=False))
+                await self._flush()
                 await self._joined()
-        await self._write([user_line(messages[-1], ask=True)])
+        self._say(user_line(messages[-1], ask=True))
+        await self._flush()
 
     async def _joined(self) -> None:
         """Waits until the replayed user message is in the conversation."""
@@ -302,14 +313,29 @@ class ClaudeWorker:
                     yield self._result(reader, message, failure)
                     return
 
+    def _bar_soon(self) -> None:
+        """Bars at once where a limit was set, else when the answer takes its time: the bar costs
+        the CLI some ms, which an answer that comes at once would have to wait for."""
+        if self._answers_by_tool or self._settings is None:  # there it has to insist on the tool
+            return
+        self._unschedule_bar()
+        if self._settings.max_output_tokens:
+            self._bar()
+        else:
+            loop = asyncio.get_running_loop()
+            self._bar_timer = loop.call_later(BAR_AFTER_SECONDS, self._bar)
+
+    def _unschedule_bar(self) -> None:
+        if self._bar_timer is not None:
+            self._bar_timer.cancel()
+            self._bar_timer = None
+
     def _bar(self) -> None:
         """Keeps the CLI from calling the API again where an answer may be cut at a limit. The call
         that it is about to make is past that check already, its repetitions after an error too.
         Where this is done in time, the turn comes to its result by itself, with its cost; else
         `StopWatch` tells when to end the process."""
-        if self._answers_by_tool:  # there the CLI has to insist on the tool
-            return
-        if self._settings is not None and self._settings.max_output_tokens:
+        if self._settings is not None:
             self._barred = True
             self._bar_id = f"gw_{next(self._control_ids)}"
             request = settings_request(self._settings, NO_FURTHER_CALL)
@@ -357,8 +383,10 @@ class ClaudeWorker:
 
     async def _cost_so_far(self) -> float | None:
         """The cost of a turn that waits for its tools, which has no result yet."""
-        request_id = await self._control({"subtype": "get_usage"}, keep_answer=True)
+        request_id = self._ask({"subtype": "get_usage"})
+        self._answers[request_id] = asyncio.get_running_loop().create_future()
         try:
+            await self._flush()
             async with asyncio.timeout(CONTROL_SECONDS):
                 answer = await self._answers[request_id]
             return self._cost(answer["session"]["total_cost_usd"])
@@ -372,21 +400,22 @@ class ClaudeWorker:
         if resets_at is not None and message.rate_limit_info.status == "rejected":
             self._retry_after = max(1.0, resets_at - time.time())
 
-    async def _write(self, lines: Iterable[JsonObject]) -> None:
-        assert self._client is not None
+    def _say(self, line: JsonObject) -> None:
+        """Adds a line of the conversation to what `_flush` writes, marked as the SDK's
+        `verbatim_prompts` marks it: `@` and `/` in it mean nothing."""
+        stamped = {**line, "session_id": "default", "client_composed": True}
+        self._unsent.append(json.dumps(stamped) + "\n")
 
-        async def stream() -> AsyncIterator[JsonObject]:
-            for line in lines:
-                yield line
-
-        await self._client.query(stream())
-
-    async def _control(self, request: JsonObject, *, keep_answer: bool = False) -> str:
+    def _ask(self, request: JsonObject) -> str:
+        """Adds a control request; its id."""
         request_id = f"gw_{next(self._control_ids)}"
-        if keep_answer:
-            self._answers[request_id] = asyncio.get_running_loop().create_future()
-        await self._transport.write(control_line(request_id, request))
+        self._unsent.append(control_line(request_id, request))
         return request_id
+
+    async def _flush(self) -> None:
+        """Writes in one piece: each write wakes the process, which then takes the CPU."""
+        text, self._unsent = "".join(self._unsent), []
+        await self._transport.write(text)
 
     def _inspect(self, line: dict[str, Any]) -> None:
         """Sees each line the moment it is read."""
@@ -397,7 +426,7 @@ class ClaudeWorker:
         elif line.get("subtype") == "status":
             self.asked_at = time.monotonic()
             if line.get("status") == "requesting":
-                self._bar()
+                self._bar_soon()
         elif line.get("type") == "control_response":
             self._control_answered(line["response"])
 

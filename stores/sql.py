@@ -12,7 +12,13 @@ from typing import Any
 from sqlalchemy import delete, false, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
+from errors import (
+    SessionConflict,
+    SessionExists,
+    SessionNotFound,
+    StoreUnavailable,
+    TooManySessions,
+)
 from stores import rows, sql_turns, sql_upkeep
 from stores.database import Database, to_its_end
 from stores.migrate import migrate
@@ -45,7 +51,11 @@ class SqlStore(SessionStore):
         self._terms = Terms(database.dialect, limits, clock)
 
     async def __aenter__(self) -> SqlStore:
-        await migrate(self._database)
+        try:
+            await migrate(self._database)
+        except StoreUnavailable as error:
+            await self._database.dispose()
+            raise _cannot_be_opened(error) from None
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -237,6 +247,14 @@ class SqlStore(SessionStore):
     async def ping(self) -> None:
         async with self._database.read() as db:
             await db.execute(select(1))
+
+
+def _cannot_be_opened(error: StoreUnavailable) -> StoreUnavailable:
+    """What an operator reads in the log: the driver's own words, which name no password."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    if cause is None:
+        return error
+    return StoreUnavailable(f"DATABASE_URL: the sessions' database cannot be opened: {cause}")
 
 
 def not_found(id: str) -> SessionNotFound:

@@ -14,6 +14,9 @@ from demo import StandIn
 from tests.harness import Gateway, gateway_at
 from tests.logged import Watch, watched
 from tests.postgres import Postgres, running_postgres
+from tests.store_bench import bench, make_bench
+
+__all__ = ["bench", "make_bench"]  # fixtures that stand beside what they make
 
 
 class MakeGateway(Protocol):
@@ -42,6 +45,21 @@ async def shared_gateway(
 ) -> AsyncIterator[Gateway]:
     async with gateway_at(shared_upstream, tmp_path_factory.mktemp("home")) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+async def shared_session_gateway(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    home = tmp_path_factory.mktemp("home")
+    async with gateway_at(shared_upstream, home, database_url=f"sqlite:///{home}/s.db") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def session_gateway(shared_session_gateway: Gateway, upstream: StandIn) -> Gateway:
+    """A shared server that keeps its sessions in SQLite."""
+    return shared_session_gateway
 
 
 @pytest.fixture

@@ -121,8 +121,8 @@ async def test_an_idle_worker_serves_its_profile_again() -> None:
 
 async def test_a_worker_never_serves_two_profiles() -> None:
     async with world() as it:
-        _, first = await it.serve("a")
-        kind, second = await it.serve("b")
+        _, first = await it.serve("a", "talk")
+        kind, second = await it.serve("b", asks="talk")
         assert kind == "blank"
         assert second is not first
 
@@ -134,12 +134,6 @@ async def test_a_conversation_goes_on_in_the_worker_that_remembers_it() -> None:
             two.park("second talk")
         assert await it.serve("a", asks="second talk") == ("continue", two.worker)
         assert (await it.serve("a", asks="second talk"))[0] == "reuse"  # it said more meanwhile
-
-
-async def test_a_fingerprint_of_another_profile_is_not_continued() -> None:
-    async with world() as it:
-        await it.serve("a", "talk")
-        assert (await it.serve("b", asks="talk"))[0] == "blank"
 
 
 async def test_the_one_that_rested_longest_is_reused_so_that_fresh_memories_stay() -> None:

@@ -35,8 +35,19 @@ async def ask(gateway: Gateway, text: str = "hi", **fields: Any) -> httpx.Respon
     return await gateway.http.post(URL, json=asking(text, **fields))
 
 
+def processes_of(gateway: Gateway) -> set[int]:
+    """All CLI processes of this server, the pool's or not: they share its scratch directory."""
+    scratch = psutil.Process(gateway.engine.pool.snapshot()["workers"][0]["pid"]).cwd()
+    found = set()
+    for process in cli_processes():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.cwd() == scratch:
+                found.add(process.pid)
+    return found
+
+
 @asynccontextmanager
-async def recovering(gateway: Gateway, before: set[int]) -> AsyncIterator[None]:
+async def recovering(gateway: Gateway) -> AsyncIterator[None]:
     """Afterwards nobody waits, nothing is busy, no process is unknown, and a request is served."""
     yield
     pool = gateway.engine.pool
@@ -44,29 +55,22 @@ async def recovering(gateway: Gateway, before: set[int]) -> AsyncIterator[None]:
     answer = await ask(gateway, "after")
     assert answer.status_code == 200, answer.text
     await until(lambda: not pool.in_state("busy", "closing", "starting"))
-    assert len({process.pid for process in cli_processes()} - before) == pool.processes
-    assert pool.processes <= pool.limits.max_processes
+    known = {worker["pid"] for worker in pool.snapshot()["workers"]}
+    assert processes_of(gateway) == known
+    assert len(known) <= pool.limits.max_processes
 
 
-@pytest.fixture
-def before() -> set[int]:
-    """Processes of other servers of this test run."""
-    return {process.pid for process in cli_processes()}
-
-
-async def test_a_process_killed_while_idle_is_not_noticed(
-    make_gateway: MakeGateway, before: set[int]
-) -> None:
-    async with make_gateway(max_processes=1) as gateway, recovering(gateway, before):
+async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGateway) -> None:
+    async with make_gateway(max_processes=1) as gateway, recovering(gateway):
         await ask(gateway)
         os.kill(only(gateway, "idle"), signal.SIGKILL)  # the very next line asks again
         assert (await ask(gateway)).status_code == 200
 
 
 async def test_a_process_killed_while_streaming_ends_its_stream_only(
-    make_gateway: MakeGateway, before: set[int]
+    make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(max_processes=2) as gateway, recovering(gateway, before):
+    async with make_gateway(max_processes=2) as gateway, recovering(gateway):
         await ask(gateway)
         async with streaming(gateway.http, ENDLESS) as lines:
             await anext(lines)
@@ -80,9 +84,9 @@ async def test_a_process_killed_while_streaming_ends_its_stream_only(
 
 
 async def test_a_process_killed_while_held_is_replaced_by_a_replay(
-    make_gateway: MakeGateway, before: set[int]
+    make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(max_processes=2) as gateway, recovering(gateway, before):
+    async with make_gateway(max_processes=2) as gateway, recovering(gateway):
         body = asking("!demo call=look", tools=TOOLS)
         message = (await gateway.http.post(URL, json=body)).json()["choices"][0]["message"]
         call_id = message["tool_calls"][0]["id"]
@@ -94,10 +98,10 @@ async def test_a_process_killed_while_held_is_replaced_by_a_replay(
 
 
 async def test_a_process_that_hangs_is_ended_when_the_time_is_over(
-    make_gateway: MakeGateway, before: set[int]
+    make_gateway: MakeGateway,
 ) -> None:
     making = make_gateway(max_processes=1, max_timeout=2)
-    async with making as gateway, recovering(gateway, before):
+    async with making as gateway, recovering(gateway):
         await ask(gateway)
         os.kill(only(gateway, "idle"), signal.SIGSTOP)
         answer = await ask(gateway)
@@ -138,7 +142,7 @@ def flooding_cli(folder: Path, when: str) -> Path:
 
 @pytest.mark.parametrize("when", ["turn", "after"])
 async def test_a_flood_of_output_neither_blocks_nor_fills_the_server(
-    make_gateway: MakeGateway, tmp_path: Path, when: str, before: set[int]
+    make_gateway: MakeGateway, tmp_path: Path, when: str
 ) -> None:
     cli = flooding_cli(tmp_path, when)
     start_bytes = psutil.Process().memory_info().rss
@@ -147,7 +151,8 @@ async def test_a_flood_of_output_neither_blocks_nor_fills_the_server(
         assert answer.status_code == (504 if when == "turn" else 200), answer.text
         assert (await gateway.http.get("/health")).status_code == 200
         assert psutil.Process().memory_info().rss - start_bytes < 50 * 1024 * 1024
-    assert {process.pid for process in cli_processes()} <= before
+        pids = [worker["pid"] for worker in gateway.engine.pool.snapshot()["workers"]]
+    assert not any(pid is not None and psutil.pid_exists(pid) for pid in pids)
 
 
 async def test_a_slow_start_delays_and_fails_nothing(
@@ -172,20 +177,20 @@ async def test_a_cli_that_cannot_start_is_an_error_at_once_and_does_not_spin(
 
 
 async def test_an_unusable_config_directory_does_no_harm(
-    make_gateway: MakeGateway, tmp_path: Path, before: set[int]
+    make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
     """A file in its place: nothing can be written there, as on a full disk."""
     (tmp_path / ".claude").write_text("not a directory")
-    async with make_gateway(max_processes=2) as gateway, recovering(gateway, before):
+    async with make_gateway(max_processes=2) as gateway, recovering(gateway):
         answers = await asyncio.gather(*(ask(gateway) for _ in range(3)))
         assert [answer.status_code for answer in answers] == [200] * 3
 
 
 async def test_a_hundred_clients_that_leave_at_once_leave_a_full_pool(
-    make_gateway: MakeGateway, before: set[int]
+    make_gateway: MakeGateway,
 ) -> None:
     async with make_gateway(max_processes=3, queue_size=200) as gateway:
-        async with recovering(gateway, before):
+        async with recovering(gateway):
             body = asking(ENDLESS, stream=True)
             tasks = [asyncio.create_task(gateway.http.post(URL, json=body)) for _ in range(100)]
             await gateway.upstream.wait_for_requests(3)

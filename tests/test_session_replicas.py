@@ -181,13 +181,12 @@ async def test_a_server_that_is_killed_amid_100_sessions_leaves_whole_turns(
             kept = await stored_turns(store, session) if session in listed else []
             assert kept[: len(turns)] == turns  # what a client saw is stored
             assert listed.get(session, 0) == 2 * len(kept)
-        await asyncio.gather(
-            *(clients[n].ask(f"s{n}", f"s{n} at last") for n in range(len(clients)))
-        )
+        asked = range(0, len(clients), 5)
+        await asyncio.gather(*(clients[n].ask(f"s{n}", f"s{n} at last") for n in asked))
         conversations = asked_conversations(upstream)
-        for number, turns in enumerate(seen):
+        for number in asked:
             kept = await stored_turns(store, f"s{number}")
-            assert kept[: len(turns)] == turns
+            assert kept[: len(seen[number])] == seen[number]
             assert kept[-1] == clients[number].answered[-1]
             assert agrees(kept, conversations), number
 

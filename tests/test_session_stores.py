@@ -3,172 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
-from sqlalchemy import delete, func, select
 
 from errors import (
-    GatewayError,
     SessionConflict,
     SessionExists,
     SessionNotFound,
-    StoreUnavailable,
     TooManySessions,
 )
-from events import Block, Message, Usage, text_block
-from stores.blobs import attached, detached
-from stores.database import Database, database_url
-from stores.memory import MemoryStore
 from stores.protocol import (
-    BLOB_GRACE_SECONDS,
-    FORGET_SECONDS,
-    Answer,
     CompletedTurn,
     NewSession,
-    SessionStore,
-    StoreLimits,
 )
-from stores.sql import SqlStore
-from stores.tables import blobs, schema, sessions
-from tests.postgres import Postgres
-
-START = 1_795_000_000.0
-DAY = 86_400.0
-
-
-@dataclass(slots=True)
-class Clock:
-    now: float = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass(slots=True)
-class Bench:
-    """A store under test, a second one on the same data (for memory: itself), and their clock."""
-
-    store: SessionStore
-    other: SessionStore
-    clock: Clock
-
-
-MakeBench = Callable[..., Awaitable[Bench]]
-
-
-async def url_of(request: pytest.FixtureRequest, directory: Path) -> str:
-    """Of an empty database of the kind that the fixture's parameter names."""
-    if request.param == "sqlite":
-        return f"sqlite:///{directory}/sessions.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return await emptied(server.shared_database())
-
-
-async def emptied(url: str) -> str:
-    """Making one and migrating it takes longer than most tests here."""
-    database = Database(database_url(url))
-    async with SqlStore(database, StoreLimits()), database.write() as db:
-        for table in reversed(schema.sorted_tables):
-            await db.execute(delete(table))
-    return url
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-async def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeBench]:
-    async with AsyncExitStack() as stack:
-
-        async def make(**changes: Any) -> Bench:
-            limits = StoreLimits(**changes)
-            clock = Clock()
-            if request.param == "memory":
-                memory = await stack.enter_async_context(MemoryStore(limits, clock=clock))
-                return Bench(memory, memory, clock)
-            url = await url_of(request, tmp_path)
-
-            async def opened() -> SqlStore:
-                store = SqlStore(Database(database_url(url)), limits, clock=clock)
-                await stack.enter_async_context(store)
-                return store
-
-            return Bench(await opened(), await opened(), clock)
-
-        yield make
-
-
-@pytest.fixture
-async def bench(make_bench: MakeBench) -> Bench:
-    return await make_bench()
-
-
-def user(*content: Block | str) -> Message:
-    return Message("user", tuple(text_block(b) if isinstance(b, str) else b for b in content))
-
-
-def assistant(*content: Block | str) -> Message:
-    return replace(user(*content), role="assistant", model="claude-sonnet-5")
-
-
-def answered(tokens: int = 1, cost_usd: float | None = 0.5) -> Answer:
-    usage = Usage(tokens, 2 * tokens, 3 * tokens, 4 * tokens, tokens)
-    return Answer("claude-sonnet-5", "end_turn", usage, cost_usd, None)
-
-
-def turn(keep: int, *messages: Message, **changes: Any) -> CompletedTurn:
-    return CompletedTurn(keep, messages, answered(), None, **changes)
-
-
-async def add(store: SessionStore, owner: str, id: str, *texts: str) -> None:
-    """A turn for each two texts."""
-    for asked, told in zip(texts[::2], texts[1::2], strict=True):
-        lease = await store.acquire(owner, id, f"{owner}/{id}")
-        assert lease is not None
-        count = 0 if lease.session.expired else lease.session.message_count
-        new = turn(count, user(asked), assistant(told), anew=lease.session.expired)
-        await store.write(lease, new)
-
-
-async def texts(store: SessionStore, owner: str, id: str) -> list[str]:
-    _, stored = await store.read(owner, id)
-    return ["".join(b["text"] for b in m.message.content if b["type"] == "text") for m in stored]
-
-
-IMAGE = base64.b64encode(bytes(range(256)) * 40).decode()
-NATIVE: tuple[Message, ...] = (
-    user(
-        "Look \x00 \ud800 é✓\n",
-        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}},
-        {
-            "type": "document",
-            "title": "a",
-            "source": {"type": "text", "media_type": "text/plain", "data": "b"},
-        },
-    ),
-    assistant(
-        {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
-        "One moment.",
-        {"type": "tool_use", "id": "t1", "name": "f", "input": {"z": 1.0, "a": [None, 1, "ü"]}},
-    ),
-    user(
-        {
-            "type": "tool_result",
-            "tool_use_id": "t1",
-            "is_error": True,
-            "content": [
-                text_block("no"),
-                {
-                    "type": "image",
-                    "source": {"type": "base64", "media_type": "image/png", "data": IMAGE},
-                },
-            ],
-        }
-    ),
-    assistant("Done."),
+from tests.store_bench import (
+    DAY,
+    IMAGE,
+    NATIVE,
+    START,
+    Bench,
+    MakeBench,
+    add,
+    answered,
+    assistant,
+    texts,
+    turn,
+    user,
 )
 
 
@@ -352,109 +213,6 @@ async def test_a_principal_has_so_many_sessions_and_no_more(make_bench: MakeBenc
     await bench.store.create(NewSession("a", "new"))
 
 
-async def test_an_expired_session_is_gone_and_known_to_have_been(bench: Bench) -> None:
-    await add(bench.store, "a", "x", "1", "2")
-    bench.clock.now += 3_600
-    with pytest.raises(SessionNotFound):
-        await bench.store.get("a", "x")
-    assert await bench.store.page("a", 10) == []
-    for swept in (1, 0):
-        stats = await bench.store.stats("a", 10)
-        assert (stats.active, stats.expired, stats.messages) == (0, 1, 0)
-        assert await bench.store.sweep() == swept
-    lease = await bench.other.acquire("a", "x", "t")
-    assert lease is not None
-    assert lease.session.expired
-    assert not lease.created
-    await bench.other.release("a", "x", "t")
-    with pytest.raises(SessionNotFound):
-        await bench.store.get("a", "x")
-    await add(bench.store, "a", "x", "3", "4")
-    session = await bench.store.get("a", "x")
-    assert await texts(bench.store, "a", "x") == ["3", "4"]
-    assert (session.created_at, session.turn_count, session.cost_usd) == (START + 3_600, 1, 0.5)
-
-
-async def test_each_session_has_its_own_time(bench: Bench) -> None:
-    await bench.store.create(NewSession("a", "short", ttl_seconds=60))
-    await bench.store.create(NewSession("a", "forever", ttl_seconds=0))
-    bench.clock.now += 59
-    await add(bench.store, "a", "short", "1", "2")
-    bench.clock.now += 59
-    assert (await bench.store.get("a", "short")).message_count == 2
-    bench.clock.now += 1
-    assert await bench.store.sweep() == 1
-    bench.clock.now += 100 * DAY
-    assert [session.id for session in await bench.store.page("a", 10)] == ["forever"]
-
-
-async def test_a_server_may_keep_sessions_for_ever(make_bench: MakeBench) -> None:
-    bench = await make_bench(ttl_seconds=0)
-    await add(bench.store, "a", "x", "1", "2")
-    bench.clock.now += 1_000 * DAY
-    assert await bench.store.sweep() == 0
-    assert await texts(bench.store, "a", "x") == ["1", "2"]
-
-
-async def test_sweeps_at_once_empty_each_session_once(bench: Bench) -> None:
-    for number in range(30):
-        await add(bench.store, "a", f"s{number}", "1", "2")
-    bench.clock.now += 3_600
-    swept = await asyncio.gather(
-        *(store.sweep(limit=5) for store in [bench.store, bench.other] * 5)
-    )
-    while rest := await bench.store.sweep(limit=5):
-        swept.append(rest)
-    assert sum(swept) == 30
-    assert max(swept) <= 5
-
-
-async def test_a_sweep_leaves_a_session_in_which_a_turn_runs(bench: Bench) -> None:
-    await add(bench.store, "a", "x", "1", "2")
-    bench.clock.now += 3_590
-    lease = await bench.store.acquire("a", "x", "t")
-    assert lease is not None
-    bench.clock.now += 14  # expired now, but in use
-    assert await bench.other.sweep() == 0
-    await bench.store.write(lease, turn(2, user("3"), assistant("4")))
-    assert await texts(bench.store, "a", "x") == ["1", "2", "3", "4"]
-
-
-async def test_what_a_killed_server_began_is_swept(bench: Bench) -> None:
-    lease = await bench.store.acquire("a", "x", "t")
-    assert lease is not None
-    await bench.other.sweep()
-    assert await bench.other.acquire("a", "x", "u") is None
-    bench.clock.now += 16
-    await bench.other.sweep()
-    with pytest.raises(SessionConflict):
-        await bench.store.write(lease, turn(0, user("1"), assistant("2")))
-
-
-async def test_a_turn_that_slept_until_its_session_was_swept_changes_nothing(
-    bench: Bench,
-) -> None:
-    await add(bench.store, "a", "x", "1", "2")
-    lease = await bench.store.acquire("a", "x", "t")
-    assert lease is not None
-    bench.clock.now += 3_600
-    assert await bench.other.sweep() == 1
-    with pytest.raises(SessionConflict):
-        await bench.store.write(lease, turn(2, user("3"), assistant("4")))
-
-
-async def test_an_expired_session_is_forgotten_in_the_end(bench: Bench) -> None:
-    await add(bench.store, "a", "x", "1", "2")
-    bench.clock.now += 3_600
-    await bench.store.sweep()
-    bench.clock.now += FORGET_SECONDS
-    await bench.store.sweep()
-    assert (await bench.store.stats("a", 10)).expired == 0
-    lease = await bench.store.acquire("a", "x", "t")
-    assert lease is not None
-    assert lease.created
-
-
 async def test_clear_keeps_all_but_the_messages(bench: Bench) -> None:
     await bench.store.create(NewSession("a", "x", "sys", {"k": "v"}))
     lease = await bench.store.acquire("a", "x", "t")
@@ -533,76 +291,3 @@ async def test_a_turn_that_is_cancelled_at_any_moment_is_whole_or_not_there(benc
 
 async def test_the_store_answers(bench: Bench) -> None:
     await bench.store.ping()
-
-
-# What only the SQL store has
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return await url_of(request, tmp_path)
-
-
-async def test_a_large_image_is_stored_once_and_freed_with_its_last_use(url: str) -> None:
-    clock = Clock()
-    database = Database(database_url(url))
-    async with SqlStore(database, StoreLimits(), clock=clock) as store:
-
-        async def kept() -> int:
-            async with database.read() as db:
-                return int((await db.execute(select(func.count()).select_from(blobs))).scalar_one())
-
-        for id in ("x", "y"):
-            lease = await store.acquire("a", id, "t")
-            assert lease is not None
-            await store.write(lease, turn(0, *NATIVE))
-        assert await kept() == 1
-        await store.delete("a", "x")
-        clock.now += BLOB_GRACE_SECONDS + 1
-        await store.sweep()  # y expired with that
-        assert await kept() == 0
-
-
-async def test_without_a_clock_the_databases_own_counts(url: str) -> None:
-    async with SqlStore(Database(database_url(url)), StoreLimits(lease_seconds=0.05)) as store:
-        first = await store.acquire("a", "x", "t")
-        assert first is not None
-        taken = None
-        while taken is None:  # each try is a transaction; the lease is over after 50 ms
-            taken = await store.acquire("a", "x", "u")
-        assert taken.session.created_at == first.session.created_at > START
-
-
-async def test_a_row_holds_no_more_than_is_told(url: str) -> None:
-    database = Database(database_url(url))
-    async with SqlStore(database, StoreLimits()) as store:
-        await add(store, "a", "x", "1", "2")
-        async with database.read() as db:
-            row = (await db.execute(select(sessions))).one()._mapping
-        assert (row["lease_token"], row["lease_until"], row["draft"]) == (None, None, False)
-
-
-async def test_a_database_that_cannot_be_reached_is_a_503() -> None:
-    nowhere = Database(database_url("postgresql://nobody@127.0.0.1:1/none"))
-    with pytest.raises(StoreUnavailable) as caught:
-        await SqlStore(nowhere, StoreLimits()).__aenter__()
-    assert caught.value.status == 503
-    assert isinstance(caught.value, GatewayError)
-    await nowhere.dispose()
-
-
-@pytest.mark.parametrize("text", ["", "mysql://a", "sessions.db", "sqlite+pysqlite:///a"])
-def test_a_url_of_another_kind_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^must be like "):
-        database_url(text)
-
-
-def test_data_that_would_come_back_otherwise_stays_where_it_is() -> None:
-    odd = IMAGE[:-4] + "\n" + IMAGE[-4:]
-    image: Block = {
-        "type": "image",
-        "source": {"type": "base64", "media_type": "image/png", "data": odd},
-    }
-    content, found = detached([image])
-    assert found == {}
-    assert attached(content, found) == (image,)
