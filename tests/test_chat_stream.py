@@ -141,7 +141,8 @@ async def test_a_refusal_is_a_content_filter_with_one_request(
 async def test_an_empty_answer_is_an_empty_text_with_one_request(
     gateway: Gateway, streams: bool
 ) -> None:
-    answer = (await gateway.http.post(URL, json=asking("!demo empty first_delay=0.3", stream=streams))).text
+    asked = asking("!demo empty first_delay=0.3", stream=streams)
+    answer = (await gateway.http.post(URL, json=asked)).text
     choice = (chunks(answer)[-1] if streams else json.loads(answer))["choices"][0]
     assert choice["finish_reason"] == "stop"
     assert (streamed_text(answer) if streams else choice["message"]["content"]) == ""
