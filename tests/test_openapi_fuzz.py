@@ -88,3 +88,42 @@ async def test_a_question_with_any_other_fields_is_answered_or_refused(
     case.body = {**body, **asked}
     answer = await answered(gateway, case)
     assert answer.status_code in (200, 400), answer.text
+
+
+OTHERS = [
+    ("/v1/sessions", "GET"),
+    ("/v1/sessions", "POST"),
+    ("/v1/sessions/stats", "GET"),
+    ("/v1/sessions/{session_id}", "GET"),
+    ("/v1/sessions/{session_id}", "DELETE"),
+    ("/v1/sessions/{session_id}/clear", "POST"),
+    ("/v1/sessions/{session_id}/fork", "POST"),
+    ("/v1/sessions/{session_id}/export", "GET"),
+    ("/v1/pool", "GET"),
+    ("/v1/auth/status", "GET"),
+    ("/health", "GET"),
+    ("/health/ready", "GET"),
+    ("/", "GET"),
+]
+
+
+def test_every_route_is_tried(gateway: Gateway) -> None:
+    paths = gateway.app.openapi()["paths"]
+    described = {(path, method.upper()) for path in paths for method in paths[path]}
+    assert described == {(path, method) for path, method, *_ in TRIALS} | set(OTHERS)
+
+
+@pytest.mark.parametrize(("path", "method"), OTHERS)
+@given(data=st.data())
+@settings(BOUNDED, max_examples=10)
+async def test_whatever_is_sent_to_another_route_is_not_our_fault(
+    gateway: Gateway, path: str, method: str, data: Any
+) -> None:
+    mode = data.draw(st.sampled_from([ALLOWED, FORBIDDEN])) if method == "POST" else ALLOWED
+    case = data.draw(cases(gateway, path, method, mode))
+    request = case.as_transport_kwargs(base_url=gateway.url)
+    request.pop("cookies", None)
+    if isinstance(request.get("data"), bytes):
+        request["content"] = request.pop("data")
+    answer = await gateway.http.request(**request)
+    assert answer.status_code < 500, answer.text
