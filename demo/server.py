@@ -52,7 +52,13 @@ class StandIn:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        config = _Config(create_app(self._upstream), lifespan="off", ws="none", log_config=None)
+        config = _Config(
+            create_app(self._upstream),
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            timeout_keep_alive=3600,  # closing an idle connection races with its next use
+        )
         config.load()
         loop = asyncio.get_running_loop()
         # by host and port: of a socket handed in, asyncio does not know that it is TCP, leaves
