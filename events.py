@@ -15,7 +15,17 @@ JsonObject: TypeAlias = dict[str, Any]
 
 Role = Literal["user", "assistant"]
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
-StopReason = Literal["end_turn", "stop_sequence", "max_tokens", "tool_use", "refusal", "empty"]
+StopReason = Literal[
+    "end_turn",
+    "stop_sequence",
+    "max_tokens",
+    "tool_use",
+    "refusal",
+    "empty",
+    "max_turns",
+    "max_budget",
+]
+PermissionMode = Literal["default", "acceptEdits", "plan"]
 
 
 class TextBlock(TypedDict):
@@ -127,6 +137,27 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnTools:
+    """Claude Code's own tools and MCP servers as granted to one turn: what is asked for is allowed.
+
+    `tools` are the built-in ones that the model sees. `allow` and `deny` are Claude Code's
+    permission rules (`Read`, `Bash(git *)`); what none allows is denied at once, nobody is asked.
+    `directory` is the absolute, resolved working directory, outside of which the file tools do
+    nothing; None is a new one that is gone with the process. `mcp_config` is JSON in the format of
+    `.mcp.json`; whoever may use a server may use all its tools.
+    """
+
+    tools: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    directory: str | None = None
+    permission_mode: PermissionMode = "default"
+    max_turns: int | None = None
+    max_budget_usd: float | None = None
+    mcp_config: str = field(default="", repr=False)  # may hold secrets
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One request to the model, complete: nothing else reaches it.
 
@@ -149,6 +180,7 @@ class Turn:
     show_thinking: bool = False
     output_schema: JsonObject | None = None
     native_output: bool = True
+    own_tools: OwnTools | None = None
     principal: str = "local"
     session_id: str | None = None
 
@@ -230,8 +262,27 @@ class ToolCallEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnToolUse:
+    """Claude Code is about to use a tool of its own, or one of an MCP server. The turn goes on."""
+
+    id: str
+    name: str
+    input: JsonObject = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnToolResult:
+    """What came of it, as the model sees it. A denied use is an error whose text says why."""
+
+    id: str
+    content: tuple[TextBlock | ImageBlock, ...] = field(hash=False)
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The turn is over. `cost_usd` is None where the CLI never reported one."""
+    """The turn is over. `cost_usd` is None where the CLI never reported one. With own tools usage
+    and cost are those of all the model's answers in the turn."""
 
     reason: StopReason
     usage: Usage = Usage()
@@ -247,6 +298,8 @@ Event: TypeAlias = (
     | ToolCallStart
     | ToolCallDelta
     | ToolCallEnd
+    | OwnToolUse
+    | OwnToolResult
     | Finished
 )
 
@@ -291,7 +344,7 @@ class Reply:
                 self.tool_calls[index].arguments += json
             case Finished():
                 self.finished = event
-            case ThinkingEnd() | ToolCallEnd():
+            case ThinkingEnd() | ToolCallEnd() | OwnToolUse() | OwnToolResult():
                 pass
             case _:
                 assert_never(event)

@@ -12,6 +12,8 @@ from events import (
     Event,
     Finished,
     Message,
+    OwnToolResult,
+    OwnToolUse,
     Started,
     TextDelta,
     ThinkingDelta,
@@ -52,6 +54,8 @@ class NativeAnswer:
                 self._calls[index][1].append(piece)
             case ToolCallEnd(index):
                 self._end_call(*self._calls[index])
+            case OwnToolUse() | OwnToolResult():
+                pass
             case Finished():
                 self.finished = event
             case _:

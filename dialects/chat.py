@@ -23,6 +23,8 @@ from events import (
     ChoiceEvent,
     Event,
     Finished,
+    OwnToolResult,
+    OwnToolUse,
     Reply,
     Sampling,
     Started,
@@ -56,6 +58,8 @@ FINISH: dict[StopReason, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
     "empty": "stop",
+    "max_turns": "length",
+    "max_budget": "length",
 }
 REFUSED = "The model refused to answer."
 RESERVED_NAMES = frozenset({"StructuredOutput"})
@@ -219,7 +223,7 @@ class ChatRenderer:
                 return self._call_start(event)
             case ToolCallDelta(index, text):
                 return self._call_delta(index, text)
-            case ThinkingEnd() | ToolCallEnd() | Finished():
+            case ThinkingEnd() | ToolCallEnd() | OwnToolUse() | OwnToolResult() | Finished():
                 return None
             case _:
                 assert_never(event)
