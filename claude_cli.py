@@ -100,7 +100,9 @@ class ClaudeEngine:
         self._info: JsonObject | None = None
         self._warned = False
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
-        self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(self._make, _limits(settings))
+        self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(
+            lambda _: self._make(), _limits(settings)
+        )
 
     async def __aenter__(self) -> ClaudeEngine:
         directory = tempfile.TemporaryDirectory(prefix="claude-", ignore_cleanup_errors=True)

@@ -21,7 +21,7 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
@@ -102,6 +102,7 @@ class Slot(Generic[P, W]):
 
     worker: W
     number: int
+    kind: Hashable
     born_at: float
     since: float
     state: State = "starting"
@@ -141,19 +142,26 @@ class _Waiter(Generic[P, W]):
 
 
 class Pool(Generic[P, W]):
-    """At most `max_processes` workers, from `make`. An async context manager."""
+    """At most `max_processes` workers, from `make`. An async context manager.
+
+    Some profiles need workers that are started for them: `kind_of` a profile is what `make` is
+    given, and a blank worker serves profiles of its kind only. None is the ordinary kind, of which
+    blank ones are kept ready.
+    """
 
     def __init__(
         self,
-        make: Callable[[], W],
+        make: Callable[[Any], W],
         limits: PoolLimits,
         *,
+        kind_of: Callable[[P], Hashable] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
         self.counts: Counter[str] = Counter()
         self.waits: deque[float] = deque(maxlen=RECENT_WAITS)
         self._make = make
+        self._kind_of = kind_of
         self._clock = clock
         self._numbers = itertools.count(1)
         self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
@@ -274,8 +282,9 @@ class Pool(Generic[P, W]):
         for slot in parked:
             if slot.state == "idle" and slot.worker.reusable:
                 return self._move(slot, "busy"), "reuse"
+        kind = self._kind_of(profile)
         for slot in self._slots:
-            if slot.state == "blank" and self._is_free(slot):
+            if slot.state == "blank" and slot.kind == kind and self._is_free(slot):
                 return self._move(slot, "busy"), "blank"
         return None
 
@@ -355,26 +364,42 @@ class Pool(Generic[P, W]):
             if not slot.worker.alive:
                 self._retire(slot)
         state = Counter(slot.state for slot in self._slots)
-        waiting = sum(not waiter.found.done() for waiter in self._waiters)
-        if self._backs_off(waiting, state["busy"]):
+        waiting = [self._kind_of(waiter.profile) for waiter in self._waiting()]
+        if self._backs_off(len(waiting), state["busy"]):
             return
-        wanted = (waiting or self.limits.warm - state["blank"]) - state["starting"]
-        wanted = min(wanted, self.limits.max_starting - state["starting"])
-        room = self.limits.max_processes - len(self._slots)
-        for _ in range(min(wanted, room)):
-            self._start()
-        self._evict(wanted - room - state["closing"], somebody_waits=waiting > 0)
+        wanted = self._wanted(waiting)[: max(0, self.limits.max_starting - state["starting"])]
+        room = max(0, self.limits.max_processes - len(self._slots))
+        for kind in wanted[:room]:
+            self._start(kind)
+        self._evict(len(wanted) - room - state["closing"], waiting)
+
+    def _waiting(self) -> list[_Waiter[P, W]]:
+        return [waiter for waiter in self._waiters if not waiter.found.done()]
+
+    def _wanted(self, waiting: Sequence[Hashable]) -> list[Hashable]:
+        """The kinds of the workers to start: for all who wait, less those that start already."""
+        coming = Counter(slot.kind for slot in self.in_state("starting"))
+        if not waiting:
+            ready = coming[None] + sum(slot.kind is None for slot in self.in_state("blank"))
+            return [None] * (self.limits.warm - ready)
+        missing = []
+        for kind in waiting:
+            coming[kind] -= 1
+            if coming[kind] < 0:
+                missing.append(kind)
+        return missing
 
     def _backs_off(self, waiting: int, busy: int) -> bool:
         """After a failed start: the next may wait where nobody does, or somebody gets ready."""
         return self._clock() < self._start_again_at and (busy > 0 or waiting == 0)
 
-    def _evict(self, count: int, *, somebody_waits: bool) -> None:
+    def _evict(self, count: int, waiting: Sequence[Hashable]) -> None:
         """Makes room. A blank worker is worth an idle one only where places are not scarce and
         that one was left alone for a while."""
         victims = self.in_state("idle")
-        if somebody_waits:
-            victims += self.in_state("held")
+        if waiting:
+            useless = [slot for slot in self.in_state("blank") if slot.kind not in waiting]
+            victims = [*useless, *victims, *self.in_state("held")]
         elif self.limits.warm * 2 > self.limits.max_processes:
             return
         else:
@@ -383,9 +408,9 @@ class Pool(Generic[P, W]):
             self.counts["evicted"] += 1
             self._retire(slot)
 
-    def _start(self) -> None:
+    def _start(self, kind: Hashable) -> None:
         now = self._clock()
-        slot = Slot[P, W](self._make(), next(self._numbers), now, now)
+        slot = Slot[P, W](self._make(kind), next(self._numbers), kind, now, now)
         self._slots[slot] = None
         self.counts["started"] += 1
         self._background(self._started(slot))
@@ -404,11 +429,13 @@ class Pool(Generic[P, W]):
         """Tells the first in line, unless somebody's worker will be free for it."""
         log.warning("a worker could not be started: %s: %s", type(error).__name__, error)
         self.counts["failed"] += 1
-        self._failures += 1
-        pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
-        self._start_again_at = self._clock() + pause_seconds
-        waiter = next((waiter for waiter in self._waiters if not waiter.found.done()), None)
-        if waiter is not None and not self.in_state("busy"):
+        if slot.kind is None:
+            self._failures += 1
+            pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
+            self._start_again_at = self._clock() + pause_seconds
+        same = (w for w in self._waiting() if self._kind_of(w.profile) == slot.kind)
+        waiter = next(same, None)
+        if waiter is not None and not (slot.kind is None and self.in_state("busy")):
             waiter.found.set_exception(error)
         self._retire(slot)
 
@@ -437,6 +464,8 @@ class Pool(Generic[P, W]):
         match slot.state:
             case "held":
                 return seconds > self.limits.hold_seconds
+            case "blank" if slot.kind is not None:  # whoever wanted it has left
+                return True
             case "blank":
                 spare = len(self.in_state("blank")) > self.limits.warm
                 return spare and seconds > self.limits.idle_seconds

@@ -22,6 +22,7 @@ class Fake:
     failure: Exception | None = None
     alive: bool = False
     reusable: bool = True
+    kind: str | None = None
     closed: int = 0
     size: int = 1000
     served: list[str] = field(default_factory=list)
@@ -58,11 +59,12 @@ class World:
         self.pool: Pool[str, Fake] = Pool(
             self.make,
             PoolLimits(**{"warm": 0, "queue_timeout": 5, **limits}),
+            kind_of=lambda profile: profile if profile.isupper() else None,
             clock=lambda: self.now,
         )
 
-    def make(self) -> Fake:
-        self.made.append(Fake(self.gate, self.failure, reusable=self.reusable))
+    def make(self, kind: str | None) -> Fake:
+        self.made.append(Fake(self.gate, self.failure, reusable=self.reusable, kind=kind))
         return self.made[-1]
 
     @property
@@ -494,3 +496,43 @@ async def test_the_snapshot_counts_and_shows_no_content() -> None:
         assert "secret" not in repr(snapshot)
         ages = {worker["state"]: worker["age_seconds"] for worker in snapshot["workers"]}
         assert ages == {"idle": 5, "blank": 5}
+
+
+async def test_a_profile_that_needs_its_own_start_gets_no_other_worker() -> None:
+    async with world(warm=1, max_processes=3) as it:
+        await settle()
+        assert (await it.serve("A"))[1].kind == "A"
+        assert (await it.serve("B"))[1].kind == "B"
+        assert (await it.serve("a"))[1].kind is None
+        assert (await it.serve("A"))[0] == "reuse"
+
+
+async def test_blank_workers_make_way_for_a_kind_they_cannot_serve() -> None:
+    async with world(warm=1, max_processes=1) as it:
+        await settle()
+        assert it.states() == {"blank": 1}
+        assert (await it.serve("A"))[1].kind == "A"
+        assert (await it.serve("a"))[1].kind is None
+
+
+async def test_a_worker_of_a_kind_that_nobody_wants_any_more_ends() -> None:
+    async with world(warm=0) as it:
+        it.gate.clear()
+        lease = asyncio.create_task(it.serve("A"))
+        await settle()
+        lease.cancel()
+        it.gate.set()
+        await settle()
+        assert it.states() == {"blank": 1}
+        it.pool.sweep()
+        await settle()
+        assert it.states() == {}
+
+
+async def test_a_kind_that_cannot_start_holds_up_nobody_else() -> None:
+    async with world(warm=0) as it, it.pool.lease("a"):
+        it.failure = UpstreamError("no sandbox")
+        with pytest.raises(UpstreamError):
+            await it.serve("A")
+        it.failure = None
+        assert (await it.serve("b"))[0] == "blank"

@@ -13,17 +13,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from errors import Overloaded, UpstreamError
 from pool import Pool, PoolLimits
 
-PROFILES = st.sampled_from(["a", "b", "c"])
+PROFILES = st.sampled_from(["a", "b", "C", "D"])
 TALKS = st.sampled_from([None, "x", "y"])
 ENDS = st.sampled_from(["park", "hold", "drop", "raise"])
 WHICH = st.integers(0, 50)
 
 
+def kind_of(profile: str) -> str | None:
+    """Capitals need a worker that was started for them."""
+    return profile if profile.isupper() else None
+
+
 class Fake:
     """A worker that knows what was done with it, and fails the test where that was wrong."""
 
-    def __init__(self, machine: PoolMachine) -> None:
+    def __init__(self, machine: PoolMachine, kind: str | None) -> None:
         self.machine = machine
+        self.kind = kind
         self.alive = False
         self.reusable = machine.reusable
         self.closed = 0
@@ -72,11 +78,13 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(most=st.integers(1, 4), warm=st.integers(0, 2), queue=st.integers(0, 4))
     def open(self, most: int, warm: int, queue: int) -> None:
         limits = PoolLimits(most, warm=warm, queue_size=queue, max_uses=5, idle_seconds=20)
-        self.pool: Pool[str, Fake] = Pool(self.make, limits, clock=lambda: self.now)
+        self.pool: Pool[str, Fake] = Pool(
+            self.make, limits, kind_of=kind_of, clock=lambda: self.now
+        )
         self.loop.run_until_complete(self.stack.enter_async_context(self.pool))
 
-    def make(self) -> Fake:
-        self.made.append(Fake(self))
+    def make(self, kind: str | None) -> Fake:
+        self.made.append(Fake(self, kind))
         return self.made[-1]
 
     @rule(profile=PROFILES, asks=TALKS, parks=TALKS)
@@ -109,6 +117,7 @@ class PoolMachine(RuleBasedStateMachine):
             "in two hands": worker.in_hand,
             "dirty": worker.dirty,
             "closed": worker.closed > 0,
+            "of another kind": worker.kind != kind_of(profile),
             "of another profile": worker.profile not in (None, profile),
             "used, but called blank": kind == "blank" and worker.profile is not None,
             "without that memory": kind == "continue" and worker.memory != asks,
