@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -96,6 +97,20 @@ def _origins(value: object) -> object:
     if any(item != "*" and "://" not in item for item in origins):
         raise ValueError(f"must be {allowed}")
     return origins
+
+
+OUTSIDE_OF_PARENTHESES = re.compile(r",(?![^()]*\))")
+
+
+def _names(value: object) -> object:
+    """A JSON list or comma separated; a comma inside of parentheses is part of a name."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        items = _json(value, list, "a JSON list or names, comma separated")
+    else:
+        items = OUTSIDE_OF_PARENTHESES.split(value)
+    return tuple(str(item).strip() for item in items if str(item).strip())
 
 
 def _networks(value: object) -> object:
@@ -303,6 +318,44 @@ class Settings(BaseSettings):
     max_sessions: PositiveInt = Field(10_000, description="Most sessions of one API key")
     max_session_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Most bytes of text and images in one session"
+    )
+    allowed_tools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        ("Read", "Glob", "Grep", "WebSearch"),
+        description="Claude Code's own tools that a request may ask for: names or rules such as "
+        "Bash(git *), comma separated; all or none",
+    )
+    disallowed_tools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        (), description="Tools or rules that nothing can allow, comma separated"
+    )
+    operator_keys: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        ("default",),
+        description="Names of the keys that may change tools and MCP servers at run time; default "
+        "is API_KEY, none is nobody",
+    )
+    max_turns: PositiveInt = Field(
+        50, description="Most answers of the model in one request with own tools"
+    )
+    max_budget_usd: PositiveFloat | None = Field(
+        None, description="Most that one request with own tools may cost, in US dollars"
+    )
+    command_timeout_seconds: PositiveFloat = Field(
+        120, description="Longest run of a command that Claude starts"
+    )
+    sandbox: Annotated[Literal["auto", "on", "off"], BeforeValidator(_one_of_lower)] = Field(
+        "auto",
+        description="Run commands in Claude Code's sandbox: auto (where the platform has it), on "
+        "(or not at all) or off",
+    )
+    workspace_root: Path = Field(
+        Path("workspaces"), description="Where own tools work: one directory for each session"
+    )
+    max_workspace_file_bytes: PositiveInt = Field(
+        32 * 1024 * 1024, description="Largest file of a workspace that can be downloaded"
+    )
+    mcp_config: Path | None = Field(
+        None,
+        description="A file of MCP servers in Claude Code's format; else .mcp.json in the working "
+        "directory, if it is there",
     )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"

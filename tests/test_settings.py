@@ -81,6 +81,14 @@ def test_custom_headers_are_not_shown() -> None:
     assert "s3cret" not in repr(load_settings(anthropic_custom_headers="X-Key: s3cret"))
 
 
+@pytest.mark.parametrize(
+    "text", ["Read, Bash(git *, ls *) ,mcp__calc,", '["Read", "Bash(git *, ls *)", "mcp__calc"]']
+)
+def test_tools_are_a_list_of_names_and_rules(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("ALLOWED_TOOLS", text)
+    assert load_settings().allowed_tools == ("Read", "Bash(git *, ls *)", "mcp__calc")
+
+
 BAD_VALUES: list[tuple[str, str, str]] = [
     ("PORT", "eighty", "PORT must be a whole number."),
     ("PORT", "70000", "PORT must be at most 65535."),
@@ -100,6 +108,8 @@ BAD_VALUES: list[tuple[str, str, str]] = [
     ("CORS_ORIGINS", "[1]", "CORS_ORIGINS must be a JSON list or comma separated origins"),
     ("ANTHROPIC_CUSTOM_HEADERS", "s3cret", "ANTHROPIC_CUSTOM_HEADERS must be a JSON object"),
     ("ANTHROPIC_CUSTOM_HEADERS", '{"X": "a\\nb"}', "ANTHROPIC_CUSTOM_HEADERS must be a JSON"),
+    ("ALLOWED_TOOLS", "[1", "ALLOWED_TOOLS must be a JSON list or names, comma separated."),
+    ("SANDBOX", "perhaps", "SANDBOX must be 'auto', 'on' or 'off'."),
     ("CLAUDE_CLI_PATH", "/nowhere/claude", "CLAUDE_CLI_PATH must be the path of the claude"),
 ]
 
