@@ -19,8 +19,6 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import claude_agent_sdk
-
 from cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
 from credentials import Credentials
 from errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
@@ -30,57 +28,23 @@ from events import (
     Finished,
     JsonObject,
     Message,
+    OwnTools,
     Reply,
     Turn,
     merged,
     text_block,
 )
 from extra_body import answers_by_tool, emulated_stops
+from launch import Launcher, cli_path
 from pool import Lease, Pool, PoolLimits
 from refusals import Refusals, blamed
+from rounds import native, shown
 from settings import Settings
 from stop_filter import StopFilter
 from timings import FirstToken, FirstTokenWatch
-from tools import ALLOW_ALL
-from transport import CliTransport
 from worker import CONTRACT_TESTED_VERSIONS, DEFAULT_PROFILE, ClaudeWorker, LaunchProfile
 
 log = logging.getLogger(__name__)
-
-FIXED_ENVIRONMENT = {
-    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
-    "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__,
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    "DISABLE_TELEMETRY": "1",
-    "DISABLE_ERROR_REPORTING": "1",
-    "DISABLE_AUTOUPDATER": "1",
-    # The caller's own tool names and schemas, all of them, and nothing cut out of their results.
-    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
-    "ENABLE_TOOL_SEARCH": "false",
-    "MAX_MCP_OUTPUT_TOKENS": "100000000",
-    # The conversation is the client's: it is never shortened.
-    "DISABLE_AUTO_COMPACT": "1",
-    # Whether it is too long is the API's to say, not a guess of the CLI's.
-    "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": "1000000000",
-    # Newer models would get the effort as a message of its own in the conversation.
-    "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
-    # A failure stays a failure; the client decides whether to ask again.
-    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
-    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
-    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
-}
-BASE_ARGUMENTS = (
-    "--output-format=stream-json",
-    "--input-format=stream-json",
-    "--verbose",
-    "--include-partial-messages",
-    "--no-session-persistence",
-    "--tools=",
-    "--setting-sources=",
-    "--strict-mcp-config",
-    "--system-prompt=",
-    f"--allowed-tools={ALLOW_ALL}",
-)
 
 
 class ProcessLost(UpstreamError):
@@ -94,47 +58,36 @@ class ClaudeEngine:
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._scratch: Path | None = None
+        self._launcher: Launcher | None = None
         self._stack = AsyncExitStack()
         self._refusals = Refusals()
         self._info: JsonObject | None = None
         self._warned = False
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(
-            lambda _: self._make(), _limits(settings)
+            self._make, _limits(settings), kind_of=lambda profile: profile.own_tools
         )
 
     async def __aenter__(self) -> ClaudeEngine:
         directory = tempfile.TemporaryDirectory(prefix="claude-", ignore_cleanup_errors=True)
-        self._scratch = Path(self._stack.enter_context(directory))
+        scratch = Path(self._stack.enter_context(directory))
+        self._launcher = Launcher(self._settings, self._credentials, scratch)
         await self._stack.enter_async_context(self.pool)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    def _make(self) -> ClaudeWorker:
-        assert self._scratch is not None
-        argv = [str(self.cli_path), *BASE_ARGUMENTS]
-        if self._credentials.bare:
-            argv.append("--bare")
-        return ClaudeWorker(CliTransport(argv, self._environment(), self._scratch))
+    def _make(self, own: OwnTools | None) -> ClaudeWorker:
+        assert self._launcher is not None
+        if own is None:
+            return ClaudeWorker(self._launcher.blank())
+        return ClaudeWorker(self._launcher.granted(own), own)
 
     @property
     def cli_path(self) -> Path:
-        """The CLI in use: the configured one, else the one the SDK's wheel carries."""
-        if self._settings.claude_cli_path is not None:
-            return self._settings.claude_cli_path
-        return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
-
-    def _environment(self) -> dict[str, str]:
-        environment = {**self._credentials.environment, **FIXED_ENVIRONMENT}
-        environment["CLAUDE_CODE_MAX_RETRIES"] = str(self._settings.upstream_max_retries)
-        environment["PWD"] = str(self._scratch)
-        if self._credentials.bare:
-            # Under a login the CLI must keep it; elsewhere it only costs prompt-cache hits.
-            environment["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"
-        return environment
+        """The CLI in use."""
+        return cli_path(self._settings)
 
     async def run(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """The events of one turn: `Started` first, `Finished` last.
@@ -142,7 +95,7 @@ class ClaudeEngine:
         Raises a GatewayError; before `Started` nothing has been shown yet. Closing the generator
         ends the turn and its process at once.
         """
-        turn = replace(turn, messages=merged(turn.messages))
+        turn = replace(turn, messages=_conversation(turn))
         if not turn.messages or turn.messages[-1].role != "user":
             raise InvalidRequest("The last message must be the user's.", param="messages")
         again, lost, begun = True, False, False
@@ -167,7 +120,11 @@ class ClaudeEngine:
     async def _attempt(self, asked: Turn) -> AsyncGenerator[Event, None]:
         turn, dropped = self._refusals.adapted(asked), self._refusals.dropped(asked)
         profile = LaunchProfile.of(
-            turn.principal, turn.system or "", turn.tools, answers_by_tool=answers_by_tool(turn)
+            turn.principal,
+            turn.system or "",
+            turn.tools,
+            answers_by_tool=answers_by_tool(turn),
+            own_tools=turn.own_tools,
         )
         async with self.pool.lease(profile, _asked_memory(turn)) as lease:
             with self._deadline(lease.worker) as expired:
@@ -257,15 +214,25 @@ class ClaudeEngine:
         return None
 
 
+LIMITS = frozenset({"max_turns", "max_budget"})
+
+
+def _conversation(turn: Turn) -> tuple[Message, ...]:
+    """Without any tools the API takes no uses of them: what was said about them stays."""
+    has_tools = turn.tools or turn.own_tools is not None
+    return merged(turn.messages) if has_tools else shown(turn.messages)
+
+
 def _asked_memory(turn: Turn) -> str | None:
     """The fingerprint of a process that could go on from where this turn stands."""
-    *history, last = turn.messages
+    *earlier, last = turn.messages
+    history = shown(earlier)
     if not history:
         return None
     calls = {block["id"] for block in history[-1].content if block["type"] == "tool_use"}
     if calls and not answers_just(calls, last.content):
         return None
-    return fingerprint(turn.model, tuple(history))
+    return fingerprint(turn.model, history)
 
 
 def _answer(
@@ -277,13 +244,15 @@ def _answer(
         return worker.resume(last, settings, dropped)
     if lease.kind == "continue":
         return worker.run((last,), settings, fresh=False, dropped=dropped)
-    return worker.run(turn.messages, settings, fresh=True, dropped=dropped)
+    return worker.run(native(turn.messages), settings, fresh=True, dropped=dropped)
 
 
 def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finished) -> None:
     """Keeps the process under what it remembers now; one that was killed is gone anyway."""
-    if not lease.worker.alive:
+    if not lease.worker.alive or finished.reason in LIMITS:
         return
+    if turn.own_tools is not None and turn.own_tools.max_budget_usd is not None:
+        return  # the budget is that of the whole process
     try:
         answer = answer_message(reply)
     except ValueError:  # arguments that are no JSON: what the process made of them is its secret
@@ -292,7 +261,7 @@ def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finish
     if lease.worker.cut_short or (answers_by_tool(turn) and reply.text):
         # It remembers a call, or more than was said, where the client will send text back.
         return None if held else lease.park(None)
-    lease.park(fingerprint(turn.model, (*turn.messages, answer)), held=held)
+    lease.park(fingerprint(turn.model, (*shown(turn.messages), answer)), held=held)
 
 
 def answer_message(reply: Reply) -> Message:

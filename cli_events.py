@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from claude_agent_sdk import (
@@ -16,6 +16,7 @@ from claude_agent_sdk import (
     CLIJSONDecodeError,
     CLINotFoundError,
     ProcessError,
+    ToolResultBlock,
 )
 from claude_agent_sdk._errors import MessageParseError
 
@@ -32,6 +33,8 @@ from errors import (
 )
 from events import (
     Event,
+    OwnToolResult,
+    OwnToolUse,
     Started,
     StopReason,
     TextDelta,
@@ -41,6 +44,7 @@ from events import (
     ToolCallEnd,
     ToolCallStart,
     Usage,
+    text_block,
 )
 
 STOP_REASONS: dict[str, StopReason] = {
@@ -59,15 +63,25 @@ class AnswerReader:
     """One answer of the model, from `message_start` to the `message_delta` with a stop reason.
 
     With `answer_tool`, that tool's input is the answer's text, and what else the model says is
-    not; the CLI may then ask the API more than once until the model calls it.
+    not; the CLI may then ask the API more than once until the model calls it. With `functions`
+    only these are the caller's, and the CLI uses all others itself, between one answer and the
+    next.
     """
 
     def __init__(
-        self, dropped: tuple[str, ...] = (), *, version: str = "", answer_tool: str | None = None
+        self,
+        dropped: tuple[str, ...] = (),
+        *,
+        version: str = "",
+        answer_tool: str | None = None,
+        functions: frozenset[str] | None = None,
     ) -> None:
         self._dropped = dropped
         self._version = version
         self._answer_tool = answer_tool
+        self._functions = functions
+        self._own: dict[int, tuple[str, str, list[str]]] = {}
+        self._used: set[str] = set()
         self._answered = False
         self._started = False
         self._answer_chars = 0
@@ -79,6 +93,11 @@ class AnswerReader:
         self.visible = False
         self.stop_reason: StopReason | None = None
         self.stop_sequence: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the CLI itself does what this answer asks for: no call is the caller's."""
+        return self.stop_reason == "tool_use" and self._functions is not None and not self._calls
 
     @property
     def usage(self) -> Usage:
@@ -111,6 +130,10 @@ class AnswerReader:
         self._blocks[index] = block["type"]
         if self._answer_tool and block["type"] in ("text", "tool_use"):
             self._blocks[index] = self._structured_kind(block)
+        elif block["type"] == "tool_use" and self._is_own(block["name"]):
+            self.visible = True
+            self._blocks[index] = "own"
+            self._own[index] = (block["id"], block["name"], [])
         if self._blocks[index] == "tool_use":
             self.visible = True
             self._calls[index] = len(self._calls)
@@ -118,6 +141,16 @@ class AnswerReader:
         elif self._blocks[index] == "text" and block.get("text"):
             self.visible = True
             yield TextDelta(block["text"])
+
+    def own_results(self, blocks: Iterable[object]) -> Iterator[OwnToolResult]:
+        """What own tools gave back, of the content of a user message."""
+        results = [block for block in blocks if isinstance(block, ToolResultBlock)]
+        for result in results:
+            if result.tool_use_id in self._used:
+                yield _own_result(result)
+
+    def _is_own(self, name: str) -> bool:
+        return self._functions is not None and name not in self._functions
 
     def _structured_kind(self, block: dict[str, Any]) -> str:
         """`answer` for the first call of the answer's tool; `unseen` for another, and for text."""
@@ -129,6 +162,9 @@ class AnswerReader:
     def _block_grew(self, index: int, delta: dict[str, Any]) -> Iterator[Event]:
         match self._blocks.get(index):
             case "unseen":
+                return
+            case "own":
+                self._own[index][2].append(delta.get("partial_json") or "")
                 return
             case "answer":
                 if written := delta.get("partial_json"):
@@ -150,6 +186,9 @@ class AnswerReader:
         match self._blocks.get(index):
             case "tool_use":
                 yield ToolCallEnd(self._calls[index])
+            case "own":
+                self._used.add(self._own[index][0])
+                yield _own_use(*self._own[index])
             case "answer" if not self._answer_chars:
                 yield TextDelta("{}")
             case "thinking":
@@ -177,6 +216,22 @@ class AnswerReader:
         )
 
 
+def _own_result(result: ToolResultBlock) -> OwnToolResult:
+    content: Any = result.content or ()
+    parts = [text_block(content)] if isinstance(content, str) else content
+    kept = tuple(part for part in parts if part.get("type") in ("text", "image"))
+    return OwnToolResult(result.tool_use_id, kept, bool(result.is_error))
+
+
+def _own_use(call_id: str, name: str, written: list[str]) -> OwnToolUse:
+    """Arguments that are no JSON object are an error, which the result of the use says."""
+    try:
+        arguments = json.loads("".join(written) or "{}")
+    except ValueError:
+        arguments = {}
+    return OwnToolUse(call_id, name, arguments if isinstance(arguments, dict) else {})
+
+
 def _count(value: Any, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
 
@@ -184,9 +239,16 @@ def _count(value: Any, otherwise: int) -> int:
 class StopWatch:
     """Tells, line by line, when a process is about to call the API again although its answer is
     complete: after `max_tokens`, a refusal or an answer that showed nothing. Sees raw lines, so
-    that the process can be stopped before anything else is done (the CLI goes on within ms)."""
+    that the process can be stopped before anything else is done (the CLI goes on within ms).
 
-    def __init__(self) -> None:
+    With `own_tools` an answer without a word may be the end of the work, and one that is cut off is
+    for the CLI to go on with, unless the caller set the limit."""
+
+    def __init__(self, *, own_tools: bool = False) -> None:
+        self._own_tools = own_tools
+        self.limited = False
+        """Whether the caller set a limit of tokens."""
+
         self._visible = False
         self.called = False
         """Whether the answer holds a call, which the CLI could make although it is cut off."""
@@ -203,9 +265,15 @@ class StopWatch:
             case "content_block_delta" if event["delta"].get("text"):
                 self._visible = True
             case "message_delta":
-                reason = event["delta"].get("stop_reason")
-                return reason is not None and (reason not in CLEAN_STOPS or not self._visible)
+                return self._is_over(event["delta"].get("stop_reason"))
         return False
+
+    def _is_over(self, reason: str | None) -> bool:
+        if reason is None:
+            return False
+        if self._own_tools:
+            return reason == "refusal" or (self.limited and reason not in CLEAN_STOPS)
+        return reason not in CLEAN_STOPS or not self._visible
 
 
 API_PREFIX = re.compile(r"^(.*?API Error: (\d{3} )?)?(Request rejected \(\d{3}\) · )?")

@@ -29,13 +29,14 @@ HELD_RESULT_CHARS = 250_000
 UTF-16 units, of which a character has at most two."""
 
 
-def user_line(message: Message, *, ask: bool) -> JsonObject:
+def user_line(message: Message, *, ask: bool, media: bool = False) -> JsonObject:
     """A user message. With `ask` the model answers; without, it only joins the conversation.
 
-    Media stay out: they travel in `verbatim_messages`, and the CLI would only spend time on them.
+    Without `media` they stay out: they travel in `verbatim_messages`, and the CLI would only spend
+    time on them.
     """
-    media = ("image", "document")
-    content = [MEDIA_STAND_IN if block["type"] in media else block for block in message.content]
+    kinds = () if media else ("image", "document")
+    content = [MEDIA_STAND_IN if block["type"] in kinds else block for block in message.content]
     line: JsonObject = {
         "type": "user",
         "message": {"role": "user", "content": content},
@@ -146,6 +147,9 @@ def _thinking_tokens(turn: Turn) -> int:
 
 def _extra_body(turn: Turn) -> JsonObject:
     body = extra_body.parameters(turn)
+    if turn.own_tools is not None:
+        # What stands there replaces what the CLI adds to it: its tools, and their results.
+        return {name: value for name, value in body.items() if name != "tools"}
     if (messages := verbatim_messages(turn.messages)) is not None:
         body["messages"] = messages
     return body

@@ -24,6 +24,7 @@ GatewayError
 ├── Overloaded                  503  overloaded
 ├── StoreUnavailable            503  session_store_unavailable
 ├── UpstreamError               502  upstream_error
+│   └── McpServerFailed         502  mcp_server_failed
 └── TurnTimeout                 504  timeout
 
 The body is `{"error": {"message", "type", "param", "code"}}`
@@ -221,6 +222,16 @@ class UpstreamError(GatewayError):
     status = 502
     type = "server_error"
     default_code = "upstream_error"
+
+
+class McpServerFailed(UpstreamError):
+    """A server that the request asked for cannot be used; `status` is the CLI's word for it."""
+
+    default_code = "mcp_server_failed"
+
+    def __init__(self, name: str, status: str) -> None:
+        message = f"The MCP server `{name}` cannot be used: {status}. See /v1/mcp/servers/{name}."
+        super().__init__(message, param="mcp_servers")
 
 
 class TurnTimeout(GatewayError):

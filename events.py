@@ -13,6 +13,9 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict, 
 
 JsonObject: TypeAlias = dict[str, Any]
 
+PARAGRAPH = "\n\n"
+"""Stands between what the model said before and after it used tools of Claude Code's."""
+
 Role = Literal["user", "assistant"]
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 StopReason = Literal[
@@ -329,22 +332,26 @@ class Reply:
     thinking: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     finished: Finished | None = None
+    _apart: bool = False
 
     def feed(self, event: Event) -> None:
         match event:
             case Started(model, dropped, _, version):
                 self.model, self.dropped, self.version = model, dropped, version
             case TextDelta(text):
-                self.text += text
+                self.text += (PARAGRAPH if self._apart and self.text else "") + text
+                self._apart = False
             case ThinkingDelta(text):
                 self.thinking += text
+            case OwnToolUse():
+                self._apart = True
             case ToolCallStart(_, id_, name):
                 self.tool_calls.append(ToolCall(id_, name))
             case ToolCallDelta(index, json):
                 self.tool_calls[index].arguments += json
             case Finished():
                 self.finished = event
-            case ThinkingEnd() | ToolCallEnd() | OwnToolUse() | OwnToolResult():
+            case ThinkingEnd() | ToolCallEnd() | OwnToolResult():
                 pass
             case _:
                 assert_never(event)

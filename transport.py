@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
+
+from process_tree import kill_group, kill_marked, kill_tree
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
@@ -36,20 +36,39 @@ REAP_SECONDS = 5.0
 Inspector = Callable[[dict[str, Any]], None]
 
 
+class Belongings(Protocol):
+    """Files that exist as long as a process."""
+
+    def make(self) -> None: ...
+
+    def remove(self) -> None: ...
+
+
 class CliTransport(Transport):
     """One CLI process: JSON lines in, JSON lines out.
 
     `inspect` sees every line at once, before the SDK queues it: what must not wait (stopping a
     process that is about to call the API again) is done there. `close` kills: transcripts are
     not kept, so there is nothing to flush.
+
+    `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
+    `belongings` are made before it starts and removed when it has ended.
     """
 
     def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        *,
+        mark: str | None = None,
+        belongings: Belongings | None = None,
     ) -> None:
         self._argv = argv
         self._environment = environment
         self._directory = directory
+        self._mark = mark
+        self._belongings = belongings
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._read: asyncio.Queue[dict[str, Any] | bytearray | ValueError | None] = asyncio.Queue()
@@ -97,6 +116,8 @@ class CliTransport(Transport):
                 self._process = await spawning
             raise
         except FileNotFoundError as error:
+            if not self._directory.is_dir():
+                raise CLIConnectionError("The working directory is gone") from error
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
@@ -105,6 +126,8 @@ class CliTransport(Transport):
         self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
 
     async def _execute(self) -> asyncio.subprocess.Process:
+        if self._belongings is not None:
+            await asyncio.to_thread(self._belongings.make)
         return await asyncio.create_subprocess_exec(
             *self._argv,
             stdin=asyncio.subprocess.PIPE,
@@ -213,13 +236,20 @@ class CliTransport(Transport):
         """Ends the process and its children now. Does not wait; safe at any time."""
         self.killed = True
         if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            (kill_tree if self._mark else kill_group)(self._process.pid)
 
     async def close(self) -> None:
-        """Kills and reaps the process; bounded, and safe to call twice."""
-        if self._process is None:
-            return
+        """Kills and reaps the process and whatever it left behind; bounded, and safe to call
+        twice."""
+        if self._process is not None:
+            await self._end()
+        if self._mark is not None:
+            await asyncio.to_thread(kill_marked, self._mark)
+        if self._belongings is not None:
+            await asyncio.to_thread(self._belongings.remove)
+
+    async def _end(self) -> None:
+        assert self._process is not None
         self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):

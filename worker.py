@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import psutil
@@ -38,8 +38,16 @@ from cli_protocol import (
     thinking_request,
     user_line,
 )
-from errors import UpstreamError
-from events import Event, Finished, FunctionTool, JsonObject, Message
+from errors import McpServerFailed, UpstreamError
+from events import (
+    Event,
+    Finished,
+    FunctionTool,
+    JsonObject,
+    Message,
+    OwnTools,
+    StopReason,
+)
 from extra_body import ANSWER_TOOL
 from tools import SERVER_NAME, CallerTools
 from transport import CliTransport
@@ -49,6 +57,15 @@ CONTRACT_TESTED_VERSIONS = frozenset({"2.1.329"})
 conversation a process."""
 
 CONTROL_SECONDS = 2.0
+MCP_SECONDS = 20.0
+MCP_POLL_SECONDS = 0.05
+
+LIMITS: dict[str, StopReason] = {
+    "error_max_turns": "max_turns",
+    "error_max_budget_usd": "max_budget",
+}
+"""What the CLI says where a limit of the request ended the turn."""
+
 BAR_AFTER_SECONDS = 0.05
 """Longer than the CLI needs with an upstream that answers at once, shorter than any model."""
 
@@ -68,6 +85,9 @@ class LaunchProfile:
     answers_by_tool: bool = False
     """Whether the process has the CLI's tool for structured answers, extra_body.ANSWER_TOOL."""
 
+    own_tools: OwnTools | None = None
+    """What the process is started with of Claude Code's own tools."""
+
     @classmethod
     def of(
         cls,
@@ -76,14 +96,16 @@ class LaunchProfile:
         tools: tuple[FunctionTool, ...] = (),
         *,
         answers_by_tool: bool = False,
+        own_tools: OwnTools | None = None,
     ) -> LaunchProfile:
         seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
-        return cls(principal, system, json.dumps(seen), tools, answers_by_tool)
+        return cls(principal, system, json.dumps(seen), tools, answers_by_tool, own_tools)
 
     @property
     def digest(self) -> str:
         """A name for logs and operators, from which nothing can be read."""
-        text = json.dumps([self.principal, self.system, self.tools_json, self.answers_by_tool])
+        parts = [self.principal, self.system, self.tools_json, self.answers_by_tool]
+        text = json.dumps([*parts, str(self.own_tools and astuple(self.own_tools))])
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
@@ -95,13 +117,15 @@ serves it next."""
 class ClaudeWorker:
     """A process, its SDK client and what it remembers. Serves one turn at a time."""
 
-    def __init__(self, transport: CliTransport) -> None:
+    def __init__(self, transport: CliTransport, own: OwnTools | None = None) -> None:
         self._transport = transport
+        self._own = own
+        self._functions: frozenset[str] = frozenset()
         self._client: ClaudeSDKClient | None = None
         self._messages: AsyncIterator[SdkMessage] | None = None
         self._tools: CallerTools | None = None
         self._settings: LateSettings | None = None
-        self._stop_watch = StopWatch()
+        self._stop_watch = StopWatch(own_tools=own is not None)
         self._control_ids = itertools.count(1)
         self._answers: dict[str, asyncio.Future[JsonObject]] = {}
         self._control_error: str | None = None
@@ -132,7 +156,9 @@ class ClaudeWorker:
 
     @property
     def reusable(self) -> bool:
-        return self.info.get("claude_code_version") in CONTRACT_TESTED_VERSIONS
+        """Own tools leave traces that a boundary does not sweep away: files read, shells."""
+        tested = self.info.get("claude_code_version") in CONTRACT_TESTED_VERSIONS
+        return tested and self._own is None
 
     @property
     def bound(self) -> bool:
@@ -173,6 +199,7 @@ class ClaudeWorker:
     async def bind(self, profile: LaunchProfile) -> None:
         """Gives the blank process its system prompt and tools. Once in its life."""
         self._profile_digest = profile.digest
+        self._functions = frozenset(tool.name for tool in profile.tools)
         servers: dict[str, McpSdkServerConfig] = {}
         if profile.tools:
             self._tools = CallerTools(profile.tools)
@@ -196,6 +223,25 @@ class ClaudeWorker:
             raise sdk_error(error) from error
         self.info = await self._client.get_server_info() or {}
         self._messages = self._client.receive_messages()
+        if self._own is not None and self._own.mcp_config:
+            await self._servers_connected()
+
+    async def _servers_connected(self) -> None:
+        """Waits for the MCP servers that were asked for. Raises McpServerFailed: the model would
+        answer without that server, as if it had never been there."""
+        deadline = time.monotonic() + MCP_SECONDS
+        while True:
+            answer = await self._control({"subtype": "mcp_status"}) or {}
+            states = {
+                server["name"]: server["status"]
+                for server in answer.get("mcpServers", ())
+                if server["name"] != SERVER_NAME
+            }
+            if "pending" not in states.values() or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(MCP_POLL_SECONDS)
+        if failed := [name for name, status in states.items() if status != "connected"]:
+            raise McpServerFailed(failed[0], states[failed[0]])
 
     async def close(self) -> None:
         self._transport.kill()
@@ -259,7 +305,8 @@ class ClaudeWorker:
         self.cut_short = False
         version = str(self.info.get("claude_code_version") or "")
         answer_tool = ANSWER_TOOL if self._answers_by_tool else None
-        return AnswerReader(dropped, version=version, answer_tool=answer_tool)
+        functions = None if self._own is None else self._functions
+        return AnswerReader(dropped, version=version, answer_tool=answer_tool, functions=functions)
 
     async def _taken(self, call_id: str) -> None:
         """Waits until the result of this call is in the conversation."""
@@ -274,6 +321,7 @@ class ClaudeWorker:
         self._barred = self._bar_holds = False
         self._bar_id = ""  # its answer may still come, and means nothing any more
         before, self._settings = self._settings, settings
+        self._stop_watch.limited = bool(settings.max_output_tokens)
         self._ask(settings_request(settings))
         if before is None or before.thinking_tokens != settings.thinking_tokens:
             self._ask(thinking_request(settings))
@@ -284,11 +332,14 @@ class ClaudeWorker:
             if message.role == "assistant":
                 self._say(assistant_line(message, model))
             else:
-                self._say(user_line(message, ask=False))
+                self._say(self._user_line(message, ask=False))
                 await self._flush()
                 await self._joined()
-        self._say(user_line(messages[-1], ask=True))
+        self._say(self._user_line(messages[-1], ask=True))
         await self._flush()
+
+    def _user_line(self, message: Message, *, ask: bool) -> JsonObject:
+        return user_line(message, ask=ask, media=self._own is not None)
 
     async def _joined(self) -> None:
         """Waits until the replayed user message is in the conversation."""
@@ -305,6 +356,9 @@ class ClaudeWorker:
                     if reader.stop_reason is not None and (done := await self._ended(reader)):
                         yield done
                         return
+                case UserMessage(content=list(blocks), parent_tool_use_id=None):
+                    for result in reader.own_results(blocks):
+                        yield result
                 case AssistantMessage(error=str(kind)):
                     failure = kind
                 case RateLimitEvent():
@@ -316,8 +370,8 @@ class ClaudeWorker:
     def _bar_soon(self) -> None:
         """Bars at once where a limit was set, else when the answer takes its time: the bar costs
         the CLI some ms, which an answer that comes at once would have to wait for."""
-        if self._answers_by_tool or self._settings is None:  # there it has to insist on the tool
-            return
+        if self._answers_by_tool or self._own is not None or self._settings is None:
+            return  # there the CLI has more than one call to make
         self._unschedule_bar()
         if self._settings.max_output_tokens:
             self._bar()
@@ -358,7 +412,7 @@ class ClaudeWorker:
         assert reason is not None
         if self._transport.killed:
             return Finished(reason, reader.usage, None, reader.stop_sequence)
-        if reason == "tool_use":
+        if reason == "tool_use" and not reader.goes_on:
             return Finished(reason, reader.usage, await self._cost_so_far())
         return None
 
@@ -366,6 +420,8 @@ class ClaudeWorker:
         if self.cut_short and reader.stop_reason is not None:
             cost = self._cost(result.total_cost_usd)
             return Finished(reader.stop_reason, reader.usage, cost, reader.stop_sequence)
+        if result.subtype in LIMITS:
+            return Finished(LIMITS[result.subtype], reader.usage, self._cost(result.total_cost_usd))
         if result.is_error or failure is not None:
             text = result.result or "; ".join(result.errors or []) or "Claude Code failed."
             raise api_error(result.api_error_status, failure, text, self._retry_after)
@@ -383,14 +439,21 @@ class ClaudeWorker:
 
     async def _cost_so_far(self) -> float | None:
         """The cost of a turn that waits for its tools, which has no result yet."""
-        request_id = self._ask({"subtype": "get_usage"})
+        answer = await self._control({"subtype": "get_usage"})
+        try:
+            return self._cost(answer["session"]["total_cost_usd"]) if answer else None
+        except (KeyError, TypeError):
+            return None
+
+    async def _control(self, request: JsonObject) -> JsonObject | None:
+        """The CLI's answer to a control request; None where it does not come in time."""
+        request_id = self._ask(request)
         self._answers[request_id] = asyncio.get_running_loop().create_future()
         try:
             await self._flush()
             async with asyncio.timeout(CONTROL_SECONDS):
-                answer = await self._answers[request_id]
-            return self._cost(answer["session"]["total_cost_usd"])
-        except (TimeoutError, KeyError, TypeError):
+                return await self._answers[request_id]
+        except TimeoutError:
             return None
         finally:
             self._answers.pop(request_id, None)
