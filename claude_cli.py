@@ -36,13 +36,14 @@ from events import (
 )
 from extra_body import answers_by_tool, emulated_stops
 from launch import Launcher, cli_path
+from launch_profile import DEFAULT_PROFILE, LaunchProfile
 from pool import Lease, Pool, PoolLimits
 from refusals import Refusals, blamed
 from rounds import native, shown
 from settings import Settings
 from stop_filter import StopFilter
 from timings import FirstToken, FirstTokenWatch
-from worker import CONTRACT_TESTED_VERSIONS, DEFAULT_PROFILE, ClaudeWorker, LaunchProfile
+from worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ class ClaudeEngine:
 
     async def _bind(self, worker: ClaudeWorker, profile: LaunchProfile) -> None:
         await worker.bind(profile)
-        if not worker.reusable and not self._warned:
+        if not worker.tested and not self._warned:
             self._warned = True
             log.warning(
                 "Claude Code %s is not one that the contract tests passed on (%s): each process "

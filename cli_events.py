@@ -82,6 +82,7 @@ class AnswerReader:
         self._functions = functions
         self._own: dict[int, tuple[str, str, list[str]]] = {}
         self._used: set[str] = set()
+        self._early: dict[str, OwnToolResult] = {}
         self._answered = False
         self._started = False
         self._answer_chars = 0
@@ -142,12 +143,23 @@ class AnswerReader:
             self.visible = True
             yield TextDelta(block["text"])
 
+    def _own_ended(self, use: OwnToolUse) -> Iterator[Event]:
+        self._used.add(use.id)
+        yield use
+        if early := self._early.pop(use.id, None):
+            yield early
+
     def own_results(self, blocks: Iterable[object]) -> Iterator[OwnToolResult]:
-        """What own tools gave back, of the content of a user message."""
-        results = [block for block in blocks if isinstance(block, ToolResultBlock)]
-        for result in results:
-            if result.tool_use_id in self._used:
-                yield _own_result(result)
+        """What own tools gave back, of the content of a user message. A use that is refused at
+        once has its result before its end was read: that waits for it."""
+        writing = {use[0] for use in self._own.values()}
+        for block in blocks:
+            if isinstance(block, ToolResultBlock):
+                result = _own_result(block)
+                if result.id in self._used:
+                    yield result
+                elif result.id in writing:
+                    self._early[result.id] = result
 
     def _is_own(self, name: str) -> bool:
         return self._functions is not None and name not in self._functions
@@ -187,8 +199,7 @@ class AnswerReader:
             case "tool_use":
                 yield ToolCallEnd(self._calls[index])
             case "own":
-                self._used.add(self._own[index][0])
-                yield _own_use(*self._own[index])
+                yield from self._own_ended(_own_use(*self._own.pop(index)))
             case "answer" if not self._answer_chars:
                 yield TextDelta("{}")
             case "thinking":

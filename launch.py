@@ -125,6 +125,7 @@ class Launcher:
             MARK: mark,
             "CLAUDE_CODE_SHELL_PREFIX": str(self._command_prefix),
             "CLAUDE_CODE_TMPDIR": str(belongings.root),
+            "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a command over its time ends
             "BASH_DEFAULT_TIMEOUT_MS": self._command_timeout,
             "BASH_MAX_TIMEOUT_MS": self._command_timeout,
         }

@@ -29,7 +29,7 @@ def native(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 def shown(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The conversation as a client can know it: without own uses and their results."""
-    parts = [_shown(message) if own_ids(message) else message for message in messages]
+    parts = [shown_message(message) for message in messages]
     return merged([message for message in parts if message.content])
 
 
@@ -53,9 +53,11 @@ def _part(blocks: list[Block], whole: Message, *, is_result: bool) -> Message:
     return Message("assistant", tuple(blocks), whole.model)
 
 
-def _shown(message: Message) -> Message:
+def shown_message(message: Message) -> Message:
     """Its texts as one, as the client was shown them, then its calls of the client's functions."""
     own = own_ids(message)
+    if not own:
+        return message
     text, others = "", list[Block]()
     apart = False
     for block in message.content:

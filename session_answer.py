@@ -21,9 +21,11 @@ from events import (
     ToolCallDelta,
     ToolCallEnd,
     ToolCallStart,
+    ToolResultBlock,
     ToolUseBlock,
     text_block,
 )
+from rounds import own_ids
 from stores.protocol import Answer
 
 
@@ -37,6 +39,7 @@ class NativeAnswer:
     _blocks: list[Block] = field(default_factory=list)
     _thinking: str = ""
     _calls: dict[int, tuple[ToolCallStart, list[str]]] = field(default_factory=dict)
+    _open_uses: set[str] = field(default_factory=set)
 
     def feed(self, event: Event) -> None:
         match event:
@@ -54,8 +57,11 @@ class NativeAnswer:
                 self._calls[index][1].append(piece)
             case ToolCallEnd(index):
                 self._end_call(*self._calls[index])
-            case OwnToolUse() | OwnToolResult():
-                pass
+            case OwnToolUse():
+                self._open_uses.add(event.id)
+                self._blocks.append(_use_block(event))
+            case OwnToolResult():
+                self._add_result(event)
             case Finished():
                 self.finished = event
             case _:
@@ -73,6 +79,13 @@ class NativeAnswer:
             block = {"type": "thinking", "thinking": self._thinking, "signature": signature}
             self._blocks.append(block)  # type: ignore[arg-type]  # mypy sees no literal "thinking"
         self._thinking = ""
+
+    def _add_result(self, result: OwnToolResult) -> None:
+        """Into the same message: rounds.py has the form. One whose use was in an earlier turn
+        (the caller's function was called beside it) has no place any more."""
+        if result.id in self._open_uses:
+            self._open_uses.discard(result.id)
+            self._blocks.append(_result_block(result))
 
     def _end_call(self, start: ToolCallStart, pieces: list[str]) -> None:
         try:
@@ -93,10 +106,19 @@ class NativeAnswer:
         visible block, or a refusal, which would be refused again each time."""
         if self.finished is None or self.finished.reason == "refusal":
             return None
-        blocks = [b for b in self._blocks if b["type"] != "text" or b["text"].strip()]
+        blocks = [block for block in self._blocks if self._can_stay(block)]
         if all(block["type"] == "thinking" for block in blocks):
             return None
         return Message("assistant", tuple(blocks), self.model)
+
+    def _can_stay(self, block: Block) -> bool:
+        match block["type"]:
+            case "text":
+                return bool(block["text"].strip())
+            case "tool_use":
+                return block["id"] not in self._open_uses
+            case _:
+                return True
 
     def answer(self) -> Answer:
         done = self.finished
@@ -104,10 +126,23 @@ class NativeAnswer:
         return Answer(self.model, done.reason, done.usage, done.cost_usd, done.stop_sequence)
 
 
+def _use_block(use: OwnToolUse) -> ToolUseBlock:
+    return {"type": "tool_use", "id": use.id, "name": use.name, "input": use.input}
+
+
+def _result_block(result: OwnToolResult) -> ToolResultBlock:
+    block: ToolResultBlock = {
+        "type": "tool_result",
+        "tool_use_id": result.id,
+        "content": list(result.content),
+    }
+    return {**block, "is_error": True} if result.is_error else block
+
+
 def events_of(message: Message, answer: Answer) -> Iterator[Event]:
     """A stored answer as it was once given."""
     yield Started(answer.model)
-    calls = 0
+    calls, own = 0, own_ids(message)
     for block in message.content:
         match block["type"]:
             case "text":
@@ -116,6 +151,11 @@ def events_of(message: Message, answer: Answer) -> Iterator[Event]:
                 if block["thinking"]:
                     yield ThinkingDelta(block["thinking"])
                 yield ThinkingEnd(block["signature"])
+            case "tool_use" if block["id"] in own:
+                yield OwnToolUse(block["id"], block["name"], block["input"])
+            case "tool_result":
+                content = tuple(block["content"])
+                yield OwnToolResult(block["tool_use_id"], content, block.get("is_error", False))
             case "tool_use":
                 yield ToolCallStart(calls, block["id"], block["name"])
                 yield ToolCallDelta(calls, json.dumps(block["input"]))

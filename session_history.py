@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from events import Block, Message, merged, text_block
+from rounds import shown_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _overlap(before: Sequence[str], now: Sequence[str]) -> int:
 
 def _shown(message: Message) -> str:
     """What a client shows and sends back of a message."""
-    blocks = _joined_texts(message.content)
+    blocks = _joined_texts(shown_message(message).content)
     if message.role == "assistant":
         blocks = _answered(blocks)
     return json.dumps([message.role, blocks], sort_keys=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import psutil
@@ -42,13 +40,13 @@ from errors import McpServerFailed, UpstreamError
 from events import (
     Event,
     Finished,
-    FunctionTool,
     JsonObject,
     Message,
     OwnTools,
     StopReason,
 )
 from extra_body import ANSWER_TOOL
+from launch_profile import LaunchProfile
 from tools import SERVER_NAME, CallerTools
 from transport import CliTransport
 
@@ -68,50 +66,6 @@ LIMITS: dict[str, StopReason] = {
 
 BAR_AFTER_SECONDS = 0.05
 """Longer than the CLI needs with an upstream that answers at once, shorter than any model."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchProfile:
-    """What a process is bound to for life. Never shared between two principals.
-
-    Two profiles are equal where the model sees the same bytes: `tools_json` tells schemas apart
-    that Python takes for equal (`1`, `1.0` and `true`; keys in another order). Made by `of`.
-    """
-
-    principal: str
-    system: str
-    tools_json: str
-    tools: tuple[FunctionTool, ...] = field(default=(), compare=False, repr=False)
-    answers_by_tool: bool = False
-    """Whether the process has the CLI's tool for structured answers, extra_body.ANSWER_TOOL."""
-
-    own_tools: OwnTools | None = None
-    """What the process is started with of Claude Code's own tools."""
-
-    @classmethod
-    def of(
-        cls,
-        principal: str,
-        system: str,
-        tools: tuple[FunctionTool, ...] = (),
-        *,
-        answers_by_tool: bool = False,
-        own_tools: OwnTools | None = None,
-    ) -> LaunchProfile:
-        seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
-        return cls(principal, system, json.dumps(seen), tools, answers_by_tool, own_tools)
-
-    @property
-    def digest(self) -> str:
-        """A name for logs and operators, from which nothing can be read."""
-        parts = [self.principal, self.system, self.tools_json, self.answers_by_tool]
-        text = json.dumps([*parts, str(self.own_tools and astuple(self.own_tools))])
-        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-DEFAULT_PROFILE = LaunchProfile.of("local", "")
-"""A client without a key, a system prompt and tools: the process that was asked for the models
-serves it next."""
 
 
 class ClaudeWorker:
@@ -157,8 +111,11 @@ class ClaudeWorker:
     @property
     def reusable(self) -> bool:
         """Own tools leave traces that a boundary does not sweep away: files read, shells."""
-        tested = self.info.get("claude_code_version") in CONTRACT_TESTED_VERSIONS
-        return tested and self._own is None
+        return self.tested and self._own is None
+
+    @property
+    def tested(self) -> bool:
+        return self.info.get("claude_code_version") in CONTRACT_TESTED_VERSIONS
 
     @property
     def bound(self) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from errors import InvalidRequest
-from events import Block, Message, ToolResultBlock, ToolUseBlock
+from events import Block, Message, ToolUseBlock
+from rounds import own_ids
 
 
 def results_first(message: Message) -> Message:
@@ -52,16 +53,23 @@ def calls_of(message: Message) -> Iterator[ToolUseBlock]:
     return (block for block in message.content if block["type"] == "tool_use")
 
 
-def results_of(message: Message) -> Iterator[ToolResultBlock]:
-    return (block for block in message.content if block["type"] == "tool_result")
+def _open_calls(message: Message) -> Iterator[str]:
+    """Those that the next message has to answer."""
+    own = own_ids(message)
+    return (call["id"] for call in calls_of(message) if call["id"] not in own)
+
+
+def _brought_results(message: Message) -> Iterator[str]:
+    blocks = message.content if message.role == "user" else ()
+    return (block["tool_use_id"] for block in blocks if block["type"] == "tool_result")
 
 
 def check(messages: tuple[Message, ...]) -> None:
     """Raises InvalidRequest that names the id: doubled, unasked or missing."""
     waiting: list[str] = []
     for message in messages:
-        _check_results([result["tool_use_id"] for result in results_of(message)], waiting)
-        waiting = [call["id"] for call in calls_of(message)]
+        _check_results([*_brought_results(message)], waiting)
+        waiting = [*_open_calls(message)]
         if doubled := _first_doubled(waiting):
             raise _bad(f"Two tool calls of one answer have the id {doubled!r}.")
     _check_results([], waiting)

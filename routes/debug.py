@@ -31,9 +31,9 @@ from dialects.chat_fields import (
 from error_handlers import invalid_request
 from errors import GatewayError
 from events import Turn
+from launch_profile import LaunchProfile
 from models import ChatRequest, ErrorDetail, JsonObject
 from session_manager import requested_id
-from worker import LaunchProfile
 
 router = APIRouter(prefix="/v1", tags=["debug"])
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from dependencies import Engine, Principal
-from pool import LeaseKind, State
+from leases import LeaseKind, State
 from timings import FirstToken
 
 router = APIRouter(prefix="/v1", tags=["pool"])

@@ -28,9 +28,10 @@ from events import (
     Turn,
     text_block,
 )
+from launch_profile import LaunchProfile
 from tests.conftest import MakeGateway
 from tests.harness import Gateway, said, system_texts
-from worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker, LaunchProfile
+from worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
 
 MODEL = "claude-sonnet-5"
 OTHER_MODEL = "claude-opus-4-5"

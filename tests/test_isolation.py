@@ -29,9 +29,9 @@ from events import (
     Turn,
     text_block,
 )
+from launch_profile import LaunchProfile
 from tests.conftest import MakeGateway
 from tests.harness import said, system_texts
-from worker import LaunchProfile
 
 MARKER = re.compile(r"mark-[0-9a-f]{12}")
 CONVERSATIONS = 40

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psutil
+import pytest
 
 from events import (
     Event,
@@ -16,9 +21,14 @@ from events import (
     OwnTools,
     OwnToolUse,
     Reply,
+    ToolCallStart,
     Turn,
     text_block,
 )
+from process_tree import MARK
+from sandbox import missing_for_sandbox
+from session_answer import NativeAnswer
+from tests.conftest import MakeGateway
 from tests.harness import Gateway
 
 MODEL = "claude-sonnet-5"
@@ -30,7 +40,7 @@ WEATHER = FunctionTool(
 
 def granted(directory: Path | None, *tools: str, **fields: Any) -> OwnTools:
     allow = fields.pop("allow", tools)
-    return OwnTools(tools, allow, directory=directory and str(directory), **fields)
+    return OwnTools(tools, allow, directory=str(directory) if directory else None, **fields)
 
 
 def script(*steps: list[Step] | Step, text: str = "Done.", **more: str) -> str:
@@ -107,3 +117,252 @@ async def test_the_callers_words_arrive_beside_one_note_on_the_environment(
     notes = json.dumps(body["messages"][1:])
     assert str(tmp_path) in notes
     assert "Co-Authored-By" not in json.dumps(body)
+
+
+def names_in(directory: Path) -> list[str] | None:
+    """What stands there; None where there is no such directory. The sandbox leaves `.claude`."""
+    if not directory.exists():
+        return None
+    return sorted(path.name for path in directory.iterdir() if path.name != ".claude")
+
+
+async def test_file_tools_stay_in_their_directory(gateway: Gateway, tmp_path: Path) -> None:
+    work, outside = tmp_path / "work", tmp_path / "outside"
+    work.mkdir()
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    (work / "link.txt").symlink_to(outside / "secret.txt")
+    (work / "linked").symlink_to(outside)
+    steps: list[Step] = [
+        ("Read", {"file_path": f"{outside}/secret.txt"}),
+        ("Read", {"file_path": "../outside/secret.txt"}),
+        ("Read", {"file_path": "link.txt"}),
+        ("Write", {"file_path": "linked/new.txt", "content": "x"}),
+        ("Glob", {"pattern": "*", "path": str(outside)}),
+        ("Grep", {"pattern": "s", "path": f"{outside}/secret.txt"}),
+    ]
+    own = granted(work, "Read", "Write", "Glob", "Grep")
+    outcomes = results(await run(gateway, asked(script(*steps), own)))
+    assert [is_error for is_error, _ in outcomes] == [True] * len(steps)
+    for _, said in outcomes:
+        assert "is outside" in said
+    assert names_in(outside) == ["secret.txt"]
+
+
+async def test_what_no_rule_allows_is_denied_at_once(gateway: Gateway, tmp_path: Path) -> None:
+    text = script(bash("touch made"), bash("git --version"), ("Write", {"file_path": "x"}))
+    own = granted(tmp_path, "Bash", "Write", allow=("Bash(git *)",), deny=("Write",))
+    outcomes = results(await run(gateway, asked(text, own)))
+    assert [is_error for is_error, _ in outcomes] == [True, False, True]
+    assert "denied" in outcomes[0][1]
+    assert outcomes[1][1].startswith("git version")
+    assert "No such tool" in outcomes[2][1]
+    assert not (tmp_path / "made").exists()
+
+
+async def test_plan_mode_changes_nothing(gateway: Gateway, tmp_path: Path) -> None:
+    text = script(("Write", {"file_path": "x", "content": "x"}))
+    own = granted(tmp_path, "Write", permission_mode="plan")
+    [(is_error, _)] = results(await run(gateway, asked(text, own)))
+    assert is_error
+    assert names_in(tmp_path) == []
+
+
+async def test_the_limit_of_turns_ends_with_what_there_is(gateway: Gateway, tmp_path: Path) -> None:
+    text = script(bash("echo 1"), bash("echo 2"), bash("echo 3"), say='"Working."')
+    events = await run(gateway, asked(text, granted(tmp_path, "Bash", max_turns=2)))
+    assert [said for _, said in results(events)] == ["1", "2"]
+    assert finished(events).reason == "max_turns"
+    assert finished(events).cost_usd
+    assert Reply.of(events).text == "Working.\n\nWorking."
+
+
+async def test_the_budget_ends_with_what_there_is(gateway: Gateway, tmp_path: Path) -> None:
+    own = granted(tmp_path, "Bash", max_budget_usd=0.000001)
+    events = await run(gateway, asked(script(bash("echo 1")), own))
+    assert finished(events).reason == "max_budget"
+    assert finished(events).cost_usd
+
+
+async def test_a_limit_of_tokens_ends_the_turn_with_one_request(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    turn = asked("!demo tokens=50\nCount.", granted(tmp_path, "Read"))
+    events = await run(gateway, replace(turn, sampling=replace(turn.sampling, max_tokens=5)))
+    assert finished(events).reason == "max_tokens"
+    assert len(gateway.upstream.requests) == 1
+
+
+async def test_a_command_over_its_time_is_ended(make_gateway: MakeGateway, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    async with make_gateway(command_timeout_seconds=1, sandbox="off") as gateway:
+        text = script(bash("echo begun; python3 -c 'import time; time.sleep(60)'"))
+        [(is_error, said)] = results(await run(gateway, asked(text, granted(work, "Bash"))))
+    assert is_error
+    assert "timed out" in said
+
+
+async def test_a_command_sees_no_credentials(gateway: Gateway, tmp_path: Path) -> None:
+    text = script(bash("env | sort; echo ---; echo $ANTHROPIC_API_KEY"))
+    [(_, said)] = results(await run(gateway, asked(text, granted(tmp_path, "Bash"))))
+    assert "PATH=" in said
+    assert "ANTHROPIC_" not in said
+    assert "sk-ant" not in said
+
+
+@pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
+async def test_in_the_sandbox_a_command_writes_only_in_its_directory(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    text = script(bash("touch inside; touch ../outside; curl -sm2 http://127.0.0.1:1; echo $?"))
+    [(_, said)] = results(await run(gateway, asked(text, granted(work, "Bash"))))
+    assert "Read-only file system" in said
+    assert (work / "inside").exists()
+    assert not (tmp_path / "outside").exists()
+
+
+async def test_without_a_directory_it_works_in_one_that_goes_with_the_process(
+    make_gateway: MakeGateway,
+) -> None:
+    async with make_gateway() as gateway:
+        text = script(bash("pwd; echo x > made.txt"), ("Read", {"file_path": "made.txt"}))
+        outcomes = results(await run(gateway, asked(text, granted(None, "Bash", "Read"))))
+        directory = Path(outcomes[0][1].strip())
+        assert "x" in outcomes[1][1]
+        assert names_in(directory) == ["made.txt"]
+    assert names_in(directory) is None
+
+
+async def test_the_same_conversation_goes_on_in_its_process_and_no_other_does(
+    gateway: Gateway,
+) -> None:
+    own = granted(None, "Bash")
+    first = await run(gateway, asked(script(bash("pwd; echo x > made.txt")), own))
+    [(_, directory)] = results(first)
+    said = (
+        Message("user", (text_block(script(bash("pwd; echo x > made.txt"))),)),
+        Message("assistant", (text_block(Reply.of(first).text),)),
+    )
+    again = await run(gateway, asked(script(bash("pwd; cat made.txt")), own, *said))
+    assert results(again) == [(False, f"{directory}\nx")]
+    other = await run(gateway, asked(script(bash("pwd; ls")), own))
+    assert directory not in results(other)[0][1]
+    assert "made.txt" not in results(other)[0][1]
+
+
+async def test_functions_of_the_caller_and_own_tools_mix(gateway: Gateway, tmp_path: Path) -> None:
+    own = granted(tmp_path, "Bash")
+    text = script(bash("echo 12 > t"), ("weather", {"city": "Rome"}), bash("cat t"))
+    events = await run(gateway, asked(text, own, tools=(WEATHER,)))
+    [call] = [event for event in events if isinstance(event, ToolCallStart)]
+    assert call.name == "weather"
+    assert finished(events).reason == "tool_use"
+    assert [said for _, said in results(events)] == [""] or len(results(events)) == 1
+
+    answer = NativeAnswer()
+    for event in events:
+        answer.feed(event)
+    said = answer.message()
+    assert said is not None
+    result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": [text_block("sunny")]}
+    turn = Turn(
+        MODEL,
+        (Message("user", (text_block(text),)), said, Message("user", (result,))),
+        tools=(WEATHER,),
+        own_tools=own,
+    )
+    before = gateway.engine.pool.counts["continue"]
+    held = await run(gateway, turn)
+    assert gateway.engine.pool.counts["continue"] == before + 1
+    assert [said for _, said in results(held)] == ["12"]
+    assert Reply.of(held).text == "Done."
+
+
+async def test_a_kept_turn_is_replayed_as_the_model_knew_it(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    own = granted(tmp_path, "Bash", "Read")
+    text = script([bash("echo 1"), bash("echo 2")], ("Read", {"file_path": "none"}), say='"So."')
+    answer = NativeAnswer()
+    for event in await run(gateway, asked(text, own)):
+        answer.feed(event)
+    known = gateway.upstream.requests[-1].messages
+    kept = answer.message()
+    assert kept is not None
+    elsewhere = replace(own, max_turns=9)  # another process
+    await run(
+        gateway,
+        asked("And?", elsewhere, Message("user", (text_block(text),)), kept),
+    )
+    replayed = gateway.upstream.requests[-1].messages
+    assert spoken(replayed)[: len(spoken(known))] == spoken(known)
+    assert len(spoken(replayed)) == len(spoken(known)) + 2
+
+
+def spoken(messages: list[dict[str, Any]]) -> list[Any]:
+    """Roles and blocks, without the CLI's marks and its note."""
+    return [
+        [message["role"], [_plain(block) for block in _blocks(message["content"])]]
+        for message in messages
+        if message["role"] != "system"
+    ]
+
+
+def _blocks(content: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _plain(block: dict[str, Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in block.items() if key != "cache_control"}
+    if plain["type"] == "tool_result":
+        plain = {"is_error": False, **plain, "content": _blocks(plain["content"])}
+    return plain
+
+
+async def test_without_tools_only_what_was_said_is_sent(gateway: Gateway, tmp_path: Path) -> None:
+    answer = NativeAnswer()
+    text = script(bash("echo 1"), say='"So."')
+    for event in await run(gateway, asked(text, granted(tmp_path, "Bash"))):
+        answer.feed(event)
+    kept = answer.message()
+    assert kept is not None
+    before = (Message("user", (text_block("Begin."),)), kept)
+    await run(gateway, replace(asked("And?", granted(None), *before), own_tools=None))
+    received = spoken(gateway.upstream.requests[-1].messages)
+    assert received[1] == ["assistant", [{"type": "text", "text": "So.\n\nDone."}]]
+
+
+@pytest.mark.parametrize("sandbox", ["off", "auto"])
+async def test_a_client_that_leaves_ends_the_command_and_all_it_started(
+    make_gateway: MakeGateway, tmp_path: Path, sandbox: str
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    detached = "(setsid nohup sleep 991 >/dev/null 2>&1 &)"
+    command = f"{detached}; sleep 992 & touch begun; python3 -c 'import time; time.sleep(993)'"
+    others = marked()
+    async with make_gateway(sandbox=sandbox) as gateway:
+        task = asyncio.create_task(
+            run(gateway, asked(script(bash(command)), granted(work, "Bash")))
+        )
+        async with asyncio.timeout(20):
+            while "begun" not in (names_in(work) or ()):  # noqa: ASYNC110  # a file has no event
+                await asyncio.sleep(0.02)
+        assert len(marked() - others) >= 4
+        task.cancel()
+        async with asyncio.timeout(2):
+            while marked() - others:  # noqa: ASYNC110  # nor has another's process
+                await asyncio.sleep(0.05)
+
+
+def marked() -> set[int]:
+    """The processes of own tools, and what they started."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if MARK in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process.pid)
+    return found
