@@ -44,6 +44,7 @@ from settings import Settings
 from stop_filter import StopFilter
 from timings import FirstToken, FirstTokenWatch
 from worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
+from written_calls import WrittenCalls
 
 log = logging.getLogger(__name__)
 
@@ -177,12 +178,13 @@ class ClaudeEngine:
         without = self._refusals.without(turn)
         settings = late_settings(turn, without)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
+        calls = WrittenCalls(turn.calls_as_output)
         reply = Reply()
         watch = FirstTokenWatch(lease, self.first_tokens)
         async with aclosing(_answer(lease, turn, settings, dropped)) as events:
             async for event in events:
                 watch.feed(event)
-                for shown in stops.feed(event):
+                for shown in _through(calls, stops, event):
                     reply.feed(shown)
                     if stops.hit:
                         lease.worker.kill()  # the model would write on, unseen and paid for
@@ -236,6 +238,11 @@ def _asked_memory(turn: Turn) -> str | None:
     return fingerprint(turn.model, history)
 
 
+def _through(calls: WrittenCalls, stops: StopFilter, event: Event) -> Iterator[Event]:
+    for passed in calls.feed(event):
+        yield from stops.feed(passed)
+
+
 def _answer(
     lease: Lease[ClaudeWorker], turn: Turn, settings: LateSettings, dropped: tuple[str, ...]
 ) -> AsyncGenerator[Event, None]:
@@ -259,6 +266,8 @@ def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finish
     except ValueError:  # arguments that are no JSON: what the process made of them is its secret
         return
     held = finished.reason == "tool_use"
+    if turn.calls_as_output:  # it remembers a text where the client will send a call back
+        return lease.park(None)
     if lease.worker.cut_short or (answers_by_tool(turn) and reply.text):
         # It remembers a call, or more than was said, where the client will send text back.
         return None if held else lease.park(None)

@@ -169,6 +169,7 @@ class Turn:
     one; `show_thinking` asks a model for its thoughts that would else keep them to itself.
     `output_schema` is a JSON Schema of type object that the answer follows: `native_output` asks
     the API itself for that, else the answer is the input of a tool, which any schema allows.
+    `calls_as_output` names the functions of which the answer is a call (written_calls.py).
     """
 
     model: str
@@ -183,6 +184,7 @@ class Turn:
     show_thinking: bool = False
     output_schema: JsonObject | None = None
     native_output: bool = True
+    calls_as_output: tuple[str, ...] = ()
     own_tools: OwnTools | None = None
     principal: str = "local"
     session_id: str | None = None

@@ -76,7 +76,12 @@ FIELDS = (
         "mapped there and back. Claude's bare `{name, input_schema}` is taken too; tools that are "
         "no functions are a 400.",
     ),
-    ChatField("tool_choice", "native", "All forms, `allowed_tools` included."),
+    ChatField(
+        "tool_choice",
+        "native",
+        "All forms, `allowed_tools` included. Models that always think cannot be forced: from them "
+        "the call is asked for as the form of the answer.",
+    ),
     ChatField("parallel_tool_calls", "native", "`false` is `disable_parallel_tool_use`."),
     ChatField("functions", "native", "As `tools`; the answer has the legacy `function_call`."),
     ChatField("function_call", "native", "As `tool_choice`."),

@@ -286,14 +286,6 @@ async def test_a_refusal_of_what_matters_is_an_error(gateway: Gateway) -> None:
     assert len(gateway.upstream.requests) == 1
 
 
-async def test_a_forced_call_of_a_model_that_always_thinks_is_a_400_that_names_it(
-    gateway: Gateway,
-) -> None:
-    body = asking("Hello", model="sonnet", tools=[TOOL], tool_choice="required")
-    answer = await gateway.http.post(URL, json=body)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tool_choice")
-
-
 async def test_effort_that_a_model_refuses_is_left_out(gateway: Gateway) -> None:
     text = '!demo error=400 error_times=1 message="output_config.effort: not for this model"'
     body = asking(text, model="claude-opus-4-7", reasoning_effort="low")
