@@ -111,12 +111,12 @@ class StandIn:
         self._upstream.recorder.clear()
         self._upstream.model.clear()
 
-    async def wait_for_requests(self, count: int, timeout_seconds: float = 5.0) -> None:
+    async def wait_for_requests(self, count: int, timeout_seconds: float = 20.0) -> None:
         """Return when the model was asked `count` times since `clear`; else TimeoutError."""
         recorder = self._upstream.recorder
         await recorder.wait_until(lambda: recorder.received >= count, timeout_seconds)
 
-    async def wait_until_idle(self, timeout_seconds: float = 5.0) -> None:
+    async def wait_until_idle(self, timeout_seconds: float = 20.0) -> None:
         """Return when no answer is being written; else TimeoutError."""
         recorder = self._upstream.recorder
         await recorder.wait_until(lambda: recorder.open_streams == 0, timeout_seconds)

@@ -25,6 +25,17 @@ class MakeGateway(Protocol):
     ) -> AbstractAsyncContextManager[Gateway]: ...
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is given the most time comes first: none of it is left when all else is done."""
+    items.sort(key=_time_limit, reverse=True)
+
+
+def _time_limit(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    limit: float = marker.args[0] if marker else item.config.getini("timeout")
+    return float(limit)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def log_of_all_tests() -> Iterator[Watch]:
     """Fails the run in its end where any test made the server log a prompt, an answer or a key."""
@@ -77,8 +88,11 @@ def gateway(shared_gateway: Gateway, upstream: StandIn) -> Gateway:
 
 @pytest.fixture
 def make_gateway(upstream: StandIn, tmp_path: Path) -> MakeGateway:
-    """Servers of a test's own: `async with make_gateway(max_processes=2) as gateway`."""
-    return partial(gateway_at, upstream, tmp_path)
+    """Servers of a test's own: `async with make_gateway(max_processes=2) as gateway`.
+
+    They start no process ahead, unless told so: most tests would never use it.
+    """
+    return partial(gateway_at, upstream, tmp_path, pool_warm=0)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ async def test_requests_reach_the_model_in_the_order_in_which_they_came(
 
 
 async def test_a_wait_over_the_queue_timeout_is_a_503(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_processes=1, queue_timeout=3) as gateway:
+    async with make_gateway(max_processes=1) as gateway:
         async with streaming(gateway.http, "!demo tokens=100000 rate=20") as lines:
             await anext(lines)
             gateway.engine.pool.limits = replace(gateway.engine.pool.limits, queue_timeout=0.1)

@@ -15,8 +15,9 @@ TEXTS = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".sh", ".example", ""}
 
 
 def files(suffixes: set[str]) -> list[Path]:
-    """The project's own: caches and environments stand in folders with a dot."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    """The project's own: caches and environments stand in folders with a dot, and so does Git's
+    own, which is a file in a worktree."""
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in ROOT.iterdir():
         if folder.is_dir() and (folder.name == ".ci" or folder.name[0] not in "._"):
             found += [path for path in folder.rglob("*") if path.is_file()]

@@ -145,6 +145,7 @@ def test_a_chunked_answer_is_read_and_continued_with_its_results() -> None:
     assert native[2]["content"][0]["tool_use_id"] == "c1"
 
 
+@pytest.mark.timeout(120)
 async def test_a_whole_run_in_its_smallest_form_measures_everything() -> None:
     said: list[str] = []
     results = await compare(SMOKE, said.append)

@@ -229,7 +229,7 @@ async def test_compressed_bodies_are_refused(small: Gateway) -> None:
 
 async def test_a_body_without_a_key_is_not_read(make_gateway: MakeGateway) -> None:
     """A client without a key gets its answer before it has sent what it announced."""
-    async with make_gateway(api_key="sk-one", pool_warm=0) as gateway, raw(gateway) as [pair]:
+    async with make_gateway(api_key="sk-one") as gateway, raw(gateway) as [pair]:
         reader, writer = pair
         writer.write(head("content-length: 30000000"))
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)

@@ -101,7 +101,7 @@ async def test_a_client_that_leaves_after_the_end_costs_nothing(gateway: Gateway
 async def test_a_client_that_leaves_the_queue_is_never_asked_for(
     make_gateway: MakeGateway, noise: pytest.LogCaptureFixture
 ) -> None:
-    async with make_gateway(max_processes=1, pool_warm=0) as gateway:
+    async with make_gateway(max_processes=1) as gateway:
         await gateway.http.get("/health/ready")
         async with streaming(gateway.http, "!demo tokens=9 delay_after=2:60") as lines:
             async for line in lines:

@@ -229,17 +229,19 @@ async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGate
 async def test_no_answer_within_the_limit_is_a_504(
     make_gateway: MakeGateway, stream: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with make_gateway(max_timeout=1, pool_warm=0) as gateway:
+    async with make_gateway(max_timeout=2) as gateway:
+        await gateway.http.get("/health/ready")  # what follows takes no time but the model's
         answer = await gateway.http.post(URL, json=asking("!demo hang", stream=stream))
         assert error_of(answer) == (504, "server_error", "timeout", None)
-        assert "within 1 seconds" in answer.json()["error"]["message"]
+        assert "within 2 seconds" in answer.json()["error"]["message"]
         await gateway.upstream.wait_until_idle()
         assert [request.outcome for request in gateway.upstream.requests] == ["disconnected"]
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_limit_reached_inside_a_stream_is_an_error_frame(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_timeout=1, pool_warm=0) as gateway:
+    async with make_gateway(max_timeout=2) as gateway:
+        await gateway.http.get("/health/ready")
         asked = asking("!demo tokens=9 delay_after=2:60", stream=True)
         raw = (await gateway.http.post(URL, json=asked)).text
     assert streamed_text(raw) == "word1 word2 "
@@ -272,7 +274,7 @@ async def test_a_cli_that_misbehaves_is_an_error(
     make_gateway: MakeGateway, tmp_path: Path, mode: str, status: int, code: str
 ) -> None:
     cli = installed(tmp_path, mode)
-    async with make_gateway(claude_cli_path=cli, max_timeout=1, pool_warm=0) as gateway:
+    async with make_gateway(claude_cli_path=cli, max_timeout=1) as gateway:
         answer = await gateway.http.post(URL, json=asking("hi"))
         assert error_of(answer) == (status, "server_error", code, None)
 
@@ -281,9 +283,7 @@ async def test_a_cli_that_never_gets_ready_is_an_error(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
     cli = installed(tmp_path, "hang_at_start")
-    async with make_gateway(
-        claude_cli_path=cli, max_timeout=1, queue_timeout=1, pool_warm=0
-    ) as gateway:
+    async with make_gateway(claude_cli_path=cli, max_timeout=1, queue_timeout=1) as gateway:
         answer = await gateway.http.post(URL, json=asking("hi"))
     assert error_of(answer)[0] in (503, 504)
 
@@ -295,7 +295,7 @@ async def test_a_cli_that_fails_in_a_stream_ends_it_with_an_error(
     make_gateway: MakeGateway, tmp_path: Path, mode: str, code: str
 ) -> None:
     cli = installed(tmp_path, mode)
-    async with make_gateway(claude_cli_path=cli, max_timeout=1, pool_warm=0) as gateway:
+    async with make_gateway(claude_cli_path=cli, max_timeout=1) as gateway:
         raw = (await gateway.http.post(URL, json=asking("hi", stream=True))).text
     assert streamed_text(raw) == "half"
     assert chunks(raw)[-1]["error"]["code"] == code
@@ -306,7 +306,7 @@ async def test_a_cli_that_is_slow_or_chatty_still_answers(
     make_gateway: MakeGateway, tmp_path: Path, mode: str
 ) -> None:
     cli = installed(tmp_path, mode)
-    async with make_gateway(claude_cli_path=cli, pool_warm=0) as gateway:
+    async with make_gateway(claude_cli_path=cli) as gateway:
         answer = await gateway.http.post(URL, json=asking("hi"))
     assert answer.status_code == 200, answer.text
     assert json.loads(answer.text)["choices"][0]["message"]["content"] == "fake"

@@ -380,7 +380,7 @@ async def test_a_length_finish_takes_one_upstream_request(gateway: Gateway, stre
 async def test_a_process_whose_answer_was_cut_off_remembers_nothing_of_it(
     make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(max_processes=1, pool_warm=0) as gateway:
+    async with make_gateway(max_processes=1) as gateway:
         await gateway.http.get("/health/ready")  # asks its process for the models, once
         cut = asking("!demo tokens=50 delay_after=2:0.2", max_tokens=3)
         first = (await gateway.http.post(URL, json=cut)).json()["choices"][0]["message"]

@@ -102,7 +102,7 @@ async def test_thinking_is_beside_the_text(gateway: Gateway) -> None:
 
 
 async def test_silence_is_filled_with_comments(make_gateway: MakeGateway) -> None:
-    async with make_gateway(heartbeat_seconds=0.05, pool_warm=0) as gateway:
+    async with make_gateway(heartbeat_seconds=0.05) as gateway:
         asked = asking("!demo tokens=4 delay_after=2:0.3", stream=True)
         raw = (await gateway.http.post(URL, json=asked)).text
     kinds = [frame[0] for frame in frames(raw)]
@@ -203,7 +203,7 @@ async def test_only_a_process_whose_turn_ended_cleanly_is_used_again(
     make_gateway: MakeGateway,
 ) -> None:
     others = {process.pid for process in cli_processes()}
-    async with make_gateway(max_processes=1, pool_warm=0) as gateway:
+    async with make_gateway(max_processes=1) as gateway:
 
         def pids() -> list[int]:
             return [p.pid for p in cli_processes() if p.pid not in others]

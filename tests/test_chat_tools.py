@@ -224,24 +224,24 @@ def conversation(gateway: Gateway) -> list[Any]:
 
 @pytest.mark.parametrize("results", RESULTS.values(), ids=RESULTS)
 async def test_a_held_and_a_replayed_turn_send_the_same_request(
-    make_gateway: MakeGateway, results: Answer
+    gateway: Gateway, results: Answer
 ) -> None:
-    async with make_gateway(max_processes=3) as gateway:
-        history = await called(gateway, temperature=0.5)
-        follow_up = {
-            **asking("", tools=TOOLS, temperature=0.5),
-            "messages": [*history, *results(*history[-1]["tool_calls"])],
-        }
-        held = await post(gateway, follow_up)
-        first, continued = conversation(gateway), gateway.engine.pool.counts["continue"]
-        replayed = await post(gateway, follow_up)
-        assert conversation(gateway) == first
-        plain = all(m["role"] == "tool" and m["content"] for m in follow_up["messages"][2:])
-        assert (
-            continued == plain
-        )  # what Claude Code would change goes to a process that is told all
-        assert gateway.engine.pool.counts["continue"] == continued
-        assert held["choices"][0]["message"] == replayed["choices"][0]["message"]
+    counts = gateway.engine.pool.counts
+    history = await called(gateway, temperature=0.5)
+    follow_up = {
+        **asking("", tools=TOOLS, temperature=0.5),
+        "messages": [*history, *results(*history[-1]["tool_calls"])],
+    }
+    before = counts["continue"]
+    held = await post(gateway, follow_up)
+    first, continued = conversation(gateway), counts["continue"] - before
+    replayed = await post(gateway, follow_up)
+    assert conversation(gateway) == first
+    # what Claude Code would change goes to a process that is told all
+    plain = all(m["role"] == "tool" and m["content"] for m in follow_up["messages"][2:])
+    assert continued == plain
+    assert counts["continue"] - before == continued
+    assert held["choices"][0]["message"] == replayed["choices"][0]["message"]
 
 
 async def lose_by_kill(gateway: Gateway) -> None:

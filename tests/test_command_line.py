@@ -119,8 +119,13 @@ def test_the_banner_warns_where_others_can_connect(host: str, url: str) -> None:
     assert "NONE: whoever reaches this address can use it" in shown
 
 
+def test_a_bad_argument_stops_the_start_with_one_sentence(tmp_path: Path) -> None:
+    ended = run("eighty", folder=tmp_path)
+    sentence = "PORT must be a whole number.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", sentence)
+
+
 BAD_STARTS = [
-    (("eighty",), {}, "PORT must be a whole number.\n"),
     (("70000",), {}, "PORT must be at most 65535.\n"),
     ((), {"LOG_FORMAT": "xml"}, "LOG_FORMAT must be 'console' or 'json'.\n"),
     (("login",), {"MAX_TIMEOUT": "x"}, "MAX_TIMEOUT must be a whole number.\n"),
@@ -129,10 +134,16 @@ BAD_STARTS = [
 
 @pytest.mark.parametrize(("arguments", "variables", "sentence"), BAD_STARTS)
 def test_a_bad_setting_stops_the_start_with_one_sentence(
-    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], sentence: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    variables: dict[str, str],
+    sentence: str,
 ) -> None:
-    ended = run(*arguments, folder=tmp_path, **variables)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", sentence)
+    monkeypatch.chdir(tmp_path)  # where there is no .env
+    monkeypatch.setattr(os, "environ", {"PATH": os.defpath, **variables})
+    assert (command_line.main([*arguments]), *capsys.readouterr()) == (2, "", sentence)
 
 
 def test_uvicorns_own_command_stops_with_the_same_sentence(tmp_path: Path) -> None:
@@ -150,12 +161,14 @@ def test_uvicorns_own_command_stops_with_the_same_sentence(tmp_path: Path) -> No
     assert (ended.returncode, ended.stderr) == (2, "PORT must be a whole number.\n")
 
 
-def test_the_version_is_told_and_is_that_of_the_project(tmp_path: Path) -> None:
+def test_the_version_is_told_and_is_that_of_the_project(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == (NAME, VERSION)
-    assert run("--version", folder=tmp_path).stdout.startswith(
-        f"{NAME} {VERSION} (claude-agent-sdk"
-    )
+    with pytest.raises(SystemExit, match=r"^0$"):
+        command_line.main(["--version"])
+    assert capsys.readouterr().out.startswith(f"{NAME} {VERSION} (claude-agent-sdk")
 
 
 def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path: Path) -> None:

@@ -143,10 +143,10 @@ async def fail(engine: ClaudeEngine, it: Conversation) -> None:
 
 
 ACTIONS: list[Callable[[ClaudeEngine, Conversation], Any]] = [
-    *[ask] * 5,
-    *[recall] * 4,
-    *[call] * 5,
-    *[edit] * 3,
+    *[ask] * 10,
+    *[recall] * 8,
+    *[call] * 9,
+    *[edit] * 7,
     leave_in_the_middle,
     leave_at_once,
     abandon_a_call,

@@ -413,7 +413,7 @@ async def test_fetched_images_reach_the_model_from_every_form_of_part(
 async def test_a_refused_url_is_a_400_that_names_the_part(
     make_gateway: MakeGateway, image_urls: bool
 ) -> None:
-    async with make_gateway(image_urls=image_urls, pool_warm=0) as gateway:
+    async with make_gateway(image_urls=image_urls) as gateway:
         parts = [
             {"type": "text", "text": "x"},
             {"type": "image_url", "image_url": "https://[::1]/"},

@@ -68,7 +68,7 @@ async def test_a_key_sends_no_login_and_a_login_no_key(make_gateway: MakeGateway
         ("anthropic", "x-api-key", "authorization"),
         ("oauth", "authorization", "x-api-key"),
     ):
-        async with make_gateway(form=form, pool_warm=0) as gateway:
+        async with make_gateway(form=form) as gateway:
             await gateway.http.post(URL, json=asking("hi"))
             [request] = gateway.upstream.requests
             gateway.upstream.clear()
@@ -77,7 +77,7 @@ async def test_a_key_sends_no_login_and_a_login_no_key(make_gateway: MakeGateway
 
 
 async def test_only_a_login_keeps_the_clis_billing_line(make_gateway: MakeGateway) -> None:
-    async with make_gateway(form="bedrock", pool_warm=0) as gateway:
+    async with make_gateway(form="bedrock") as gateway:
         await gateway.http.post(URL, json=asking("hi"))
         [request] = gateway.upstream.requests
     assert not any("billing" in text for text in system_texts(request.body))

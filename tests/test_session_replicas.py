@@ -25,6 +25,7 @@ from tests.wire import MODEL, URL
 
 Turns = list[tuple[str, str]]
 LEASE_SECONDS = 1
+TURNS = 3
 
 
 def environ(upstream: StandIn, home: Path, url: str) -> dict[str, str]:
@@ -126,11 +127,11 @@ async def test_turns_of_two_servers_agree_with_the_store_although_they_are_kille
 
         async def converse(number: int) -> None:
             session = sessions[number // 2]
-            for turn in range(5):
+            for turn in range(TURNS):
                 await clients[number].ask(session, f"{session} client {number % 2} turn {turn}")
 
         async def disturb() -> None:
-            for count, server in ((50, servers[0]), (120, servers[1])):
+            for count, server in ((30, servers[0]), (75, servers[1])):
                 while sum(len(client.answered) for client in clients) < count:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 await server.kill()
@@ -143,7 +144,7 @@ async def test_turns_of_two_servers_agree_with_the_store_although_they_are_kille
             turns = await stored_turns(store, session)
             pair = clients[2 * number : 2 * number + 2]
             assert Counter(turns) == Counter(turn for client in pair for turn in client.answered)
-            assert len(turns) == 10
+            assert len(turns) == 2 * TURNS
             for client in pair:
                 assert [turn for turn in turns if turn in client.answered] == client.answered
             assert agrees(turns, conversations), session

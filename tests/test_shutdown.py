@@ -36,11 +36,11 @@ class Server:
 @asynccontextmanager
 async def running(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Server]:
     """A server of its own, in an empty folder and an environment from scratch; up when given."""
-    own = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "MAX_PROCESSES": "3", **settings}
+    own = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "MAX_PROCESSES": "3", "POOL_WARM": "0"}
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(MAIN), str(port), "--demo", *arguments,
-        env=own, cwd=folder, stdout=DEVNULL, stderr=DEVNULL,
+        env=own | settings, cwd=folder, stdout=DEVNULL, stderr=DEVNULL,
     )  # fmt: skip
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
         server = Server(process, http)
@@ -117,7 +117,7 @@ async def test_an_answer_that_does_not_end_is_ended_after_the_grace_time(tmp_pat
 
 
 async def test_a_server_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
+    async with running(tmp_path, POOL_WARM="1") as server:
         async with streaming(server.http, "!demo tokens=100000 rate=20") as lines:
             await anext(lines)
             started = server.processes()

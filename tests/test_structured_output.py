@@ -132,7 +132,7 @@ async def test_json_object_is_always_one_object_at_the_cost_of_one_request(
 async def test_an_answer_by_tool_leaves_a_clean_process_and_a_plain_history(
     make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(max_processes=1, pool_warm=0) as gateway:
+    async with make_gateway(max_processes=1) as gateway:
         await gateway.http.get("/health/ready")  # asks its process for the models, once
         body = asking("Hello", response_format={"type": "json_object"})
         first = await gateway.http.post(URL, json=body)

@@ -117,7 +117,7 @@ def test_the_time_of_a_look_up_does_not_depend_on_the_key(monkeypatch: pytest.Mo
 
 
 async def test_guessing_many_keys_at_once_is_stopped(make_gateway: MakeGateway) -> None:
-    async with make_gateway(api_keys=KEYS, pool_warm=0) as gateway:
+    async with make_gateway(api_keys=KEYS) as gateway:
 
         async def guess(number: int) -> int:
             headers = {"x-api-key": f"guess-{number}"}
@@ -225,7 +225,7 @@ async def test_with_keys_any_name_and_origin_may_knock(protected: Gateway) -> No
 
 async def test_only_named_origins_are_let_in_by_the_browser(make_gateway: MakeGateway) -> None:
     origins = ("https://chat.example",)
-    async with make_gateway(cors_origins=origins, pool_warm=0) as gateway:
+    async with make_gateway(cors_origins=origins) as gateway:
         named = await gateway.http.get("/health", headers={"origin": origins[0]})
         other = await gateway.http.get("/v1/models", headers={"origin": "https://evil.example"})
     assert named.headers["access-control-allow-origin"] == origins[0]
@@ -250,7 +250,7 @@ async def test_pages_are_not_framed_sniffed_or_scripted_by_others(gateway: Gatew
 
 async def test_a_forged_forwarding_header_escapes_no_limit(make_gateway: MakeGateway) -> None:
     limits: dict[str, Any] = {"rate_limit_enabled": True, "rate_limit_general_per_minute": 2}
-    async with make_gateway(**limits, pool_warm=0) as gateway:
+    async with make_gateway(**limits) as gateway:
         statuses = []
         for number in range(4):
             address = f"198.51.100.{number}"
@@ -266,7 +266,7 @@ async def test_a_forged_forwarding_header_escapes_no_limit(make_gateway: MakeGat
 async def test_behind_a_trusted_proxy_only_its_own_word_counts(make_gateway: MakeGateway) -> None:
     limits: dict[str, Any] = {"rate_limit_enabled": True, "rate_limit_general_per_minute": 2}
     trusted = (ip_network("127.0.0.1"),)
-    async with make_gateway(**limits, trusted_proxies=trusted, pool_warm=0) as gateway:
+    async with make_gateway(**limits, trusted_proxies=trusted) as gateway:
         statuses = []
         for number in range(3):  # the client forges the left part, the proxy adds the right one
             headers = {"x-forwarded-for": f"198.51.100.{number}, 203.0.113.7"}
@@ -318,7 +318,7 @@ async def test_ids_lead_to_no_file_and_no_header(protected: Gateway, path: str) 
 
 async def test_an_image_url_reaches_nothing_inside(make_gateway: MakeGateway) -> None:
     """Also where the operator allows image URLs; test_media.py has every form of inner address."""
-    async with make_gateway(image_urls=True, pool_warm=0) as gateway:
+    async with make_gateway(image_urls=True) as gateway:
         before = len(gateway.upstream.other_requests)
         for url in (gateway.upstream.url, "https://127.0.0.1/", "https://169.254.169.254/latest"):
             image = {"type": "image_url", "image_url": {"url": url}}
@@ -386,7 +386,7 @@ async def test_a_server_that_anyone_reaches_knows_it(make_gateway: MakeGateway) 
         ({"host": "0.0.0.0", "api_key": "sk-one"}, False),
     ]
     for settings, expected in cases:
-        async with make_gateway(**settings, pool_warm=0) as gateway:
+        async with make_gateway(**settings) as gateway:
             assert gateway.app.state.gateway.reachable_without_key is expected
 
 

@@ -48,7 +48,7 @@ async def streaming(
         yield response.aiter_lines()
 
 
-async def until(reached: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
     """Returns when `reached()` holds: for what the outside world gives no event of."""
     async with asyncio.timeout(seconds):
         while not reached():  # noqa: ASYNC110  # processes and sockets set no asyncio.Event
