@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -19,21 +19,11 @@ from typing import Any, NoReturn, Protocol
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
 from process_tree import kill_group, kill_marked, kill_tree
-
-LINE_LIMIT_BYTES = 64 * 1024 * 1024
-CHUNK_BYTES = 256 * 1024
-"""As much is read at once, and about four times as much waits in this process while nobody reads:
-a process that floods its output is slowed down by the pipe."""
-
-PARSED_AHEAD = 200
-"""As many messages wait as objects; those behind them as the text that they came in, which takes a
-tenth of the memory and is parsed once more when its turn comes."""
+from read_ahead import CHUNK_BYTES, Inspector, LineTooLong, ReadAhead
 
 STDERR_BYTES = 4000
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
-
-Inspector = Callable[[dict[str, Any]], None]
 
 
 class Belongings(Protocol):
@@ -71,7 +61,7 @@ class CliTransport(Transport):
         self._belongings = belongings
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._read: asyncio.Queue[dict[str, Any] | bytearray | ValueError | None] = asyncio.Queue()
+        self._ahead: ReadAhead | None = None
         self._stderr = b""
         self._stderr_task: asyncio.Task[None] | None = None
         self._initialize: dict[str, Any] = {}
@@ -122,7 +112,8 @@ class CliTransport(Transport):
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
         assert self._process.stdout is not None
-        self._reader = asyncio.create_task(self._read_ahead(_lines(self._process.stdout)))
+        self._ahead = ReadAhead(self._process.stdout, lambda message: self.inspect(message))
+        self._reader = asyncio.create_task(self._ahead.run())
         self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
 
     async def _execute(self) -> asyncio.subprocess.Process:
@@ -149,32 +140,14 @@ class CliTransport(Transport):
                 return
         await self._ended()
 
-    async def _read_ahead(self, lines: AsyncIterator[bytearray]) -> None:
-        """Reads and inspects whatever the CLI writes, however slowly it is then taken: a client
-        that reads slowly must not keep us from stopping a process in time. What waits here is one
-        answer at most, which the model's own limits bound."""
-        end: ValueError | None = None
-        try:
-            async for line in lines:
-                message = _parsed(line)
-                if message is not None:
-                    self.inspect(message)
-                    late = self._read.qsize() > PARSED_AHEAD
-                    self._read.put_nowait(line if late else message)
-        except ValueError as error:
-            end = error
-        finally:
-            self._read.put_nowait(end)
-
     async def _next(self) -> dict[str, Any] | None:
         """The next message; None, again and again, after the last."""
-        message = await self._read.get()
-        if message is None:
-            self._read.put_nowait(None)
-        if isinstance(message, ValueError):
+        assert self._ahead is not None
+        try:
+            return await self._ahead.take()
+        except LineTooLong as error:
             self.kill()
-            raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from message
-        return _parsed(message) if isinstance(message, bytearray) else message
+            raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from error
 
     async def _ended(self) -> NoReturn:
         assert self._process is not None
@@ -235,6 +208,8 @@ class CliTransport(Transport):
     def kill(self) -> None:
         """Ends the process and its children now. Does not wait; safe at any time."""
         self.killed = True
+        if self._ahead is not None:
+            self._ahead.release()
         if self._process is not None and self._process.returncode is None:
             (kill_tree if self._mark else kill_group)(self._process.pid)
 
@@ -265,25 +240,3 @@ async def _drain(stream: asyncio.StreamReader | None) -> None:
     with suppress(RuntimeError):  # somebody else reads already
         while stream is not None and await stream.read(CHUNK_BYTES):
             pass
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytearray]:
-    """The complete lines of a stream. Raises ValueError where one is over the limit."""
-    pending = bytearray()
-    while chunk := await stream.read(CHUNK_BYTES):
-        pending += chunk
-        if b"\n" in chunk:
-            *lines, pending = pending.split(b"\n")
-            for line in lines:
-                yield line
-        if len(pending) > LINE_LIMIT_BYTES:
-            raise ValueError("a line is too long")
-
-
-def _parsed(line: bytes | bytearray) -> dict[str, Any] | None:
-    """The line's JSON object, or None: the CLI's own notices are not part of the protocol."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
