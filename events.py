@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict, assert_never
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -320,37 +321,54 @@ class ChoiceEvent(NamedTuple):
 class ToolCall:
     id: str
     name: str
-    arguments: str = ""
+    _arguments: StringIO = field(default_factory=StringIO)
+
+    @property
+    def arguments(self) -> str:
+        return self._arguments.getvalue()
+
+    def add(self, json: str) -> None:
+        self._arguments.write(json)
 
 
 @dataclass(slots=True)
 class Reply:
-    """The fold of a turn's events: what a body is rendered from and a session stores."""
+    """The fold of a turn's events: what a body is rendered from and a session stores.
+
+    A buffer takes each piece in constant time, where a string would be copied whole."""
 
     model: str = ""
     dropped: tuple[str, ...] = ()
     version: str = ""
-    text: str = ""
-    thinking: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     finished: Finished | None = None
     _apart: bool = False
+    _text: StringIO = field(default_factory=StringIO)
+    _thinking: StringIO = field(default_factory=StringIO)
+
+    @property
+    def text(self) -> str:
+        return self._text.getvalue()
+
+    @property
+    def thinking(self) -> str:
+        return self._thinking.getvalue()
 
     def feed(self, event: Event) -> None:
         match event:
             case Started(model, dropped, _, version):
                 self.model, self.dropped, self.version = model, dropped, version
             case TextDelta(text):
-                self.text += (PARAGRAPH if self._apart and self.text else "") + text
+                self._text.write((PARAGRAPH if self._apart and self._text.tell() else "") + text)
                 self._apart = False
             case ThinkingDelta(text):
-                self.thinking += text
+                self._thinking.write(text)
             case OwnToolUse():
                 self._apart = True
             case ToolCallStart(_, id_, name):
                 self.tool_calls.append(ToolCall(id_, name))
             case ToolCallDelta(index, json):
-                self.tool_calls[index].arguments += json
+                self.tool_calls[index].add(json)
             case Finished():
                 self.finished = event
             case ThinkingEnd() | ToolCallEnd() | OwnToolResult():
