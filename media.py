@@ -17,9 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any, TypeAlias
-
-import httpx
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dialects.attachments import (
     IMAGE_MAX_BYTES,
@@ -29,6 +27,9 @@ from dialects.attachments import (
 )
 from errors import GatewayError, InvalidRequest
 from models import ChatRequest, JsonObject
+
+if TYPE_CHECKING:  # several MB with what it brings, for requests that few clients send
+    import httpx
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Resolve: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
@@ -121,10 +122,14 @@ class ImageFetcher:
 
     @cached_property
     def _ssl_context(self) -> ssl.SSLContext:
+        import httpx
+
         return self._given_context or httpx.create_ssl_context()
 
     def accepted(self, url: str, where: str) -> httpx.URL:
         """The URL, if its form alone allows a fetch. Raises InvalidRequest."""
+        import httpx
+
         if not self._enabled:
             raise _refused("This server fetches no images: send a data URL.", where)
         if len(url) > MAX_URL_CHARACTERS:
@@ -144,6 +149,8 @@ class ImageFetcher:
 
         Raises InvalidRequest or RequestTooLarge, both naming `where`.
         """
+        import httpx
+
         try:
             async with asyncio.timeout(self._seconds):
                 data = await self._follow(self.accepted(url, where), where)
@@ -175,6 +182,8 @@ class ImageFetcher:
 
     async def _get(self, url: httpx.URL, address: str, where: str) -> bytes | str:
         """The body, or where it redirects to. The host's name stays in `Host` and in TLS."""
+        import httpx
+
         name = url.raw_host.decode("ascii").strip("[]")
         request = httpx.Request(
             "GET",

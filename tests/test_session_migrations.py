@@ -13,8 +13,9 @@ from sqlalchemy import Connection, text
 
 from errors import StoreUnavailable
 from events import Usage
+from stores.alembic_run import configuration
 from stores.database import Database, database_url
-from stores.migrate import configuration, migrate
+from stores.migrate import NEWEST, migrate
 from stores.protocol import StoreLimits
 from stores.sql import SqlStore
 from stores.tables import schema
@@ -85,6 +86,10 @@ async def test_every_version_is_brought_to_the_tables_of_this_one(url: str, revi
     async with database.read() as db:
         assert await db.run_sync(differences) == []
     await database.dispose()
+
+
+def test_the_newest_migration_is_the_one_that_a_server_looks_for() -> None:
+    assert REVISIONS[-1] == NEWEST
 
 
 async def test_servers_that_start_together_migrate_once(url: str) -> None:
