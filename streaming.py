@@ -82,6 +82,8 @@ class TurnResponse(Response):
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
                 await self._events.aclose()
+            # the collector may find this response late; what it held is gone now
+            del self._events, self._renderer
         if self._failure is not None:
             raise self._failure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -94,6 +95,23 @@ async def test_a_comment_fills_each_silence_and_nothing_comes_after_the_end() ->
     kinds = [frame[:1] for frame in frames(wire.text)]
     assert kinds == ["{", "{", ":", ":", ":", "{", "["]
     assert wire.messages[-1] == {"type": "http.response.body", "body": b""}
+
+
+class Held(ChatRenderer):
+    """One that can be watched."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_response_that_is_over_holds_no_answer(stream: bool) -> None:
+    """Nor the turn: without a collector that comes by, large ones would pile up."""
+    request = ChatRequest.model_validate({"messages": [{"role": "user", "content": SECRET}]})
+    renderer = Held(parse(request, "claude-x", "local"))
+    held, wire = weakref.ref(renderer), Wire()
+    over = TurnResponse(Turn(*WHOLE).run(), renderer, stream=stream, heartbeat_seconds=60)
+    del renderer
+    await over({}, wire.receive, wire.send)
+    assert wire.status == 200
+    assert held() is None
 
 
 @pytest.mark.parametrize("stream", [False, True])
