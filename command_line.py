@@ -16,6 +16,7 @@ from importlib.metadata import version
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
+import check
 from addresses import is_loopback
 from auth import load_keyring, new_key, wants_key
 from connections import server_options
@@ -27,6 +28,7 @@ from telemetry import configure_logging
 PORT_TRIES = 50
 STARTUP_FAILED = 3
 KEY_COMMAND = "python main.py key"
+CHECK_COMMAND = "python main.py check"
 EVERY_INTERFACE = frozenset({"0.0.0.0", "::", ""})
 
 KEY_HELP = """\
@@ -51,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
             return login(argv[1:])
         if argv[:1] == ["key"]:
             return print_key()
+        if argv[:1] == ["check"]:
+            return check_server(argv[1:])
         return serve(parser().parse_args(argv))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
@@ -61,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python main.py",
         description="Claude Code behind the OpenAI API.",
-        epilog=f"`{LOGIN_COMMAND}` runs Claude Code's own login. `{KEY_COMMAND}` makes an API key.",
+        epilog=f"`{LOGIN_COMMAND}` runs Claude Code's own login. `{KEY_COMMAND}` makes an API key. "
+        f"`{CHECK_COMMAND}` tries a running server.",
     )
     made.add_argument("port", nargs="?", help="port (default: PORT, else 8000)")
     made.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
@@ -124,6 +129,13 @@ def print_key() -> int:
     sha256 = hashlib.sha256(key.encode()).hexdigest()
     sys.stderr.write(KEY_HELP.format(key=key, sha256=sha256))
     return 0
+
+
+def check_server(arguments: Sequence[str]) -> int:
+    """Tries the server of these settings, or the one that `--url` names."""
+    settings = load_settings()
+    url = f"http://{_shown_host(settings.host)}:{settings.port}"
+    return check.main(arguments, url, host_environ(), settings.api_key)
 
 
 def listen(host: str, port: int) -> socket.socket:
