@@ -1,20 +1,18 @@
 """A conversation that the server remembers: each request holds only what is new.
 
-python examples/session_continuity.py [BASE_URL]
+python examples/session_continuity.py
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import uuid
 
+import connection
 import httpx
 from openai import OpenAI
 
-base_url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000/v1"
-api_key = os.environ.get("API_KEY", "unused")
-client = OpenAI(base_url=base_url, api_key=api_key)
+connection.check()
+client = OpenAI(base_url=connection.BASE_URL, api_key=connection.API_KEY)
 session_id = f"example-{uuid.uuid4().hex[:8]}"
 
 
@@ -33,7 +31,8 @@ print(ask("My name is Ada. Remember it."))
 print(ask("What is my name?"))
 
 with httpx.Client(
-    base_url=f"{base_url}/sessions/", headers={"Authorization": f"Bearer {api_key}"}
+    base_url=f"{connection.BASE_URL}/sessions/",
+    headers={"Authorization": f"Bearer {connection.API_KEY}"},
 ) as sessions:
     stored = sessions.get(session_id).raise_for_status().json()
     print(f"{stored['message_count']} messages, ${stored['cost_usd']:.4f}")

@@ -1,19 +1,11 @@
 #!/bin/sh
 # A conversation that the server remembers, with curl. Needs nothing else.
 #
-#   sh examples/session_curl_example.sh [BASE_URL]
+#   sh examples/session_curl_example.sh
 set -eu
+. "$(dirname "$0")/connection.sh"
 
-base_url=${1:-http://127.0.0.1:8000/v1}
-key=${API_KEY:-unused}
 session="example-$$-$(date +%s)"
-
-call() { # METHOD PATH [BODY]
-    curl --silent --show-error --fail --request "$1" "$base_url$2" \
-        --header "Authorization: Bearer $key" --header "Content-Type: application/json" \
-        ${3:+--data "$3"}
-    echo
-}
 
 ask() { # TEXT
     call POST /chat/completions "{\"model\": \"sonnet\", \"session_id\": \"$session\",
