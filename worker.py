@@ -19,6 +19,7 @@ from claude_agent_sdk import (
     RateLimitEvent,
     ResultMessage,
     StreamEvent,
+    SystemMessage,
     ToolResultBlock,
     UserMessage,
 )
@@ -259,7 +260,7 @@ class ClaudeWorker:
             self._unschedule_bar()
 
     def _reader(self, dropped: tuple[str, ...]) -> AnswerReader:
-        self.cut_short = False
+        self.cut_short, self._retry_after = False, None
         version = str(self.info.get("claude_code_version") or "")
         answer_tool = ANSWER_TOOL if self._answers_by_tool else None
         functions = None if self._own is None else self._functions
@@ -320,6 +321,8 @@ class ClaudeWorker:
                     failure = kind
                 case RateLimitEvent():
                     self._note_limit(message)
+                case SystemMessage(subtype="api_retry", data=data):
+                    self._note_retry(data)
                 case ResultMessage():
                     yield self._result(reader, message, failure)
                     return
@@ -419,6 +422,12 @@ class ClaudeWorker:
         resets_at = message.rate_limit_info.resets_at
         if resets_at is not None and message.rate_limit_info.status == "rejected":
             self._retry_after = max(1.0, resets_at - time.time())
+
+    def _note_retry(self, data: dict[str, Any]) -> None:
+        """The API's `retry-after`, which the CLI tells of only where it tries again itself."""
+        delay_ms = data.get("retry_delay_ms")
+        if data.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
+            self._retry_after = max(1.0, delay_ms / 1000)
 
     def _say(self, line: JsonObject) -> None:
         """Adds a line of the conversation to what `_flush` writes, marked as the SDK's

@@ -70,6 +70,15 @@ async def test_a_failure_of_the_api_has_its_own_status(
     assert "API Error" not in message
 
 
+async def test_the_time_that_the_api_asks_for_is_passed_on(make_gateway: MakeGateway) -> None:
+    async with make_gateway(upstream_max_retries=1) as gateway:
+        body = asking("!demo error=429 retry_after=1")
+        answer = await gateway.http.post(URL, json=body)
+        assert len(gateway.upstream.requests) == 2
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) < 5
+
+
 async def test_a_prompt_over_the_window_is_told_as_openai_does(gateway: Gateway) -> None:
     asked = '!demo error=400 message="prompt is too long: 250000 tokens > 200000 maximum"'
     answer = await gateway.http.post(URL, json=asking(asked))
