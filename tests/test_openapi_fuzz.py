@@ -51,9 +51,13 @@ BOUNDED = settings(
 QUESTION = [{"role": "user", "content": "Hi"}]
 
 
-def cases(gateway: Gateway, path: str, method: str, mode: GenerationMode) -> Any:
-    schema = schemathesis.openapi.from_dict(gateway.app.openapi())
-    return schema[path][method].as_strategy(generation_mode=mode)
+@pytest.fixture(scope="session")
+def document(shared_gateway: Gateway) -> Any:
+    return schemathesis.openapi.from_dict(shared_gateway.app.openapi())
+
+
+def cases(document: Any, path: str, method: str, mode: GenerationMode) -> Any:
+    return document[path][method].as_strategy(generation_mode=mode)
 
 
 async def answered(gateway: Gateway, case: Case[Any]) -> httpx.Response:
@@ -71,17 +75,17 @@ async def answered(gateway: Gateway, case: Case[Any]) -> httpx.Response:
 @given(data=st.data())
 @BOUNDED
 async def test_an_answer_is_always_one_that_is_described(
-    gateway: Gateway, path: str, method: str, mode: GenerationMode, data: Any
+    gateway: Gateway, document: Any, path: str, method: str, mode: GenerationMode, data: Any
 ) -> None:
-    await answered(gateway, data.draw(cases(gateway, path, method, mode)))
+    await answered(gateway, data.draw(cases(document, path, method, mode)))
 
 
 @given(data=st.data())
 @BOUNDED
 async def test_a_question_with_any_other_fields_is_answered_or_refused(
-    gateway: Gateway, data: Any
+    gateway: Gateway, document: Any, data: Any
 ) -> None:
-    case = data.draw(cases(gateway, *CHAT, ALLOWED))
+    case = data.draw(cases(document, *CHAT, ALLOWED))
     case.headers.pop("x-session-id", None)
     body = {name: value for name, value in case.body.items() if name not in ("session_id", "tools")}
     asked = {"model": "claude-sonnet-5", "messages": QUESTION, "stream": data.draw(st.booleans())}
@@ -117,10 +121,10 @@ def test_every_route_is_tried(gateway: Gateway) -> None:
 @given(data=st.data())
 @settings(BOUNDED, max_examples=10)
 async def test_whatever_is_sent_to_another_route_is_not_our_fault(
-    gateway: Gateway, path: str, method: str, data: Any
+    gateway: Gateway, document: Any, path: str, method: str, data: Any
 ) -> None:
     mode = data.draw(st.sampled_from([ALLOWED, FORBIDDEN])) if method == "POST" else ALLOWED
-    case = data.draw(cases(gateway, path, method, mode))
+    case = data.draw(cases(document, path, method, mode))
     request = case.as_transport_kwargs(base_url=gateway.url)
     request.pop("cookies", None)
     if isinstance(request.get("data"), bytes):
