@@ -170,7 +170,7 @@ async def test_known_models_are_listed_while_the_cli_gives_no_list(
 async def test_a_known_name_never_waits_for_the_cli() -> None:
     silent = Cli()
     catalogue = catalogue_of(silent)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert await catalogue.resolve("gpt-4o") == "sonnet"
     await catalogue.aclose()
 
@@ -182,7 +182,7 @@ async def test_an_unknown_name_waits_for_the_cli_only_once() -> None:
         await catalogue.resolve("mythos")
     cli.may_answer.clear()
     cli.now += RETRY_SECONDS
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         with pytest.raises(ModelNotFound):
             await catalogue.resolve("mythos")
     assert cli.asked == 1
@@ -192,10 +192,10 @@ async def test_an_unknown_name_waits_for_the_cli_only_once() -> None:
 async def test_a_name_is_resolved_in_under_a_millisecond() -> None:
     catalogue = catalogue_of(answering(LIVE))
     await catalogue.list()
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone, however busy the machine is
     for _ in range(100):
         await catalogue.resolve("gpt-4o-mini")
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 async def test_thinking_and_effort_are_those_of_the_live_list() -> None:
