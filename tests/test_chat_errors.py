@@ -18,7 +18,7 @@ from errors import GatewayError
 from tests.conftest import MakeGateway
 from tests.fake_cli.fake_claude import installed
 from tests.harness import Gateway
-from tests.wire import URL, asking, chunks, streamed_text, streaming
+from tests.wire import URL, asking, chunks, streamed_text, streaming, until
 
 RETRY_LATER = {"retry-after"}
 DO_NOT_RETRY = {"x-should-retry"}
@@ -228,7 +228,9 @@ async def test_a_process_killed_in_a_stream_ends_it_with_an_error(gateway: Gatew
 async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGateway) -> None:
     async with make_gateway(max_processes=2, pool_warm=1) as gateway:
         await gateway.http.post(URL, json=asking("hi"))
-        for worker in gateway.engine.pool.snapshot()["workers"]:
+        pool = gateway.engine.pool
+        await until(lambda: len(pool.in_state("idle", "blank")) == 2)
+        for worker in pool.snapshot()["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
         answers = [await gateway.http.post(URL, json=asking("hi")) for _ in range(2)]
     assert answers[-1].status_code == 200, answers[-1].text

@@ -164,7 +164,7 @@ async def test_leaving_is_quick_even_with_open_answers() -> None:
             pending = asyncio.create_task(http.post(url, json=asked, headers=headers))
             await upstream.wait_for_requests(1)
             began = time.monotonic()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
         with pytest.raises(httpx.TransportError):
             await pending
 
@@ -172,7 +172,7 @@ async def test_leaving_is_quick_even_with_open_answers() -> None:
 async def test_rates_and_pauses_are_kept(client: AsyncAnthropic) -> None:
     began = time.monotonic()
     await streamed(client, "!demo tokens=11 rate=100 delay_after=3:0.1")
-    assert 0.19 <= time.monotonic() - began < 1.5
+    assert 0.19 <= time.monotonic() - began < 5
 
 
 async def test_small_questions_beside_the_model(

@@ -385,7 +385,7 @@ async def test_a_session_that_is_deleted_under_a_turn_stays_deleted(
     gateway: Gateway, session: str
 ) -> None:
     await ask(gateway, session, "one")
-    running = asyncio.create_task(ask(gateway, session, "!demo first_delay=0.3"))
+    running = asyncio.create_task(ask(gateway, session, "!demo first_delay=1"))
     await gateway.upstream.wait_for_requests(2)
     assert (await gateway.http.delete(f"/v1/sessions/{session}")).status_code == 200
     assert error_of(await running) == (409, "session_conflict")
