@@ -7,6 +7,7 @@ GatewayError
 │   └── TooManySessions         400  session_limit_reached
 ├── InvalidApiKey               401  invalid_api_key
 ├── PermissionDenied            403  permission_denied
+│   └── ToolsNotAllowed         403  tools_not_allowed
 ├── NotFound                    404  not_found
 │   ├── ModelNotFound           404  model_not_found
 │   └── SessionNotFound         404  session_not_found
@@ -112,6 +113,12 @@ class PermissionDenied(GatewayError):
     status = 403
     type = "permission_error"
     default_code = "permission_denied"
+
+
+class ToolsNotAllowed(PermissionDenied):
+    """What was asked for of Claude Code's own tools is not this caller's to use."""
+
+    default_code = "tools_not_allowed"
 
 
 class NotFound(GatewayError):
