@@ -19,6 +19,7 @@ from stores.protocol import (
     Stats,
     StoredMessage,
     StoreLimits,
+    ToolRules,
 )
 from stores.rows import date_of, message_bytes
 
@@ -45,6 +46,7 @@ class MemoryStore(SessionStore):
         self._kept: dict[int, _Kept] = {}
         self._by_id: dict[tuple[str, str], _Kept] = {}
         self._days: dict[tuple[str, str], Day] = {}
+        self._tool_rules: dict[str, ToolRules] = {}
 
     async def __aenter__(self) -> MemoryStore:
         return self
@@ -241,6 +243,19 @@ class MemoryStore(SessionStore):
         )
         return self._seen(made)
 
+    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
+        kept = self._find(owner, id)
+        kept.session = replace(kept.session, tools=rules)
+        return self._seen(kept)
+
+    async def tool_rules(self) -> dict[str, ToolRules]:
+        return dict(self._tool_rules)
+
+    async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None:
+        self._tool_rules.pop(owner, None)
+        if rules is not None:
+            self._tool_rules[owner] = rules
+
     async def stats(self, owner: str, days: int) -> Stats:
         theirs = [k for k in self._kept.values() if k.session.owner == owner and not k.draft]
         active = [kept.session for kept in theirs if not self._expired(kept)]
@@ -266,7 +281,9 @@ class MemoryStore(SessionStore):
         for kept in due[:limit]:
             kept.messages.clear()
             kept.swept, kept.token = True, None
-            kept.session = replace(kept.session, system=None, metadata={}, message_count=0, bytes=0)
+            kept.session = replace(
+                kept.session, system=None, metadata={}, tools=None, message_count=0, bytes=0
+            )
         for kept in list(self._kept.values()):
             at = kept.session.expires_at
             old = kept.swept and at is not None and at <= self._clock() - FORGET_SECONDS

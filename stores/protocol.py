@@ -23,6 +23,15 @@ BLOB_GRACE_SECONDS = 3_600
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRules:
+    """What an operator set of Claude Code's own tools, for the server, a key or a session.
+    `allowed` None leaves what holds without it."""
+
+    allowed: tuple[str, ...] | None = None
+    disallowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A session without its messages. `expires_at` None is never; `ttl_seconds` None is the
     server's default. `message_count` and `bytes` are of what is stored; usage and cost of all that
@@ -43,6 +52,7 @@ class Session:
     bytes: int = 0
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
+    tools: ToolRules | None = None
     expired: bool = False
 
 
@@ -198,6 +208,16 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         """A new session with the first `keep` messages (None: all), the system prompt and, where
         `new` has none, the metadata and TTL. Raises SessionExists or TooManySessions."""
         ...
+
+    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
+        """They go with the session; a fork has none."""
+        ...
+
+    async def tool_rules(self) -> dict[str, ToolRules]:
+        """By owner; those of the empty name are the server's."""
+        ...
+
+    async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None: ...
 
     async def stats(self, owner: str, days: int) -> Stats: ...
 

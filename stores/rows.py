@@ -11,7 +11,14 @@ from sqlalchemy import Row
 
 from events import Message, Usage
 from stores import blobs
-from stores.protocol import Answer, CompletedTurn, Session, StoredMessage, content_bytes
+from stores.protocol import (
+    Answer,
+    CompletedTurn,
+    Session,
+    StoredMessage,
+    ToolRules,
+    content_bytes,
+)
 
 USAGE_COLUMNS = tuple(asdict(Usage()))
 SESSION_COLUMNS = tuple(field.name for field in fields(Session) if field.name != "usage")
@@ -21,7 +28,15 @@ def session(row: Row[Any]) -> Session:
     """A row of `sessions` with `expired`; columns that were not asked for keep their defaults."""
     found = row._mapping
     usage = Usage(**{name: found[name] for name in USAGE_COLUMNS})
-    return Session(**{name: found[name] for name in SESSION_COLUMNS if name in found}, usage=usage)
+    known = {name: found[name] for name in SESSION_COLUMNS if name in found}
+    return Session(**known | {"tools": tool_rules(found["tools"])}, usage=usage)
+
+
+def tool_rules(kept: dict[str, Any] | None) -> ToolRules | None:
+    if kept is None:
+        return None
+    allowed = None if kept["allowed"] is None else tuple(kept["allowed"])
+    return ToolRules(allowed, tuple(kept["disallowed"]))
 
 
 def stored_message(row: Row[Any], data: dict[str, bytes]) -> StoredMessage:

@@ -7,6 +7,7 @@ processes and machines; what it protects is checked again in the transaction tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import delete, false, func, or_, select, text, tuple_, update
@@ -19,7 +20,7 @@ from errors import (
     StoreUnavailable,
     TooManySessions,
 )
-from stores import rows, sql_turns, sql_upkeep
+from stores import rows, sql_tools, sql_turns, sql_upkeep
 from stores.database import Database, to_its_end
 from stores.migrate import migrate
 from stores.protocol import (
@@ -31,6 +32,7 @@ from stores.protocol import (
     Stats,
     StoredMessage,
     StoreLimits,
+    ToolRules,
 )
 from stores.sql_terms import FREED, Terms
 from stores.tables import message_blobs, messages, sessions
@@ -232,6 +234,22 @@ class SqlStore(SessionStore):
             weight = await sql_turns.weight(db, made.key)
             values = {"message_count": count, "model": source.model, "bytes": weight}
             return await self._update(db, made.key, values)
+
+    @to_its_end
+    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
+        async with self._database.write() as db:
+            session = await self._get(db, owner, id, lock=True)
+            return await self._update(db, session.key, {"tools": rules and asdict(rules)})
+
+    @to_its_end
+    async def tool_rules(self) -> dict[str, ToolRules]:
+        async with self._database.read() as db:
+            return await sql_tools.read(db)
+
+    @to_its_end
+    async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None:
+        async with self._database.write() as db:
+            await sql_tools.write(db, self._terms, owner, rules)
 
     @to_its_end
     async def stats(self, owner: str, days: int) -> Stats:

@@ -90,7 +90,7 @@ def columns_after(
         "draft": False,
         "swept": False,
     }
-    return values | ({"created_at": terms.now()} if turn.anew else {})
+    return values | ({"created_at": terms.now(), "tools": None} if turn.anew else {})
 
 
 async def count_day(

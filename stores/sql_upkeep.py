@@ -16,6 +16,7 @@ EMPTY: dict[str, Any] = {
     "swept": True,
     "system": None,
     "metadata": {},
+    "tools": None,
     "message_count": 0,
     "bytes": 0,
     **FREED,

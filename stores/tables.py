@@ -79,6 +79,7 @@ sessions = Table(
     _count("output_tokens"),
     _count("reasoning_tokens"),
     Column("cost_usd", Double, nullable=False, server_default="0"),
+    Column("tools", Json),
     Column("draft", Boolean, nullable=False, server_default=false()),
     Column("swept", Boolean, nullable=False, server_default=false()),
     Column("lease_token", String(64)),
@@ -138,4 +139,11 @@ days = Table(
     _count("prompt_tokens"),
     _count("completion_tokens"),
     Column("cost_usd", Double, nullable=False, server_default="0"),
+)
+
+tool_rules = Table(
+    "tool_rules",
+    schema,
+    Column("owner", String(255), primary_key=True),
+    Column("rules", Json, nullable=False),
 )

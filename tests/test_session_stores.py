@@ -16,6 +16,7 @@ from errors import (
 from stores.protocol import (
     CompletedTurn,
     NewSession,
+    ToolRules,
 )
 from tests.store_bench import (
     DAY,
@@ -247,6 +248,35 @@ async def test_a_fork_is_a_copy_of_the_beginning(bench: Bench) -> None:
     assert whole.bytes == (await bench.store.get("a", "z")).bytes > half.bytes > len(IMAGE)
     with pytest.raises(SessionExists):
         await bench.store.fork("a", "y", NewSession("a", "z"), None)
+
+
+RULES = ToolRules(("Read", "Bash(git *)"), ("WebFetch",))
+
+
+async def test_rules_of_tools_are_kept_for_the_server_and_each_key(bench: Bench) -> None:
+    await bench.store.set_tool_rules("", RULES)
+    await bench.store.set_tool_rules("a", ToolRules(()))
+    await bench.other.set_tool_rules("a", ToolRules(None, ("Bash",)))
+    assert await bench.other.tool_rules() == {"": RULES, "a": ToolRules(None, ("Bash",))}
+    await bench.other.set_tool_rules("a", None)
+    await bench.other.set_tool_rules("b", None)
+    assert await bench.store.tool_rules() == {"": RULES}
+
+
+async def test_rules_of_a_session_stay_over_its_turns_and_go_with_it(bench: Bench) -> None:
+    with pytest.raises(SessionNotFound):
+        await bench.store.set_session_tools("a", "x", RULES)
+    await add(bench.store, "a", "x", "1", "2")
+    assert (await bench.store.set_session_tools("a", "x", RULES)).tools == RULES
+    await add(bench.other, "a", "x", "3", "4")
+    assert (await bench.other.get("a", "x")).tools == RULES
+    fork = await bench.store.fork("a", "x", NewSession("a", "y"), None)
+    assert fork.tools is None
+    assert (await bench.store.set_session_tools("a", "x", None)).tools is None
+    await bench.store.set_session_tools("a", "x", RULES)
+    bench.clock.now += 3_600
+    await add(bench.store, "a", "x", "1", "2")
+    assert (await bench.store.get("a", "x")).tools is None
 
 
 async def test_statistics_count_by_day_and_outlive_their_sessions(bench: Bench) -> None:
