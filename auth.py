@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     PositiveInt,
@@ -25,6 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
+from own_tools import rules, tool_rules
 from settings import Settings, SettingsError
 
 KEY_PREFIX = "sk-"
@@ -38,7 +40,7 @@ class Principal:
 
     `key_id` is None where no key was needed. `requests_per_minute` replaces the chat limit.
     `models` are patterns of model names; empty means all. `own_tools`: whether Claude Code's own
-    tools may be asked for at all.
+    tools may be asked for at all; `allowed_tools` replace the server's, None leaves them.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Principal:
     requests_per_minute: int | None = None
     own_tools: bool = True
     models: tuple[str, ...] = ()
+    allowed_tools: tuple[str, ...] | None = None
+    disallowed_tools: tuple[str, ...] = ()
 
     def may_use(self, *names: str) -> bool:
         """Whether one of a model's names fits one of the patterns."""
@@ -69,6 +73,8 @@ class FileEntry(BaseModel):
     requests_per_minute: PositiveInt | None = None
     own_tools: bool = True
     models: tuple[str, ...] = ()
+    allowed_tools: Annotated[tuple[str, ...], AfterValidator(tool_rules)] | None = None
+    disallowed_tools: Annotated[tuple[str, ...], AfterValidator(rules)] = ()
 
 
 FILE = TypeAdapter(dict[Annotated[str, StringConstraints(pattern=rf"^{NAME}$")], FileEntry])
@@ -82,6 +88,9 @@ class Keyring:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def names(self) -> set[str]:
+        return {principal.name for _, principal in self._entries}
 
     def find(self, presented: bytes) -> Principal | None:
         """Looks at every known hash however early one fits, each in constant time."""
@@ -144,8 +153,8 @@ def _file_entries(path: Path | None) -> Iterator[tuple[bytes, Principal]]:
             raise SettingsError(f"API_KEYS_FILE: {name} needs either key or sha256.")
         hashed = hashlib.sha256((entry.key or "").encode()).hexdigest()
         digest = entry.sha256 or hashed
-        limits = (entry.requests_per_minute, entry.own_tools, entry.models)
-        yield bytes.fromhex(digest), Principal(name, digest[:8], *limits)
+        limits = entry.model_dump(exclude={"key", "sha256"})
+        yield bytes.fromhex(digest), Principal(name, digest[:8], **limits)
 
 
 def _problem(error: ValidationError) -> str:

@@ -101,6 +101,7 @@ BY_ANY_NAME = {
     name.lower(): tool for tool in TOOLS for name in (tool.name, tool.friendly_name, *tool.aliases)
 }
 KNOWN = ", ".join(f"{tool.name} ({tool.friendly_name})" for tool in TOOLS)
+SEPARATOR = re.compile(r",(?![^()]*\))")
 RULE = re.compile(r"([A-Za-z_]+)(\(.+\))?")
 MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")
 
@@ -118,6 +119,12 @@ class ToolWish:
     mcp_servers: tuple[str, ...] = ()
 
 
+def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Names or rules of a list, or comma separated; a comma inside of parentheses is no end."""
+    parts = SEPARATOR.split(names) if isinstance(names, str) else names or ()
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
 def named(name: str) -> OwnTool:
     """The tool of this name, Claude Code's or the friendly one. Raises ValueError."""
     tool = BY_ANY_NAME.get(name.lower())
@@ -133,6 +140,16 @@ def rules(texts: Iterable[str]) -> tuple[str, ...]:
     for text in texts:
         found += _rules(text.strip())
     return tuple(dict.fromkeys(found))
+
+
+def tool_rules(texts: Iterable[str]) -> tuple[str, ...]:
+    """Rules that allow: of tools only. Raises ValueError."""
+    found = rules(texts)
+    if servers := [rule for rule in found if MCP_RULE.fullmatch(rule)]:
+        raise ValueError(
+            f"{servers[0]!r} needs no rule: an MCP server is allowed where it is set up"
+        )
+    return found
 
 
 def _rules(text: str) -> tuple[str, ...]:
