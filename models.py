@@ -75,7 +75,41 @@ class StreamOptions(Lenient):
     include_usage: bool | None = None
 
 
-class ChatRequest(Lenient):
+ToolActivity = Literal["reasoning", "content", "none"]
+Names = str | Annotated[list[str], Field(max_length=100)]
+
+
+class OwnToolFields(Lenient):
+    """What a request may say of Claude Code's own tools; none of it is OpenAI's. Names are a list,
+    or comma separated. As headers: `OwnToolHeaders`."""
+
+    enable_tools: bool | None = None
+    claude_tools: Names | None = None
+    disallowed_tools: Names | None = None
+    max_turns: int | None = Field(None, ge=1)
+    max_budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+    permission_mode: str | None = None
+    cwd: str | None = Field(None, max_length=4096)
+    mcp_servers: Names | None = None
+    tool_activity: ToolActivity | None = None
+
+
+class OwnToolHeaders(BaseModel):
+    """The same, where a client cannot change its body, which wins."""
+
+    x_claude_enable_tools: bool | None = None
+    x_claude_tools: str | None = None
+    x_claude_allowed_tools: str | None = Field(None, description="Another name of X-Claude-Tools")
+    x_claude_disallowed_tools: str | None = None
+    x_claude_max_turns: int | None = Field(None, ge=1)
+    x_claude_max_budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+    x_claude_permission_mode: str | None = None
+    x_claude_cwd: str | None = None
+    x_claude_mcp_servers: str | None = None
+    x_claude_tool_activity: ToolActivity | None = None
+
+
+class ChatRequest(OwnToolFields):
     """The body of `POST /v1/chat/completions`."""
 
     model: str = ""
@@ -151,6 +185,23 @@ class AnswerToolCall(BaseModel):
     function: AnswerFunction
 
 
+class ClaudeActivity(BaseModel):
+    """One use of a tool of Claude Code's own or of an MCP server. Long texts in `input` and
+    `result` are cut; `result_chars` counts the whole."""
+
+    id: str
+    name: str
+    friendly_name: str
+    input: JsonObject
+    status: Literal["started", "finished", "failed"]
+    result: str | None = None
+    result_chars: int | None = None
+
+
+AnswerStop = Literal["max_turns", "max_budget"]
+"""Why `length` was reached, where it is not the answer's own."""
+
+
 class AnswerMessage(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -158,6 +209,7 @@ class AnswerMessage(BaseModel):
     reasoning_content: str | None = None
     tool_calls: list[AnswerToolCall] | None = None
     function_call: AnswerFunction | None = None
+    claude_activity: list[ClaudeActivity] | None = None
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
@@ -168,6 +220,7 @@ class Choice(BaseModel):
     message: AnswerMessage
     logprobs: None = None
     finish_reason: FinishReason
+    claude_stop_reason: AnswerStop | None = None
 
 
 class ChatCompletion(BaseModel):
@@ -203,6 +256,7 @@ class Delta(BaseModel):
     reasoning_content: str | None = None
     tool_calls: list[DeltaToolCall] | None = None
     function_call: DeltaFunction | None = None
+    claude_activity: ClaudeActivity | None = None
 
 
 class ChunkChoice(BaseModel):
@@ -210,6 +264,7 @@ class ChunkChoice(BaseModel):
     delta: Delta
     logprobs: None = None
     finish_reason: FinishReason | None
+    claude_stop_reason: AnswerStop | None = None
 
 
 class ChatCompletionChunk(BaseModel):

@@ -10,11 +10,12 @@ import json
 import re
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import sse
-from dialects import chat_forced, chat_messages, chat_output, chat_reasoning
+from dialects import chat_forced, chat_messages, chat_output, chat_own_tools, chat_reasoning
+from dialects.chat_activity import Activity
 from dialects.chat_fields import ACTED_ON, NEUTRAL, WITHOUT_EFFECT
 from dialects.chat_reasoning import Traits
 from dialects.chat_tools import Names, toolset
@@ -24,6 +25,7 @@ from events import (
     Event,
     Finished,
     OwnToolResult,
+    OwnTools,
     OwnToolUse,
     Reply,
     Sampling,
@@ -41,15 +43,20 @@ from events import (
 from models import (
     AnswerFunction,
     AnswerMessage,
+    AnswerStop,
     AnswerToolCall,
     ChatCompletion,
     ChatRequest,
     Choice,
+    ClaudeActivity,
     CompletionTokensDetails,
     CompletionUsage,
     FinishReason,
+    OwnToolHeaders,
     PromptTokensDetails,
+    ToolActivity,
 )
+from own_tools import ToolWish
 
 FINISH: dict[StopReason, FinishReason] = {
     "end_turn": "stop",
@@ -61,6 +68,7 @@ FINISH: dict[StopReason, FinishReason] = {
     "max_turns": "length",
     "max_budget": "length",
 }
+STOPS: dict[StopReason, AnswerStop] = {"max_turns": "max_turns", "max_budget": "max_budget"}
 REFUSED = "The model refused to answer."
 RESERVED_NAMES = frozenset({"StructuredOutput"})
 """The name of the CLI's own tool for structured answers."""
@@ -86,6 +94,8 @@ class ChatCall:
     ignored: tuple[str, ...]
     n: int = 1
     seed: int | None = None
+    tool_wish: ToolWish | None = None
+    tool_activity: ToolActivity = "reasoning"
 
 
 def parse(
@@ -94,10 +104,12 @@ def parse(
     principal: str,
     card: Traits | None = None,
     session_id: str | None = None,
+    headers: OwnToolHeaders | None = None,
 ) -> ChatCall:
     """`model` is the resolved one, `card` what is known of it. In a session the messages may be
-    only what is new. Raises InvalidRequest, naming the field."""
+    only what is new. Raises InvalidRequest, naming the field, and ToolsNotAllowed."""
     output = chat_output.read(request.response_format)
+    own = chat_own_tools.read(request, headers)
     names = Names(reserved=frozenset() if output.schema is None else RESERVED_NAMES)
     tools = toolset(request, names)
     conversation = chat_messages.read(request.messages, names, whole=session_id is None)
@@ -127,9 +139,15 @@ def parse(
     if card is not None and not card.thinking_off and output.schema is None:
         turn = chat_forced.as_output(turn)
     ignored = {*_ignored_fields(request), *conversation.ignored}
-    ignored |= {*output.ignored, *reasoning.ignored}
+    ignored |= {*output.ignored, *reasoning.ignored, *own.ignored}
     if session_id is not None:
-        ignored |= _session_ignored(request)
+        _one_answer(request, "in a session")
+    if own.wish is not None:
+        _one_answer(request, "with Claude Code's own tools")
+        _native_output(output)
+    takes_seed = session_id is None and own.wish is None
+    if not takes_seed and request.seed is not None:
+        ignored.add("seed")
     options = request.stream_options
     return ChatCall(
         turn=turn,
@@ -139,15 +157,38 @@ def parse(
         strict_output=output.strict,
         ignored=tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name))),
         n=request.n or 1,
-        seed=request.seed,
+        seed=request.seed if takes_seed else None,
+        tool_wish=own.wish,
+        tool_activity=own.activity,
     )
 
 
-def _session_ignored(request: ChatRequest) -> set[str]:
-    """What has no effect in a session. Raises InvalidRequest: one turn has one answer there."""
+def _one_answer(request: ChatRequest, where: str) -> None:
     if request.n is not None and request.n > 1:
-        raise InvalidRequest("`n` must be 1 in a session.", param="n")
-    return set() if request.seed is None else {"seed"}
+        raise InvalidRequest(f"`n` must be 1 {where}.", param="n")
+
+
+def _native_output(output: chat_output.Output) -> None:
+    """Else the answer would be a call of a tool that must come last, and none must here."""
+    if not output.native:
+        raise InvalidRequest(
+            "With Claude Code's own tools `response_format` must be a `json_schema` whose objects "
+            "list their properties and do not hold themselves.",
+            param="response_format",
+        )
+
+
+def grant(call: ChatCall, own: OwnTools) -> ChatCall:
+    """The call with what it was granted of Claude Code's own tools. Raises InvalidRequest where a
+    function of the caller's has the name of one."""
+    for tool in call.turn.tools:
+        if tool.name in own.tools:
+            raise InvalidRequest(
+                f"The function {tool.name!r} has the name of a tool of Claude Code's that is asked "
+                "for too.",
+                param="tools",
+            )
+    return replace(call, turn=replace(call.turn, own_tools=own))
 
 
 def refuse_ignored(call: ChatCall) -> None:
@@ -203,15 +244,30 @@ class ChatRenderer:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     _replies: dict[int, Reply] = field(default_factory=dict)
+    _activity: Activity | None = None
+
+    def __post_init__(self) -> None:
+        if self.call.turn.own_tools is not None:
+            self._activity = Activity(self.call.tool_activity, self.call.turn.own_tools)
 
     def feed(self, item: ChoiceEvent) -> bytes:
-        reply = self._replies.setdefault(item.choice, Reply())
-        reply.feed(item.event)
-        delta = self._delta(item.event)
-        if isinstance(item.event, Finished):
-            refused = {"refusal": REFUSED} if item.event.reason == "refusal" else {}
-            return self._chunk(item.choice, refused, self._finish_reason(item.event))
-        return b"" if delta is None else self._chunk(item.choice, delta, None)
+        if self._activity is None:
+            return self._show(item.choice, item.event)
+        shown = self._activity.shown(item.event)
+        return b"".join(self._show(item.choice, event, entry) for event, entry in shown)
+
+    def _show(self, choice: int, event: Event | None, entry: ClaudeActivity | None = None) -> bytes:
+        reply = self._replies.setdefault(choice, Reply())
+        delta = None
+        if event is not None:
+            reply.feed(event)
+            delta = self._delta(event)
+        if isinstance(event, Finished):
+            refused = {"refusal": REFUSED} if event.reason == "refusal" else {}
+            return self._chunk(choice, refused, event)
+        if entry is not None:
+            delta = {**(delta or {}), "claude_activity": entry.model_dump()}
+        return b"" if delta is None else self._chunk(choice, delta)
 
     def _delta(self, event: Event) -> dict[str, Any] | None:
         match event:
@@ -246,8 +302,11 @@ class ChatRenderer:
         reason = FINISH[finished.reason]
         return "function_call" if reason == "tool_calls" and self.call.legacy_functions else reason
 
-    def _chunk(self, choice: int, delta: dict[str, Any], finish: FinishReason | None) -> bytes:
+    def _chunk(self, choice: int, delta: dict[str, Any], finished: Finished | None = None) -> bytes:
+        finish = None if finished is None else self._finish_reason(finished)
         chosen = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": finish}
+        if finished is not None and (stop := STOPS.get(finished.reason)):
+            chosen["claude_stop_reason"] = stop
         return self._frame([chosen], None)
 
     def _frame(self, choices: list[dict[str, Any]], usage: CompletionUsage | None) -> bytes:
@@ -326,8 +385,13 @@ class ChatRenderer:
             message.function_call = calls[0].function
         elif calls:
             message.tool_calls = calls
+        if self._activity is not None:
+            message.claude_activity = list(self._activity.entries.values())
         return Choice(
-            index=index, message=message, finish_reason=self._finish_reason(reply.finished)
+            index=index,
+            message=message,
+            finish_reason=self._finish_reason(reply.finished),
+            claude_stop_reason=STOPS.get(reply.finished.reason),
         )
 
     def headers(self) -> dict[str, str]:
@@ -345,7 +409,7 @@ class ChatRenderer:
         return headers
 
 
-OPTIONAL_KEYS = ("reasoning_content", "tool_calls", "function_call")
+OPTIONAL_KEYS = ("reasoning_content", "tool_calls", "function_call", "claude_activity")
 
 
 def _wire(answer: ChatCompletion) -> dict[str, Any]:
@@ -355,6 +419,8 @@ def _wire(answer: ChatCompletion) -> dict[str, Any]:
         for key in OPTIONAL_KEYS:
             if choice["message"][key] is None:
                 del choice["message"][key]
+        if choice["claude_stop_reason"] is None:
+            del choice["claude_stop_reason"]
     if body["usage"]["cost_usd"] is None:
         del body["usage"]["cost_usd"]
     return body

@@ -115,6 +115,26 @@ FIELDS = (
         "Not OpenAI's: the server keeps the history under this name (docs/sessions.md). A session "
         "has one answer a turn, so `n` must be 1, and `seed` has no effect in it.",
     ),
+    ChatField(
+        "enable_tools",
+        "emulated",
+        "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's own "
+        "tools that is allowed, `false` for none. With own tools `n` must be 1, `seed` has no "
+        "effect, and `response_format` must be native.",
+        (False,),
+    ),
+    ChatField("claude_tools", "emulated", "Asks for these of Claude Code's own tools, or `all`."),
+    ChatField("disallowed_tools", "emulated", "Claude Code's own tools to do without."),
+    ChatField("max_turns", "emulated", "Most answers of the model in one request with own tools."),
+    ChatField("max_budget_usd", "emulated", "Most that one request with own tools may cost."),
+    ChatField("permission_mode", "emulated", "`default`, `acceptEdits` or `plan`."),
+    ChatField("cwd", "emulated", "The directory in which own tools work."),
+    ChatField("mcp_servers", "emulated", "The MCP servers whose tools the model gets."),
+    ChatField(
+        "tool_activity",
+        "emulated",
+        "Where the work of own tools is shown: `reasoning`, `content` or `none`.",
+    ),
     ChatField("verbosity", "ignored", "Claude has no such setting.", ("medium",)),
     ChatField(
         "seed",
@@ -129,7 +149,12 @@ FIELDS = (
     ChatField("frequency_penalty", "ignored", "Claude has no such parameter.", (0,)),
     ChatField("modalities", "ignored", "Claude answers with text only.", (["text"],)),
     ChatField("audio", "ignored", "Claude answers with text only."),
-    ChatField("web_search_options", "ignored", "The model searches nothing by itself here."),
+    ChatField(
+        "web_search_options",
+        "emulated",
+        "Asks for Claude Code's own WebSearch; how it searches is the model's own affair, so what "
+        "stands in it is reported as ignored.",
+    ),
     ChatField("moderation", "ignored", "Claude Code runs no moderation of its own."),
     ChatField("user", "accepted", "Only names the end user."),
     ChatField("safety_identifier", "accepted", "Only names the end user."),

@@ -68,7 +68,16 @@ def ours(path: Path) -> set[str]:
 IMPORTS_NOTHING_OF_OURS = {"events", "errors", "settings", "sse"}
 SPEAKS_WITH_THE_SDK = {"launch", "worker", "transport", "cli_events"}
 KNOWS_MCP = {"tools"}
-DIALECTS_MAY_IMPORT = {"dialects", "events", "errors", "models", "rounds", "sse", "streaming"}
+DIALECTS_MAY_IMPORT = {
+    "dialects",
+    "events",
+    "errors",
+    "models",
+    "own_tools",
+    "rounds",
+    "sse",
+    "streaming",
+}
 POOL_MAY_IMPORT = {"errors", "leases"}
 EDGES = {"main", "command_line", "routes", "dependencies"}
 """Only these, and nothing below, know how the app is put together."""

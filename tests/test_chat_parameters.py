@@ -190,7 +190,21 @@ CASES = [
         {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}},
         ignored="audio, modalities",
     ),
-    Case({"web_search_options": {}}, ignored="web_search_options"),
+    Case({"enable_tools": False, "web_search_options": {}}, ignored="web_search_options"),
+    Case(
+        {
+            "enable_tools": False,
+            "claude_tools": ["Read"],
+            "disallowed_tools": "Bash",
+            "max_turns": 3,
+            "mcp_servers": ["calc"],
+            "tool_activity": "none",
+        }
+    ),
+    Case(
+        {"cwd": "a", "permission_mode": "plan", "max_budget_usd": 1.5},
+        ignored="cwd, max_budget_usd, permission_mode",
+    ),
     Case({"user": "u", "safety_identifier": "s", "prompt_cache_key": "k"}),
     Case({"metadata": {"a": "b"}, "store": True, "service_tier": "flex"}),
     Case({"prompt_cache_retention": "24h", "prompt_cache_options": {"ttl": "1h"}}),
