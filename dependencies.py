@@ -16,7 +16,11 @@ import media
 import seed_cache
 import session_manager
 import settings
+import tool_policy
+import tool_stats
 from errors import InvalidApiKey, PermissionDenied
+from events import OwnTools
+from own_tools import ToolWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class State:
     images: media.ImageFetcher
     sessions: session_manager.SessionManager
     seeds: seed_cache.SeedCache
+    tools: tool_policy.ToolPolicy
+    tool_stats: tool_stats.ToolStats
     reachable_without_key: bool = False
 
 
@@ -80,6 +86,29 @@ async def _resolve_model(state: _State, principal: _Principal) -> Callable[[str]
     return resolve
 
 
+async def _grant_tools(
+    state: _State, principal: _Principal
+) -> Callable[[ToolWish, str | None], Awaitable[OwnTools]]:
+    async def grant(wish: ToolWish, session_id: str | None) -> OwnTools:
+        """The policy's `grant`, with a place to work. Raises ToolsNotAllowed."""
+        return await state.tools.grant(principal, wish, session_id)
+
+    return grant
+
+
+async def _operator(state: _State, principal: _Principal) -> auth.Principal:
+    state.tools.check_operator(principal)
+    return principal
+
+
+async def _tools(state: _State) -> tool_policy.ToolPolicy:
+    return state.tools
+
+
+async def _tool_stats(state: _State) -> tool_stats.ToolStats:
+    return state.tool_stats
+
+
 async def _settings(state: _State) -> settings.Settings:
     return state.settings
 
@@ -114,6 +143,12 @@ Principal = _Principal
 KnownPrincipal = _KnownPrincipal
 """Lets everyone pass; None where a key was needed and none, or a wrong one, was sent."""
 
+Operator = Annotated[auth.Principal, Depends(_operator)]
+"""As Principal, but only those who may change what others may do."""
+
+GrantTools = Annotated[Callable[[ToolWish, str | None], Awaitable[OwnTools]], Depends(_grant_tools)]
+ToolStats = Annotated[tool_stats.ToolStats, Depends(_tool_stats)]
+ToolPolicy = Annotated[tool_policy.ToolPolicy, Depends(_tools)]
 ResolveModel = Annotated[Callable[[str], Awaitable[str]], Depends(_resolve_model)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Credentials = Annotated[claude_credentials.Credentials, Depends(_credentials)]

@@ -21,7 +21,7 @@ from fastapi.middleware.cors import CORSMiddleware
 import error_handlers
 import openapi
 from addresses import is_loopback
-from auth import Keyring, load_keyring
+from auth import LOCAL, Keyring, load_keyring
 from bounds import Bounds, check_shape
 from browsers import Browsers
 from catalogue import ModelCatalogue
@@ -31,12 +31,14 @@ from dependencies import State
 from gate import Gate
 from media import ImageFetcher
 from rate_limiter import RateLimiter
-from routes import auth, chat, debug, health, models, pool, root, sessions
+from routes import auth, chat, debug, health, models, pool, root, sessions, tools
 from seed_cache import SeedCache
 from session_manager import SessionManager, SessionRules
 from settings import Settings, SettingsError, load_settings
 from stores import SessionStore, StoreLimits, make_store
 from telemetry import RequestLog, configure_logging
+from tool_policy import ToolPolicy, base_rules
+from tool_stats import ToolStats
 
 NAME = "claude-code-openai-server"
 VERSION = "0.1.0"
@@ -69,10 +71,11 @@ def create_app(
 
     `environ` is where credentials are looked for: by default `.env` under the process's own
     environment. With `demo` a stand-in answers, and no credentials are looked for.
-    Raises SettingsError where API_KEYS or API_KEYS_FILE can't be used, and where `settings` is left
-    out and a variable has an unusable value.
+    Raises SettingsError where API_KEYS, API_KEYS_FILE or the rules of tools can't be used, and
+    where `settings` is left out and a variable has an unusable value.
     """
     settings = settings or load_settings()
+    base_rules(settings)
     keyring = load_keyring(settings)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
@@ -82,7 +85,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=_lifespan(settings, environ, keyring, limiter, demo=demo),
     )
-    for module in (chat, sessions, models, debug, auth, pool, health, root):
+    for module in (chat, sessions, models, tools, debug, auth, pool, health, root):
         app.include_router(module.router, dependencies=[Depends(check_shape)])
     error_handlers.install(app)
     openapi.install(app)
@@ -124,6 +127,8 @@ def _lifespan(
 ) -> Lifespan:
     store = _store(settings, demo=demo)
     is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
+    is_exposed = is_elsewhere and not keyring
+    names = keyring.names() or {LOCAL.name}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -145,7 +150,9 @@ def _lifespan(
                 images,
                 await stack.enter_async_context(_sessions(settings, store, engine)),
                 SeedCache(settings.seed_cache_seconds),
-                reachable_without_key=is_elsewhere and not keyring,
+                ToolPolicy(settings, store, names, is_exposed=is_exposed),
+                ToolStats(),
+                reachable_without_key=is_exposed,
             )
             _exempt_what_stays()
             yield

@@ -11,16 +11,18 @@ from choices import choices
 from dependencies import (
     Catalogue,
     Engine,
+    GrantTools,
     Images,
     Principal,
     ResolveModel,
     Seeds,
     Sessions,
     Settings,
+    ToolStats,
 )
 from dialects import chat, chat_messages
 from media import fetch_images
-from models import ChatCompletion, ChatRequest, ErrorBody
+from models import ChatCompletion, ChatRequest, ErrorBody, OwnToolHeaders
 from openapi import EVENT_STREAM
 from session_manager import SessionCall, requested_id
 from streaming import TurnResponse
@@ -40,10 +42,13 @@ async def create_chat_completion(
     resolve_model: ResolveModel,
     catalogue: Catalogue,
     engine: Engine,
+    grant_tools: GrantTools,
     seeds: Seeds,
     sessions: Sessions,
     settings: Settings,
+    tool_stats: ToolStats,
     images: Images,
+    own_tools: Annotated[OwnToolHeaders, Header()],
     x_session_id: Annotated[str | None, Header()] = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
@@ -51,14 +56,19 @@ async def create_chat_completion(
     session_id = requested_id(body.session_id, x_session_id)
     model = await resolve_model(body.model)
     await fetch_images(body, images)
-    call = chat.parse(body, model, principal.name, catalogue.card(model), session_id)
+    card = catalogue.card(model)
+    call = chat.parse(body, model, principal.name, card, session_id, own_tools)
     if settings.strict_parameters:
         chat.refuse_ignored(call)
+    if call.tool_wish is not None:
+        call = chat.grant(call, await grant_tools(call.tool_wish, session_id))
     session = None
     if session_id is not None:
         session = SessionCall(call.turn, session_id, chat_messages.complete, idempotency_key)
     run = engine.run if session is None else sessions.runner(session)
     events = choices(run, call.turn, call.n)
+    if call.turn.own_tools is not None:
+        events = tool_stats.watch(principal.name, events)
     if call.seed is not None and session is None:
         events = seeds.answer(call.turn, call.seed, call.n, events)
     return TurnResponse(

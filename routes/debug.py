@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 import extra_body
 import media
-from dependencies import Catalogue, Images, Principal, ResolveModel, Settings
+from dependencies import Catalogue, Images, Principal, ResolveModel, Settings, ToolPolicy
 from dialects import chat
 from dialects.chat_fields import (
     ANY_OTHER,
@@ -32,7 +32,7 @@ from error_handlers import invalid_request
 from errors import GatewayError
 from events import Turn
 from launch_profile import LaunchProfile
-from models import ChatRequest, ErrorDetail, JsonObject
+from models import ChatRequest, ErrorDetail, JsonObject, OwnToolHeaders
 from session_manager import requested_id
 
 router = APIRouter(prefix="/v1", tags=["debug"])
@@ -70,6 +70,18 @@ class MessageOutline(BaseModel):
     blocks: list[str]
 
 
+class GrantReport(BaseModel):
+    """What the request is granted of Claude Code's own tools."""
+
+    tools: list[str]
+    allow: list[str]
+    deny: list[str]
+    permission_mode: str
+    max_turns: int | None
+    max_budget_usd: float | None
+    mcp_servers: list[str]
+
+
 class TurnReport(BaseModel):
     """The conversation as the model would get it, and the parameters beside it."""
 
@@ -94,6 +106,7 @@ class RequestReport(BaseModel):
     fields: list[FieldReport]
     launch_profile: ProfileReport | None = None
     turn: TurnReport | None = None
+    own_tools: GrantReport | None = None
     failure: FailureReport | None = None
 
 
@@ -124,6 +137,8 @@ async def explain(
     catalogue: Catalogue,
     settings: Settings,
     images: Images,
+    tools: ToolPolicy,
+    own_tools: Annotated[OwnToolHeaders, Header()],
     x_session_id: Annotated[str | None, Header()] = None,
 ) -> RequestReport:
     """Takes any body of /v1/chat/completions; one that would fail is a 200 with `failure` here."""
@@ -134,9 +149,11 @@ async def explain(
         to_fetch = media.stand_ins(request, images)
         session_id = requested_id(request.session_id, x_session_id)
         card = catalogue.card(report.model)
-        call = chat.parse(request, report.model, principal.name, card, session_id)
+        call = chat.parse(request, report.model, principal.name, card, session_id, own_tools)
         if settings.strict_parameters:
             chat.refuse_ignored(call)
+        if call.tool_wish is not None:
+            call = chat.grant(call, await tools.grant(principal, call.tool_wish, session_id))
     except GatewayError as error:
         detail = ErrorDetail.model_validate(error.body()["error"])
         report.failure = FailureReport(status=error.status, error=detail)
@@ -144,6 +161,7 @@ async def explain(
     report.fields = list(_fields(body, call.ignored))
     report.launch_profile = _profile(call.turn)
     report.turn = _turn(call.turn, to_fetch)
+    report.own_tools = _grant(call)
     return report
 
 
@@ -179,7 +197,9 @@ def _field(name: str, value: Any, reported: bool) -> FieldReport:
 
 
 def _profile(turn: Turn) -> ProfileReport:
-    profile = LaunchProfile.of(turn.principal, turn.system or "", turn.tools)
+    profile = LaunchProfile.of(
+        turn.principal, turn.system or "", turn.tools, own_tools=turn.own_tools
+    )
     system = turn.system
     outline = TextOutline(characters=len(system), sha256=_hash(system)) if system else None
     tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
@@ -188,6 +208,21 @@ def _profile(turn: Turn) -> ProfileReport:
         system=outline,
         tools=len(tools),
         tools_sha256=_hash(json.dumps(tools)),
+    )
+
+
+def _grant(call: chat.ChatCall) -> GrantReport | None:
+    own, wish = call.turn.own_tools, call.tool_wish
+    if own is None or wish is None:
+        return None
+    return GrantReport(
+        tools=list(own.tools),
+        allow=list(own.allow),
+        deny=list(own.deny),
+        permission_mode=own.permission_mode,
+        max_turns=own.max_turns,
+        max_budget_usd=own.max_budget_usd,
+        mcp_servers=list(wish.mcp_servers),
     )
 
 
