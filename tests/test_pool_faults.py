@@ -179,11 +179,44 @@ async def test_a_cli_that_cannot_start_is_an_error_at_once_and_does_not_spin(
 async def test_an_unusable_config_directory_does_no_harm(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
-    """A file in its place: nothing can be written there, as on a full disk."""
+    """A file in its place: nothing can be written there."""
     (tmp_path / ".claude").write_text("not a directory")
     async with make_gateway(max_processes=2) as gateway, recovering(gateway):
         answers = await asyncio.gather(*(ask(gateway) for _ in range(3)))
         assert [answer.status_code for answer in answers] == [200] * 3
+
+
+FULL_DISK = """#!/bin/sh
+exec unshare -rm sh -c '
+    mount -t tmpfs -o size=64k tmpfs "$CLAUDE_CONFIG_DIR" || exit 3
+    cat /dev/zero > "$CLAUDE_CONFIG_DIR/ballast" 2> /dev/null
+    exec "$0" "$@"' {cli} "$@"
+"""
+
+
+def cli_on_a_full_disk(folder: Path, cli: Path) -> Path:
+    """The CLI with a config directory on a file system of its own, which is full."""
+    (folder / ".claude").mkdir()
+    path = folder / "on-a-full-disk"
+    path.write_text(FULL_DISK.format(cli=cli))
+    path.chmod(0o755)
+    return path
+
+
+async def test_a_full_disk_under_the_config_directory_does_no_harm(
+    make_gateway: MakeGateway, gateway: Gateway, tmp_path: Path
+) -> None:
+    cli = cli_on_a_full_disk(tmp_path, gateway.engine.cli_path)
+    environ = {"PATH": "/usr/bin:/bin", "CLAUDE_CONFIG_DIR": str(tmp_path / ".claude")}
+    tried = await asyncio.create_subprocess_exec(cli, "--version", env=environ)
+    if await tried.wait() != 0:
+        pytest.skip("this machine lets nobody mount a file system of their own (unshare -rm)")
+    making = make_gateway(max_processes=2, claude_cli_path=cli)
+    async with making as gateway, recovering(gateway):
+        answers = await asyncio.gather(*(ask(gateway) for _ in range(3)))
+        assert [answer.status_code for answer in answers] == [200] * 3
+        [pid, *_] = processes_of(gateway)
+        assert os.statvfs(f"/proc/{pid}/root{tmp_path}/.claude").f_bavail == 0
 
 
 async def test_a_hundred_clients_that_leave_at_once_leave_a_full_pool(
