@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 MAIN = Path(__file__).parent.parent / "main.py"
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 class ServerProcess:
@@ -28,6 +28,10 @@ class ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._port = _free_port()
         self.url = ""
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
         with (self._directory / f"{self._port}.log").open("ab") as log:
@@ -61,7 +65,7 @@ class ServerProcess:
 
     async def kill(self) -> None:
         """`kill -9`, and the CLI processes that it started with it."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None or not self.is_running:
             return
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(self._process.pid).children(recursive=True)
