@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -18,7 +18,8 @@ import session_manager
 import settings
 import tool_policy
 import tool_stats
-from errors import InvalidApiKey, PermissionDenied
+import workspaces
+from errors import InvalidApiKey, PermissionDenied, ToolsNotAllowed
 from events import OwnTools
 from own_tools import ToolWish
 
@@ -40,6 +41,7 @@ class State:
     seeds: seed_cache.SeedCache
     tools: tool_policy.ToolPolicy
     tool_stats: tool_stats.ToolStats
+    workspaces: workspaces.Workspaces
     reachable_without_key: bool = False
 
 
@@ -74,6 +76,12 @@ async def _principal(request: Request, principal: _KnownPrincipal) -> auth.Princ
 _Principal = Annotated[auth.Principal, Depends(_principal)]
 
 
+async def _tool_user(state: _State, principal: _Principal) -> auth.Principal:
+    if refusal := (await state.tools.permissions(principal)).refusal:
+        raise ToolsNotAllowed(refusal)
+    return principal
+
+
 async def _resolve_model(state: _State, principal: _Principal) -> Callable[[str], Awaitable[str]]:
     async def resolve(name: str) -> str:
         """The catalogue's `resolve`. Raises PermissionDenied for a model this key may not use."""
@@ -90,8 +98,11 @@ async def _grant_tools(
     state: _State, principal: _Principal
 ) -> Callable[[ToolWish, str | None], Awaitable[OwnTools]]:
     async def grant(wish: ToolWish, session_id: str | None) -> OwnTools:
-        """The policy's `grant`, with a place to work. Raises ToolsNotAllowed."""
-        return await state.tools.grant(principal, wish, session_id)
+        """The policy's `grant`, with a place to work. Raises ToolsNotAllowed, PermissionDenied or
+        InvalidRequest."""
+        granted = await state.tools.grant(principal, wish, session_id)
+        directory = await state.workspaces.directory(principal.name, session_id, wish.cwd)
+        return replace(granted, directory=directory)
 
     return grant
 
@@ -137,6 +148,10 @@ async def _seeds(state: _State) -> seed_cache.SeedCache:
     return state.seeds
 
 
+async def _workspaces(state: _State) -> workspaces.Workspaces:
+    return state.workspaces
+
+
 Principal = _Principal
 """Asks for a key, where the server has any: the access policy of a route."""
 
@@ -149,6 +164,9 @@ Operator = Annotated[auth.Principal, Depends(_operator)]
 GrantTools = Annotated[Callable[[ToolWish, str | None], Awaitable[OwnTools]], Depends(_grant_tools)]
 ToolStats = Annotated[tool_stats.ToolStats, Depends(_tool_stats)]
 ToolPolicy = Annotated[tool_policy.ToolPolicy, Depends(_tools)]
+ToolUser = Annotated[auth.Principal, Depends(_tool_user)]
+"""A Principal for which something may be written on this host."""
+
 ResolveModel = Annotated[Callable[[str], Awaitable[str]], Depends(_resolve_model)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Credentials = Annotated[claude_credentials.Credentials, Depends(_credentials)]
@@ -157,3 +175,4 @@ Catalogue = Annotated[catalogue.ModelCatalogue, Depends(_catalogue)]
 Sessions = Annotated[session_manager.SessionManager, Depends(_sessions)]
 Images = Annotated[media.ImageFetcher, Depends(_images)]
 Seeds = Annotated[seed_cache.SeedCache, Depends(_seeds)]
+Workspaces = Annotated[workspaces.Workspaces, Depends(_workspaces)]

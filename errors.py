@@ -24,6 +24,7 @@ GatewayError
 ├── ClaudeAuthFailed            503  claude_auth_failed
 ├── Overloaded                  503  overloaded
 ├── StoreUnavailable            503  session_store_unavailable
+├── WorkspaceUnavailable        503  workspace_unavailable
 ├── UpstreamError               502  upstream_error
 │   └── McpServerFailed         502  mcp_server_failed
 └── TurnTimeout                 504  timeout
@@ -223,6 +224,14 @@ class StoreUnavailable(GatewayError):
     status = 503
     type = "server_error"
     default_code = "session_store_unavailable"
+
+
+class WorkspaceUnavailable(GatewayError):
+    """The directory for Claude Code's own tools cannot be made or read."""
+
+    status = 503
+    type = "server_error"
+    default_code = "workspace_unavailable"
 
 
 class UpstreamError(GatewayError):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dotenv import dotenv_values
@@ -31,7 +32,7 @@ from dependencies import State
 from gate import Gate
 from media import ImageFetcher
 from rate_limiter import RateLimiter
-from routes import auth, chat, debug, health, models, pool, root, sessions, tools
+from routes import auth, chat, debug, health, models, pool, root, session_files, sessions, tools
 from seed_cache import SeedCache
 from session_manager import SessionManager, SessionRules
 from settings import Settings, SettingsError, load_settings
@@ -39,6 +40,7 @@ from stores import SessionStore, StoreLimits, make_store
 from telemetry import RequestLog, configure_logging
 from tool_policy import ToolPolicy, base_rules
 from tool_stats import ToolStats
+from workspaces import Workspaces
 
 NAME = "claude-code-openai-server"
 VERSION = "0.1.0"
@@ -57,6 +59,8 @@ EXPOSED_HEADERS = (
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
 )
+
+ROUTES = (chat, sessions, session_files, models, tools, debug, auth, pool, health, root)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -85,7 +89,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=_lifespan(settings, environ, keyring, limiter, demo=demo),
     )
-    for module in (chat, sessions, models, tools, debug, auth, pool, health, root):
+    for module in ROUTES:
         app.include_router(module.router, dependencies=[Depends(check_shape)])
     error_handlers.install(app)
     openapi.install(app)
@@ -142,16 +146,19 @@ def _lifespan(
             catalogue = ModelCatalogue(settings, engine.server_info)
             stack.push_async_callback(catalogue.aclose)
             images = ImageFetcher(enabled=settings.image_urls)
+            workspaces = _workspaces(stack, settings, demo=demo)
+            manager = _sessions(settings, store, workspaces, engine)
             app.state.gateway = State(
                 settings,
                 credentials,
                 engine,
                 catalogue,
                 images,
-                await stack.enter_async_context(_sessions(settings, store, engine)),
+                await stack.enter_async_context(manager),
                 SeedCache(settings.seed_cache_seconds),
                 ToolPolicy(settings, store, names, is_exposed=is_exposed),
                 ToolStats(),
+                workspaces,
                 reachable_without_key=is_exposed,
             )
             _exempt_what_stays()
@@ -182,14 +189,24 @@ def _store(settings: Settings, *, demo: bool) -> SessionStore:
         raise SettingsError(f"DATABASE_URL {error}.") from None
 
 
-def _sessions(settings: Settings, store: SessionStore, engine: ClaudeEngine) -> SessionManager:
+def _workspaces(stack: AsyncExitStack, settings: Settings, *, demo: bool) -> Workspaces:
+    """A demo leaves nothing behind, unless it is told where."""
+    if demo and "workspace_root" not in settings.model_fields_set:
+        scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
+        return Workspaces(Path(stack.enter_context(scratch)))
+    return Workspaces(settings.workspace_root)
+
+
+def _sessions(
+    settings: Settings, store: SessionStore, workspaces: Workspaces, engine: ClaudeEngine
+) -> SessionManager:
     rules = SessionRules(
         wait_seconds=settings.session_wait_seconds,
         lease_seconds=settings.session_lease_seconds,
         max_bytes=settings.max_session_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
-    return SessionManager(store, engine.run, rules)
+    return SessionManager(store, workspaces, engine.run, rules)
 
 
 async def _demo_credentials(

@@ -25,6 +25,7 @@ from errors import (
     SessionNotFound,
     SessionTooLarge,
     StoreUnavailable,
+    WorkspaceUnavailable,
 )
 from events import Event, Finished, Message, Turn
 from session_answer import NativeAnswer, events_of
@@ -33,6 +34,7 @@ from session_history import History, digest, joined
 from session_leases import Leases, happened
 from stores.protocol import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
+from workspaces import Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +106,14 @@ class SessionCall:
 
 
 class SessionManager:
-    """Runs turns in sessions. An async context manager: it opens the store and sweeps it."""
+    """Runs turns in sessions. An async context manager: it opens the store and sweeps it, and with
+    it the sessions' directories."""
 
-    def __init__(self, store: SessionStore, run_turn: RunTurn, rules: SessionRules) -> None:
+    def __init__(
+        self, store: SessionStore, workspaces: Workspaces, run_turn: RunTurn, rules: SessionRules
+    ) -> None:
         self.store = store
+        self._workspaces = workspaces
         self._run_turn = run_turn
         self._rules = rules
         self._cache = HistoryCache(CACHE_BYTES)
@@ -135,7 +141,12 @@ class SessionManager:
         whenever it raises or is closed early, the session is as it was before."""
         async with self._leases.hold(call.turn.principal, call.session_id) as lease:
             try:
-                async with aclosing(self._turn(call, lease)) as events:
+                if lease.session.expired:
+                    await self._workspaces.remove(call.turn.principal, call.session_id)
+                async with (
+                    self._workspaces.held(_directory(call)),
+                    aclosing(self._turn(call, lease)) as events,
+                ):
                     async for event in events:
                         yield event
             except GatewayError as error:
@@ -217,18 +228,25 @@ class SessionManager:
             lease.over = True
             return cleared
 
+    async def delete(self, owner: str, session_id: str) -> None:
+        """Forgets a session and deletes its files; where a turn runs in it, the files are swept
+        later. Raises SessionNotFound."""
+        await self.store.delete(owner, session_id)
+        await self._workspaces.remove(owner, session_id)
+
     async def _sweep_forever(self) -> None:
         while not await happened(self._stopping, self._rules.sweep_seconds):
             try:
                 await self.sweep()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, WorkspaceUnavailable) as error:
                 log.warning("expired sessions could not be swept: %s", error.message)
 
     async def sweep(self) -> int:
-        """Empties all expired sessions; how many there were."""
+        """Empties all expired sessions and deletes their files; how many there were."""
         total = 0
         while swept := await self.store.sweep(SWEEP_BATCH):
             total += swept
+        await self._workspaces.sweep(self.store.existing)
         return total
 
 
@@ -243,6 +261,10 @@ def _status(lease: Lease, history: History) -> Status:
 def _whole_turn(call: SessionCall, lease: Lease, history: History) -> Turn:
     messages = call.complete(history.messages)
     return replace(call.turn, messages=messages, system=_system(call, lease))
+
+
+def _directory(call: SessionCall) -> str | None:
+    return call.turn.own_tools.directory if call.turn.own_tools else None
 
 
 def _system(call: SessionCall, lease: Lease) -> str | None:

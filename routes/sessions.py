@@ -102,7 +102,7 @@ async def get_session(session_id: str, principal: Principal, sessions: Sessions)
 async def delete_session(
     session_id: str, principal: Principal, sessions: Sessions
 ) -> SessionDeleted:
-    await sessions.store.delete(principal.name, check_id(session_id))
+    await sessions.delete(principal.name, check_id(session_id))
     return SessionDeleted(id=session_id)
 
 

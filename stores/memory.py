@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
@@ -124,6 +124,10 @@ class MemoryStore(SessionStore):
     async def read(self, owner: str, id: str) -> tuple[Session, list[StoredMessage]]:
         kept = self._find(owner, id)
         return self._seen(kept), list(kept.messages)
+
+    async def existing(self, owner: str, ids: Sequence[str]) -> set[str]:
+        found = {id: self._by_id.get((owner, id)) for id in ids}
+        return {id for id, kept in found.items() if kept and not self._expired(kept)}
 
     async def page(self, owner: str, limit: int, after: str | None = None) -> list[Session]:
         active = [

@@ -165,6 +165,10 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         """The session and its messages as of one moment."""
         ...
 
+    async def existing(self, owner: str, ids: Sequence[str]) -> set[str]:
+        """Which of these sessions there are; those not yet seen, in their first turn, count."""
+        ...
+
     async def page(self, owner: str, limit: int, after: str | None = None) -> list[Session]:
         """Active sessions, newest first, from behind the session `after`. The system prompt is
         left out. Raises SessionNotFound where `after` is unknown."""

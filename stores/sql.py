@@ -6,7 +6,7 @@ processes and machines; what it protects is checked again in the transaction tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -126,6 +126,13 @@ class SqlStore(SessionStore):
         async with self._database.read() as db:
             session = await self._get(db, owner, id)
             return session, await sql_turns.read(db, session.key)
+
+    @to_its_end
+    async def existing(self, owner: str, ids: Sequence[str]) -> set[str]:
+        is_there = or_(sessions.c.draft, ~self._terms.expired())
+        theirs = sessions.c.owner == owner, sessions.c.id.in_(ids), is_there
+        async with self._database.read() as db:
+            return set((await db.execute(select(sessions.c.id).where(*theirs))).scalars())
 
     @to_its_end
     async def messages(self, key: int) -> list[StoredMessage]:

@@ -103,7 +103,7 @@ async def gateway_at(
     upstream: StandIn, home: Path, form: Any = "anthropic", **settings: Any
 ) -> AsyncIterator[Gateway]:
     """A server with these settings, before this stand-in."""
-    chosen = test_settings(**settings)
+    chosen = test_settings(**{"workspace_root": home / "workspaces", **settings})
     app = create_app(chosen, environ=cli_environ(upstream, home, form))
     async with (
         serve(app, chosen) as url,

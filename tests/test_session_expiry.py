@@ -132,6 +132,21 @@ async def test_a_turn_that_slept_until_its_session_was_swept_changes_nothing(
         await bench.store.write(lease, turn(2, user("3"), assistant("4")))
 
 
+async def test_it_is_known_which_sessions_there_are(bench: Bench) -> None:
+    for id in ("over", "gone", "x"):
+        await add(bench.store, "a", id, "1", "2")
+        bench.clock.now += 1_700
+    await bench.store.delete("a", "gone")
+    begun = await bench.store.acquire("a", "begun", "t")
+    assert begun is not None
+    await add(bench.store, "b", "theirs", "1", "2")
+    asked = ["over", "gone", "x", "begun", "theirs", "never"]
+    assert await bench.other.existing("a", asked) == {"x", "begun"}
+    assert await bench.other.existing("a", []) == set()
+    await bench.other.sweep()
+    assert await bench.other.existing("a", asked) == {"x", "begun"}
+
+
 async def test_an_expired_session_is_forgotten_in_the_end(bench: Bench) -> None:
     await add(bench.store, "a", "x", "1", "2")
     bench.clock.now += 3_600
