@@ -12,6 +12,7 @@ import auth
 import catalogue
 import claude_cli
 import credentials as claude_credentials
+import mcp_servers
 import media
 import seed_cache
 import session_manager
@@ -42,6 +43,7 @@ class State:
     tools: tool_policy.ToolPolicy
     tool_stats: tool_stats.ToolStats
     workspaces: workspaces.Workspaces
+    mcp_servers: mcp_servers.McpServers
     reachable_without_key: bool = False
 
 
@@ -102,7 +104,8 @@ async def _grant_tools(
         InvalidRequest."""
         granted = await state.tools.grant(principal, wish, session_id)
         directory = await state.workspaces.directory(principal.name, session_id, wish.cwd)
-        return replace(granted, directory=directory)
+        mcp_config = await state.mcp_servers.config(wish.mcp_servers)
+        return replace(granted, directory=directory, mcp_config=mcp_config)
 
     return grant
 
@@ -152,6 +155,10 @@ async def _workspaces(state: _State) -> workspaces.Workspaces:
     return state.workspaces
 
 
+async def _mcp_servers(state: _State) -> mcp_servers.McpServers:
+    return state.mcp_servers
+
+
 Principal = _Principal
 """Asks for a key, where the server has any: the access policy of a route."""
 
@@ -176,3 +183,4 @@ Sessions = Annotated[session_manager.SessionManager, Depends(_sessions)]
 Images = Annotated[media.ImageFetcher, Depends(_images)]
 Seeds = Annotated[seed_cache.SeedCache, Depends(_seeds)]
 Workspaces = Annotated[workspaces.Workspaces, Depends(_workspaces)]
+McpServers = Annotated[mcp_servers.McpServers, Depends(_mcp_servers)]

@@ -10,11 +10,13 @@ GatewayError
 │   └── ToolsNotAllowed         403  tools_not_allowed
 ├── NotFound                    404  not_found
 │   ├── ModelNotFound           404  model_not_found
-│   └── SessionNotFound         404  session_not_found
+│   ├── SessionNotFound         404  session_not_found
+│   └── McpServerNotFound       404  mcp_server_not_found
 ├── RequestTimeout              408  request_timeout
 ├── SessionConflict             409  session_conflict
 │   ├── SessionExists           409  session_exists
 │   └── SessionBusy             409  session_busy
+├── McpServerExists             409  mcp_server_exists
 ├── RequestTooLarge             413  request_too_large
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
@@ -138,6 +140,10 @@ class SessionNotFound(NotFound):
     default_code = "session_not_found"
 
 
+class McpServerNotFound(NotFound):
+    default_code = "mcp_server_not_found"
+
+
 class SessionConflict(GatewayError):
     """The session changed under the request: another turn was written, or it was deleted."""
 
@@ -152,6 +158,12 @@ class SessionExists(SessionConflict):
 
 class SessionBusy(SessionConflict):
     default_code = "session_busy"
+
+
+class McpServerExists(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    default_code = "mcp_server_exists"
 
 
 class RequestTooLarge(GatewayError):

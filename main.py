@@ -30,9 +30,23 @@ from claude_cli import ClaudeEngine
 from credentials import Credentials, detect_credentials
 from dependencies import State
 from gate import Gate
+from launch import secret_names
+from mcp_servers import McpServers, read_file
 from media import ImageFetcher
 from rate_limiter import RateLimiter
-from routes import auth, chat, debug, health, models, pool, root, session_files, sessions, tools
+from routes import (
+    auth,
+    chat,
+    debug,
+    health,
+    mcp,
+    models,
+    pool,
+    root,
+    session_files,
+    sessions,
+    tools,
+)
 from seed_cache import SeedCache
 from session_manager import SessionManager, SessionRules
 from settings import Settings, SettingsError, load_settings
@@ -60,7 +74,7 @@ EXPOSED_HEADERS = (
     "x-ratelimit-reset-requests",
 )
 
-ROUTES = (chat, sessions, session_files, models, tools, debug, auth, pool, health, root)
+ROUTES = (chat, sessions, session_files, models, tools, mcp, debug, auth, pool, health, root)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -83,6 +97,7 @@ def create_app(
     keyring = load_keyring(settings)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
+    list(read_file(settings.mcp_config, environ))  # that a bad file is told at once
     app = FastAPI(
         title=NAME,
         version=VERSION,
@@ -146,6 +161,7 @@ def _lifespan(
             catalogue = ModelCatalogue(settings, engine.server_info)
             stack.push_async_callback(catalogue.aclose)
             images = ImageFetcher(enabled=settings.image_urls)
+            secrets = secret_names(credentials.environment)
             workspaces = _workspaces(stack, settings, demo=demo)
             manager = _sessions(settings, store, workspaces, engine)
             app.state.gateway = State(
@@ -159,6 +175,7 @@ def _lifespan(
                 ToolPolicy(settings, store, names, is_exposed=is_exposed),
                 ToolStats(),
                 workspaces,
+                McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 reachable_without_key=is_exposed,
             )
             _exempt_what_stays()

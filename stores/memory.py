@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
+from events import JsonObject
 from stores.protocol import (
     FORGET_SECONDS,
     CompletedTurn,
@@ -47,6 +48,7 @@ class MemoryStore(SessionStore):
         self._by_id: dict[tuple[str, str], _Kept] = {}
         self._days: dict[tuple[str, str], Day] = {}
         self._tool_rules: dict[str, ToolRules] = {}
+        self._mcp_servers: dict[str, JsonObject] = {}
 
     async def __aenter__(self) -> MemoryStore:
         return self
@@ -259,6 +261,15 @@ class MemoryStore(SessionStore):
         self._tool_rules.pop(owner, None)
         if rules is not None:
             self._tool_rules[owner] = rules
+
+    async def mcp_servers(self) -> dict[str, JsonObject]:
+        return dict(self._mcp_servers)
+
+    async def add_mcp_server(self, name: str, entry: JsonObject) -> bool:
+        return self._mcp_servers.setdefault(name, entry) is entry
+
+    async def remove_mcp_server(self, name: str) -> bool:
+        return self._mcp_servers.pop(name, None) is not None
 
     async def stats(self, owner: str, days: int) -> Stats:
         theirs = [k for k in self._kept.values() if k.session.owner == owner and not k.draft]

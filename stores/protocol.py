@@ -223,6 +223,18 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
 
     async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None: ...
 
+    async def mcp_servers(self) -> dict[str, JsonObject]:
+        """Those that an operator added, by name."""
+        ...
+
+    async def add_mcp_server(self, name: str, entry: JsonObject) -> bool:
+        """False where there is one of that name."""
+        ...
+
+    async def remove_mcp_server(self, name: str) -> bool:
+        """False where there is none."""
+        ...
+
     async def stats(self, owner: str, days: int) -> Stats: ...
 
     async def sweep(self, limit: int = 500) -> int:

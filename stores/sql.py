@@ -20,6 +20,7 @@ from errors import (
     StoreUnavailable,
     TooManySessions,
 )
+from events import JsonObject
 from stores import rows, sql_tools, sql_turns, sql_upkeep
 from stores.database import Database, to_its_end
 from stores.migrate import migrate
@@ -35,7 +36,7 @@ from stores.protocol import (
     ToolRules,
 )
 from stores.sql_terms import FREED, Terms
-from stores.tables import message_blobs, messages, sessions
+from stores.tables import mcp_servers, message_blobs, messages, sessions
 
 
 class SqlStore(SessionStore):
@@ -257,6 +258,25 @@ class SqlStore(SessionStore):
     async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None:
         async with self._database.write() as db:
             await sql_tools.write(db, self._terms, owner, rules)
+
+    @to_its_end
+    async def mcp_servers(self) -> dict[str, JsonObject]:
+        async with self._database.read() as db:
+            found = await db.execute(select(mcp_servers).order_by(mcp_servers.c.name))
+            return {row.name: row.entry for row in found}
+
+    @to_its_end
+    async def add_mcp_server(self, name: str, entry: JsonObject) -> bool:
+        new = self._terms.insert(mcp_servers).values(name=name, entry=entry)
+        statement = new.on_conflict_do_nothing().returning(mcp_servers.c.name)
+        async with self._database.write() as db:
+            return (await db.execute(statement)).one_or_none() is not None
+
+    @to_its_end
+    async def remove_mcp_server(self, name: str) -> bool:
+        gone = delete(mcp_servers).where(mcp_servers.c.name == name).returning(mcp_servers.c.name)
+        async with self._database.write() as db:
+            return (await db.execute(gone)).one_or_none() is not None
 
     @to_its_end
     async def stats(self, owner: str, days: int) -> Stats:

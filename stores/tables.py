@@ -147,3 +147,10 @@ tool_rules = Table(
     Column("owner", String(255), primary_key=True),
     Column("rules", Json, nullable=False),
 )
+
+mcp_servers = Table(
+    "mcp_servers",
+    schema,
+    Column("name", String(64), primary_key=True),
+    Column("entry", Json, nullable=False),
+)

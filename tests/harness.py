@@ -17,6 +17,7 @@ import psutil
 import uvicorn
 from fastapi import FastAPI
 from openai import AsyncOpenAI
+from starlette.types import ASGIApp
 
 from claude_cli import ClaudeEngine
 from connections import server_options
@@ -73,7 +74,7 @@ def cli_processes() -> list[psutil.Process]:
 
 
 @asynccontextmanager
-async def serve(app: FastAPI, settings: Settings | None = None) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, settings: Settings | None = None) -> AsyncIterator[str]:
     """The app under uvicorn as `python main.py` runs it, on a free loopback port; gives its URL."""
     options = server_options(settings or test_settings()) | {"timeout_graceful_shutdown": 2}
     config = uvicorn.Config(app, port=0, **options)

@@ -67,7 +67,7 @@ def ours(path: Path) -> set[str]:
 
 IMPORTS_NOTHING_OF_OURS = {"events", "errors", "settings", "sse"}
 SPEAKS_WITH_THE_SDK = {"launch", "worker", "transport", "cli_events"}
-KNOWS_MCP = {"tools"}
+KNOWS_MCP = {"tools", "mcp_status"}
 DIALECTS_MAY_IMPORT = {
     "dialects",
     "events",

@@ -321,3 +321,14 @@ async def test_a_turn_that_is_cancelled_at_any_moment_is_whole_or_not_there(benc
 
 async def test_the_store_answers(bench: Bench) -> None:
     await bench.store.ping()
+
+
+async def test_mcp_servers_are_kept_by_name(bench: Bench) -> None:
+    entry = {"type": "http", "url": "http://a", "headers": {"X": "é"}}
+    assert await bench.store.add_mcp_server("a", entry)
+    assert await bench.other.add_mcp_server("b", {**entry, "url": "http://b"})
+    assert not await bench.other.add_mcp_server("a", {**entry, "url": "http://c"})
+    assert await bench.other.mcp_servers() == {"a": entry, "b": {**entry, "url": "http://b"}}
+    assert await bench.other.remove_mcp_server("b")
+    assert not await bench.store.remove_mcp_server("b")
+    assert list(await bench.store.mcp_servers()) == ["a"]
