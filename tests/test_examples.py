@@ -112,6 +112,23 @@ async def test_images_shows_the_model_the_named_file_or_its_own(
     assert kinds == ["image/gif", "image/png"]
 
 
+async def test_tools_lets_claude_read_and_the_program_answer(server: Gateway) -> None:
+    step = [[{"name": "Read", "input": {"file_path": "invoice.csv"}}]]
+    question = f'!demo steps={json.dumps(step)} text="125 euros."\nThe sum?'
+    shown = await python(server, "tools_example.py", question)
+    assert re.search(r"\nRead invoice.csv → \d lines\n125 euros\.\n", shown)
+    assert shown.count("-> get_rate({") == 2
+    names = [[t["name"] for t in r.body.get("tools", [])] for r in server.upstream.requests]
+    assert [sorted(of_request) for of_request in names] == [
+        *[["Glob", "Read"]] * 2,
+        *[["get_rate"]] * 2,
+        *[["Glob", "Read", "get_rate"]] * 2,
+    ]
+    assert "chair,85" in json.dumps(asked(server, 1))
+    assert "1.25" in json.dumps(asked(server)[-1])
+    assert shown.endswith("invoice.csv, 28 bytes, is deleted with the session.\n")
+
+
 async def test_langchain_chains_streams_and_calls_its_tool(server: Gateway) -> None:
     shown = await python(server, "langchain_chain.py")
     streamed = server.upstream.requests[0]
