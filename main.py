@@ -151,6 +151,7 @@ def _lifespan(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _exempt_what_stays()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(limiter.aclose)
             if demo:
@@ -178,7 +179,6 @@ def _lifespan(
                 McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 reachable_without_key=is_exposed,
             )
-            _exempt_what_stays()
             yield
 
     return lifespan

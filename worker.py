@@ -206,6 +206,8 @@ class ClaudeWorker:
         with suppress(Exception):  # the process is dead already; this frees what the SDK holds
             if self._client is not None:
                 await self._client.disconnect()
+            if isinstance(self._messages, AsyncGenerator):  # else only the collector ends it
+                await self._messages.aclose()
         await self._transport.close()
 
     async def run(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.conftest import MakeGateway
 from tests.fake_cli import fake_claude
 from tests.harness import Gateway, cli_processes
 from tests.wire import URL, asking, streaming, until
+from worker import ClaudeWorker
 
 ENDLESS = "!demo tokens=100000 rate=50"
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
@@ -65,6 +67,28 @@ async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGate
         await ask(gateway)
         os.kill(only(gateway, "idle"), signal.SIGKILL)  # the very next line asks again
         assert (await ask(gateway)).status_code == 200
+
+
+@pytest.fixture
+def collector_off() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector_off")
+async def test_one_collection_frees_what_a_process_held(make_gateway: MakeGateway) -> None:
+    """A generator that nobody closed would bring all of it back for another round."""
+    async with make_gateway(max_processes=1) as gateway:
+        await ask(gateway)
+        gone = only(gateway, "idle")
+        await ask(gateway, tools=TOOLS)  # which it cannot serve: it makes way
+        await until(lambda: not gateway.engine.pool.in_state("closing"))
+        gc.collect()
+        kept = [found for found in gc.get_objects() if isinstance(found, ClaudeWorker)]
+        pids = [worker.describe()["pid"] for worker in kept]
+        assert only(gateway, "idle") in pids
+        assert gone not in pids
 
 
 async def test_a_process_killed_while_streaming_ends_its_stream_only(
