@@ -91,7 +91,8 @@ class SoakSample:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """`samples` are taken between requests under load; `before` and `after` at rest."""
+    """`samples` are taken between requests under load; `before` and `after` at rest. The first
+    `warm_up` of the requests fill what is bounded."""
 
     requests: int
     failures: int
@@ -100,6 +101,11 @@ class Soak:
     before: SoakSample
     after: SoakSample
     samples: list[SoakSample]
+    warm_up: int = 0
+
+    @property
+    def warm_samples(self) -> list[SoakSample]:
+        return [sample for sample in self.samples if sample.requests >= self.warm_up]
 
 
 @dataclass(slots=True)

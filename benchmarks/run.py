@@ -14,7 +14,7 @@ from benchmarks.contenders import contest, server, stand_in_only
 from benchmarks.measure import Bench, MemoryWatch
 from benchmarks.plan import Plan
 from benchmarks.results import Results, Soak
-from benchmarks.soak import CLIENTS, Soaker
+from benchmarks.soak import CLIENTS, WARM_UP, Soaker
 
 Say = Callable[[str], None]
 
@@ -39,13 +39,13 @@ async def compare(plan: Plan, say: Say) -> Results:
 
 
 async def soak(requests: int, say: Say, clients: int = CLIENTS) -> Soak:
-    """This server alone, for long."""
+    """This server alone, for long: so many requests after those that warm it up."""
     say(f"soak of {requests:,} requests")
     async with (
         stand_in_only() as (environment, home),
         server("ours", environment, home) as contender,
     ):
-        soaker = Soaker(contender, requests, clients)
+        soaker = Soaker(contender, requests, clients, min(WARM_UP, requests))
         found = await soaker.run()
     for failure, count in soaker.failures.most_common(10):
         say(f"  {count} x {failure[:300]}")

@@ -18,9 +18,13 @@ from benchmarks.measure import MB, follow_up_now, fresh, tool_now, unseen
 from benchmarks.results import Soak, SoakSample
 
 CLIENTS = 8
-SAMPLES = 60
+SAMPLES = 100
 LIMIT_SECONDS = 1_500.0
-SERVER_GROWTH_MB = 15.0
+WARM_UP = 2_000
+"""So many requests fill what is bounded: the pool's processes and what the SDK keeps for each,
+compiled statements, recent first tokens, and what the allocator keeps for the next crowd."""
+
+SERVER_GROWTH_MB = 2.0
 DESCRIPTOR_GROWTH = 8
 
 MIX = {"fresh": 60, "follow_up": 20, "tool": 13, "unseen": 2, "leaves": 3, "refused": 2}
@@ -29,11 +33,12 @@ MIX = {"fresh": 60, "follow_up": 20, "tool": 13, "unseen": 2, "leaves": 3, "refu
 
 @dataclass(slots=True)
 class Soaker:
-    """`requests` requests to one contender, by so many clients at once."""
+    """`warm_up` and then `requests` requests to one contender, by so many clients at once."""
 
     contender: Contender
     requests: int
     clients: int = CLIENTS
+    warm_up: int = 0
     began_at: float = field(default_factory=time.perf_counter)
     done: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -60,7 +65,12 @@ class Soaker:
             before=before,
             after=after,
             samples=self.samples,
+            warm_up=self.warm_up,
         )
+
+    @property
+    def _all(self) -> int:
+        return self.warm_up + self.requests
 
     async def _at_once(self, kinds: list[str]) -> None:
         async def one(kind: str) -> None:
@@ -71,11 +81,11 @@ class Soaker:
 
     async def _client(self, kinds: Iterator[str]) -> None:
         async with self.contender.connection() as connection:
-            while self.done.total() < self.requests:
+            while self.done.total() < self._all:
                 if time.perf_counter() - self.began_at > LIMIT_SECONDS:
                     return
                 await self._ask(next(kinds), connection)
-                if self.done.total() >= len(self.samples) * self.requests / SAMPLES:
+                if self.done.total() >= len(self.samples) * self._all / SAMPLES:
                     self.samples.append(self.sample())
 
     async def _ask(self, kind: str, connection: Connection) -> None:
@@ -119,7 +129,7 @@ ACTS: dict[str, Callable[[Contender, Connection], Awaitable[object]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """From the second quarter of a soak to its last, in medians; the first warms up."""
+    """From the first quarter of a soak after its warm-up to the last, in medians."""
 
     processes: float
     descriptors: float
@@ -132,8 +142,9 @@ class Growth:
 
 
 def growth(soak: Soak) -> Growth:
-    quarter = max(1, len(soak.samples) // 4)
-    early, late = soak.samples[quarter : 2 * quarter], soak.samples[-quarter:]
+    samples = soak.warm_samples
+    quarter = max(1, len(samples) // 4)
+    early, late = samples[:quarter], samples[-quarter:]
 
     def grown(name: str) -> float:
         middle = [

@@ -92,6 +92,12 @@ def test_a_soak_sees_what_grows(name: str) -> None:
     assert not grown.none
 
 
+def test_what_a_soak_fills_before_it_is_warm_is_no_growth() -> None:
+    samples = [sample(n * 100, server_mb=min(90 + n, 110)) for n in range(71)]
+    assert growth(Soak(7_000, 0, 125, {}, samples[0], samples[-1], samples, warm_up=2_000)).none
+    assert not growth(Soak(7_000, 0, 125, {}, samples[0], samples[-1], samples)).none
+
+
 def test_nothing_measured_is_neither_kept_nor_broken() -> None:
     assert {verdict.kept for verdict in verdicts(Results("quick", {}))} == {None}
 
@@ -166,6 +172,6 @@ async def test_a_whole_run_in_its_smallest_form_measures_everything() -> None:
 
 async def test_a_soak_in_its_smallest_form_counts_every_request() -> None:
     result = await soak(10, lambda text: None, clients=1)
-    assert result.requests >= 10
+    assert result.requests - result.warm_up >= 10
     assert result.failures == 0
     assert len(result.samples) > 3
