@@ -16,7 +16,6 @@ from importlib.metadata import version
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-import check
 from addresses import is_loopback
 from auth import load_keyring, new_key, wants_key
 from connections import server_options
@@ -135,6 +134,8 @@ def check_server(arguments: Sequence[str]) -> int:
     """Tries the server of these settings, or the one that `--url` names."""
     settings = load_settings()
     url = f"http://{_shown_host(settings.host)}:{settings.port}"
+    import check  # with HTTPX several MB, which a server does not need
+
     return check.main(arguments, url, host_environ(), settings.api_key)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from errors import InvalidRequest, McpServerExists, McpServerNotFound, PermissionDenied
@@ -143,6 +142,8 @@ def _is_name(name: str) -> bool:
 
 def _check_url(url: str) -> None:
     """An operator's own computer and network are allowed: MCP servers are found there."""
+    import httpx  # several MB with what it brings, for servers that have such
+
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
@@ -231,6 +232,8 @@ def _server(name: str, source: Source, entry: JsonObject, native: JsonObject) ->
 
 def _shown_url(text: str) -> str:
     """Some services put a key into the path."""
+    import httpx
+
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
