@@ -29,9 +29,12 @@ from tests.wire import URL, asking
 ENTRYPOINT = Path(__file__).parent.parent / "scripts" / "entrypoint.sh"
 OWN, ORIGINAL = "/home/app/.claude", "/root/.claude"
 APP, STRANGER = 1000, 4321
+STARTED = "started in /app: 'main.py'"
 
 PYTHON = """#!/bin/sh
-echo "started: $* in $PWD"
+printf "started in $PWD:"
+printf " '%s'" "$@"
+echo
 exec env
 """
 PROGRAMS = """
@@ -113,7 +116,7 @@ def container(tmp_path: Path) -> Container:
 
 def test_it_becomes_the_server_with_the_arguments_that_it_got(container: Container) -> None:
     start = container.start("--demo", "two words", ANTHROPIC_API_KEY="sk-dummy")
-    assert start.command == "started: main.py --demo two words in /app"
+    assert start.command == "started in /app: 'main.py' '--demo' 'two words'"
     assert start.environment["ANTHROPIC_API_KEY"] == "sk-dummy"
     assert (start.status, start.said) == (0, "")
 
@@ -136,11 +139,11 @@ def test_a_login_is_found_wherever_it_is_mounted(
     start = container.start(user=user)
     assert start.said == f"entrypoint: found a Claude login in {place}.\n"
     assert start.environment.get("CLAUDE_CONFIG_DIR") == named
-    assert start.command.startswith("started: main.py")
+    assert start.command == STARTED
 
 
 def test_the_folder_that_the_operator_names_is_the_only_one(container: Container) -> None:
-    container.mount(OWN, APP)
+    container.mount(ORIGINAL, APP)
     container.mount("/data/login", APP)
     start = container.start(CLAUDE_CONFIG_DIR="/data/login")
     assert start.said == "entrypoint: found a Claude login in /data/login.\n"
@@ -159,15 +162,17 @@ def test_a_login_of_somebody_else_is_told_with_what_to_add(
         f"entrypoint: {closed} belongs to user 1001:1001 and is closed to user 1000:1000. "
         "Add `--user 1001:1001` to docker run; for compose set CONTAINER_USER=1001:1001.\n"
     )
-    assert start.command == "started: main.py in /app"  # there may be a key
+    assert start.command == STARTED  # there may be a key
     assert "found a Claude login" in container.start(user=1001).said  # the sentence is right
 
 
-def test_a_login_that_cannot_be_renewed_is_told(container: Container) -> None:
-    container.mount(ORIGINAL, APP)
-    os.chown(container.root / "root/.claude", 0, 0)  # as a mount with :ro refuses to write
-    (container.root / "root/.claude").chmod(0o755)
-    assert container.start().said.splitlines()[1] == (
+@pytest.mark.parametrize("place", [OWN, ORIGINAL])
+def test_a_login_that_cannot_be_renewed_is_told(container: Container, place: str) -> None:
+    container.mount(place, STRANGER, mode=0o755)
+    os.chown(container.root / place.lstrip("/"), 0, 0)  # as a mount with :ro refuses to write
+    start = container.start(user=STRANGER)
+    assert start.environment["CLAUDE_CONFIG_DIR"] == place
+    assert start.said.splitlines()[1] == (
         "entrypoint: It cannot be written, so it cannot be renewed: mount it without `:ro`."
     )
 
@@ -176,7 +181,7 @@ def test_a_login_that_cannot_be_renewed_is_told(container: Container) -> None:
 def test_every_user_can_store_a_login(container: Container, user: int, named: str | None) -> None:
     start = container.start("login", user=user)
     assert start.environment.get("CLAUDE_CONFIG_DIR") == named
-    assert start.command == "started: main.py login in /app"
+    assert start.command == f"{STARTED} 'login'"
 
 
 def test_a_user_without_a_home_is_no_obstacle(container: Container) -> None:
