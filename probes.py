@@ -94,7 +94,7 @@ class Visit:
 async def reach(visit: Visit) -> str:
     try:
         response = await visit.http.get("/health")
-    except (httpx.RequestError, TimeoutError) as error:
+    except httpx.RequestError as error:
         why = str(error) or type(error).__name__
         raise Failed(f"nothing answers at {visit.http.base_url}: {why}", START) from None
     if response.is_redirect:

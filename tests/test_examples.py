@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -163,16 +164,26 @@ def node() -> Path:
     if missing:
         pytest.skip(f"the Node example needs {' and '.join(missing)} (Debian: apt install npm)")
     NODE_CACHE.mkdir(parents=True, exist_ok=True)
-    for file in (EXAMPLES / "node").iterdir():
-        shutil.copy(file, NODE_CACHE)
-    installed = NODE_CACHE / "node_modules" / ".package-lock.json"
-    lock = json.loads((NODE_CACHE / "package-lock.json").read_text())["packages"]
-    wanted = lock["node_modules/openai"]["version"]
-    if installed.is_file() and f'"{wanted}"' in installed.read_text():
-        return NODE_CACHE
-    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    with (NODE_CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other workers of this run
+        for name in ("package.json", "package-lock.json", "chat.mjs"):
+            shutil.copy(EXAMPLES / "node" / name, NODE_CACHE)
+        if locked_openai("package-lock.json") != locked_openai("node_modules/.package-lock.json"):
+            install_openai()
+    return NODE_CACHE
+
+
+def locked_openai(lock: str) -> str | None:
+    path = NODE_CACHE / lock
+    if not path.is_file():
+        return None
+    version: str = json.loads(path.read_text())["packages"]["node_modules/openai"]["version"]
+    return version
+
+
+def install_openai() -> None:
     ended = subprocess.run(
-        command,
+        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
         cwd=NODE_CACHE,
         capture_output=True,
         text=True,
@@ -181,7 +192,6 @@ def node() -> Path:
     )
     if ended.returncode:
         pytest.skip(f"npm could not install the openai package: {ended.stderr[-300:]}")
-    return NODE_CACHE
 
 
 @pytest.mark.timeout(INSTALL_SECONDS + 60)
@@ -213,6 +223,7 @@ async def test_an_example_says_what_is_missing(server: Gateway, command: tuple[s
     assert nowhere.stderr.startswith("No server at http://127.0.0.1:1/v1. Start one: ")
 
 
+@pytest.mark.timeout(INSTALL_SECONDS + 60)
 async def test_the_node_example_says_what_is_missing(server: Gateway, node: Path) -> None:
     url = f"{server.url}/v1"
     keyless = await run("node", "chat.mjs", cwd=node, OPENAI_BASE_URL=url)
