@@ -108,9 +108,11 @@ MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True)
 class ToolWish:
-    """What a request asks for. `tools` None is whatever is allowed."""
+    """What a request asks for: `tools` by name, with `all_allowed` whatever else is allowed too,
+    and nothing of `without`."""
 
-    tools: tuple[str, ...] | None = None
+    tools: tuple[str, ...] = ()
+    all_allowed: bool = False
     without: tuple[str, ...] = ()
     max_turns: int | None = None
     max_budget_usd: float | None = None

@@ -79,8 +79,6 @@ class ToolPolicy:
         """Raises StoreUnavailable."""
         if refusal := self._refusal(principal):
             return Permissions(refusal=refusal)
-        if not self.base.allowed:
-            return Permissions(refusal=OFF, disallowed=self.base.disallowed)
         kept = await self._store.tool_rules()
         layers = [
             self.base,
@@ -89,7 +87,8 @@ class ToolPolicy:
             kept.get(principal.name),
             await self._session_rules(principal, session_id),
         ]
-        return _combined(layer for layer in layers if layer is not None)
+        allowed, disallowed = _combined(layer for layer in layers if layer is not None)
+        return Permissions(allowed, disallowed, None if self.base.allowed else OFF)
 
     def _refusal(self, principal: Principal) -> str | None:
         if self._is_exposed:
@@ -135,16 +134,16 @@ class ToolPolicy:
 
     async def set_rules(self, owner: str, changed: ToolRules | None) -> None:
         """For a key, or SERVER; None drops them. Raises NotFound and ToolsNotAllowed."""
-        self._check_change(owner)
+        self._check_change(owner, changed)
         await self._store.set_tool_rules(owner, changed)
 
     async def set_session_rules(self, key: str, session_id: str, changed: ToolRules | None) -> None:
         """Raises NotFound, SessionNotFound and ToolsNotAllowed."""
-        self._check_change(key)
+        self._check_change(key, changed)
         await self._store.set_session_tools(key, session_id, changed)
 
-    def _check_change(self, owner: str) -> None:
-        if not self.base.allowed:
+    def _check_change(self, owner: str, changed: ToolRules | None) -> None:
+        if changed is not None and changed.allowed and not self.base.allowed:
             raise ToolsNotAllowed(OFF)
         if owner != SERVER and owner not in self._names:
             raise NotFound(f"There is no API key named {owner[:64]!r}.", param="key")
@@ -176,28 +175,26 @@ def _checked(
         raise SettingsError(f"{name}: {error}.") from None
 
 
-def _combined(layers: Iterable[ToolRules]) -> Permissions:
-    """From the farthest to the nearest."""
+def _combined(layers: Iterable[ToolRules]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is allowed and disallowed by layers from the farthest to the nearest."""
     allowed: tuple[str, ...] = ()
     disallowed: list[str] = []
     for layer in layers:
         allowed = allowed if layer.allowed is None else layer.allowed
         disallowed += layer.disallowed
-    return Permissions(allowed, tuple(dict.fromkeys(disallowed)))
+    return allowed, tuple(dict.fromkeys(disallowed))
 
 
 def _granted(held: Permissions, wish: ToolWish) -> list[OwnTool]:
-    usable = held.usable()
-    if wish.tools is None:
-        tools = usable
-        if not tools and not wish.mcp_servers:
-            raise ToolsNotAllowed(held.refusal or "No tool is allowed here.")
-    else:
-        tools = [BY_NAME[name] for name in wish.tools]
-    for tool in tools:
-        if reason := held.why_not(tool):
+    """In the catalogue's order."""
+    for name in wish.tools:
+        if reason := held.why_not(BY_NAME[name]):
             raise ToolsNotAllowed(_with_others(reason, held), param="claude_tools")
-    return [tool for tool in tools if tool.name not in wish.without]
+    usable = held.usable()
+    if wish.all_allowed and not usable and not wish.mcp_servers:
+        raise ToolsNotAllowed(held.refusal or "No tool is allowed here.")
+    asked = [tool for tool in usable if wish.all_allowed or tool.name in wish.tools]
+    return [tool for tool in asked if tool.name not in wish.without]
 
 
 def _with_others(reason: str, held: Permissions) -> str:

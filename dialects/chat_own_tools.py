@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -44,16 +45,18 @@ def read(request: ChatRequest, headers: OwnToolHeaders | None = None) -> Asked:
     """Raises InvalidRequest for what is not known or does not go with own tools, ToolsNotAllowed
     for a permission mode that nobody gets here."""
     said = {name: _said(request, headers, name) for name in HEADERS}
-    if not _is_asked(request, said):
+    names, servers = _names(request, said), listed(said["mcp_servers"])
+    if said["enable_tools"] is False or not (names or servers):
         return Asked(ignored=_without_effect(request))
     wish = ToolWish(
-        tools=_tools(request, said),
-        without=_known(said["disallowed_tools"], "disallowed_tools"),
+        tools=_known((name for name in names if name.lower() not in ALL), "claude_tools"),
+        all_allowed=any(name.lower() in ALL for name in names),
+        without=_known(listed(said["disallowed_tools"]), "disallowed_tools"),
         max_turns=said["max_turns"],
         max_budget_usd=said["max_budget_usd"],
         permission_mode=_permission_mode(said["permission_mode"]),
         cwd=said["cwd"],
-        mcp_servers=listed(said["mcp_servers"]),
+        mcp_servers=servers,
     )
     return Asked(wish, said["tool_activity"] or "reasoning", _search_ignored(request))
 
@@ -63,11 +66,11 @@ def _said(request: ChatRequest, headers: OwnToolHeaders | None, name: str) -> An
     return next((value for value in places if value is not None), None)
 
 
-def _is_asked(request: ChatRequest, said: dict[str, Any]) -> bool:
-    if said["enable_tools"] is not None:
-        return bool(said["enable_tools"])
-    names = (*listed(said["claude_tools"]), *listed(said["mcp_servers"]))
-    return bool(names) or request.web_search_options is not None
+def _names(request: ChatRequest, said: dict[str, Any]) -> tuple[str, ...]:
+    """The tools that are asked for in any way, as they are named."""
+    is_all = said["claude_tools"] is None and said["enable_tools"]
+    search = () if request.web_search_options is None else ("WebSearch",)
+    return (*listed("all" if is_all else said["claude_tools"]), *search)
 
 
 def _without_effect(request: ChatRequest) -> tuple[str, ...]:
@@ -79,19 +82,9 @@ def _search_ignored(request: ChatRequest) -> tuple[str, ...]:
     return tuple(f"{SEARCH}.{name}" for name in request.web_search_options or ())
 
 
-def _tools(request: ChatRequest, said: dict[str, Any]) -> tuple[str, ...] | None:
-    """None for all that is allowed."""
-    names = listed(said["claude_tools"])
-    is_all = said["claude_tools"] is None and said["enable_tools"]
-    if is_all or any(name.lower() in ALL for name in names):
-        return None
-    search = () if request.web_search_options is None else ("WebSearch",)
-    return tuple(dict.fromkeys((*_known(names, "claude_tools"), *search)))
-
-
-def _known(value: Any, param: str) -> tuple[str, ...]:
+def _known(names: Iterable[str], param: str) -> tuple[str, ...]:
     try:
-        return tuple(own_tools.named(name).name for name in listed(value))
+        return tuple(dict.fromkeys(own_tools.named(name).name for name in names))
     except ValueError as error:
         raise InvalidRequest(f"{error}.", param=param) from None
 

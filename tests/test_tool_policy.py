@@ -40,7 +40,7 @@ async def granted(
     session_id: str | None = None,
     **wish: Any,
 ) -> OwnTools:
-    asked = ToolWish(tools or None, **wish)
+    asked = ToolWish(tools, not tools, **wish)
     return await policy.grant(principal, asked, session_id)
 
 
@@ -92,15 +92,18 @@ async def test_all_tools_can_be_allowed_and_none(store: MemoryStore) -> None:
 
 async def test_mcp_servers_need_no_tool_but_can_be_disallowed(store: MemoryStore) -> None:
     off = policy(store, allowed_tools=("none",), disallowed_tools=("mcp__mail",))
-    own = await off.grant(LOCAL, ToolWish((), mcp_servers=("calc",)), None)
+    await off.set_rules("alice", ToolRules(None, ("mcp__calc",)))
+    own = await off.grant(LOCAL, ToolWish(mcp_servers=("calc",)), None)
     assert (own.tools, own.deny) == ((), ("mcp__mail",))
     with pytest.raises(PermissionDenied, match="MCP server mail is disallowed"):
-        await off.grant(LOCAL, ToolWish((), mcp_servers=("calc", "mail")), None)
+        await off.grant(LOCAL, ToolWish(mcp_servers=("calc", "mail")), None)
+    with pytest.raises(PermissionDenied, match="MCP server calc is disallowed"):
+        await off.grant(ALICE, ToolWish(mcp_servers=("calc",)), None)
 
 
 async def test_an_exposed_server_refuses_everything(store: MemoryStore) -> None:
     exposed = policy(store, is_exposed=True)
-    for wish in (ToolWish(), ToolWish(("Read",)), ToolWish((), mcp_servers=("calc",))):
+    for wish in (ToolWish(all_allowed=True), ToolWish(("Read",)), ToolWish(mcp_servers=("a",))):
         with pytest.raises(PermissionDenied, match="reached from elsewhere without an API key"):
             await exposed.grant(LOCAL, wish, None)
     with pytest.raises(PermissionDenied, match="Nobody is the operator"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,21 +23,27 @@ def parsed(body: dict[str, Any], headers: dict[str, Any] | None = None, **more: 
     return parse(request, MODEL, "local", headers=sent, **more)
 
 
+EVERYTHING = ToolWish(all_allowed=True)
 WISHES: list[tuple[dict[str, Any], ToolWish | None]] = [
     ({}, None),
     ({"enable_tools": False, "claude_tools": ["Read"]}, None),
     ({"max_turns": 3, "tool_activity": "none"}, None),
     ({"claude_tools": []}, None),
-    ({"enable_tools": True}, ToolWish()),
-    ({"claude_tools": "all"}, ToolWish()),
-    ({"claude_tools": ["*"]}, ToolWish()),
-    ({"enable_tools": True, "claude_tools": []}, ToolWish(())),
+    ({"enable_tools": True}, EVERYTHING),
+    ({"claude_tools": "all"}, EVERYTHING),
+    ({"claude_tools": ["*"]}, EVERYTHING),
+    ({"enable_tools": True, "claude_tools": []}, None),
     ({"claude_tools": ["read_file", "Bash", "Read"]}, ToolWish(("Read", "Bash"))),
     ({"claude_tools": "run_command, Glob"}, ToolWish(("Bash", "Glob"))),
-    ({"enable_tools": True, "disallowed_tools": ["web_search"]}, ToolWish(None, ("WebSearch",))),
+    (
+        {"enable_tools": True, "disallowed_tools": ["web_search"]},
+        replace(EVERYTHING, without=("WebSearch",)),
+    ),
     ({"web_search_options": {}}, ToolWish(("WebSearch",))),
+    ({"web_search_options": {}, "enable_tools": True}, ToolWish(("WebSearch",), True)),
+    ({"claude_tools": ["all", "Bash"]}, ToolWish(("Bash",), True)),
     ({"web_search_options": {}, "claude_tools": ["Read"]}, ToolWish(("Read", "WebSearch"))),
-    ({"mcp_servers": ["calc"]}, ToolWish((), mcp_servers=("calc",))),
+    ({"mcp_servers": ["calc"]}, ToolWish(mcp_servers=("calc",))),
     (
         {"claude_tools": ["Read"], "mcp_servers": "a, b"},
         ToolWish(("Read",), mcp_servers=("a", "b")),
@@ -49,7 +56,7 @@ WISHES: list[tuple[dict[str, Any], ToolWish | None]] = [
             "permission_mode": "plan",
             "cwd": "project",
         },
-        ToolWish(None, (), 3, 0.5, "plan", "project"),
+        ToolWish((), True, (), 3, 0.5, "plan", "project"),
     ),
 ]
 
@@ -60,12 +67,12 @@ def test_a_body_asks_for_tools(body: dict[str, Any], wish: ToolWish | None) -> N
 
 
 IN_HEADERS: list[tuple[dict[str, Any], ToolWish | None]] = [
-    ({"x_claude_enable_tools": "true"}, ToolWish()),
+    ({"x_claude_enable_tools": "true"}, EVERYTHING),
     ({"x_claude_tools": "read_file, Glob"}, ToolWish(("Read", "Glob"))),
-    ({"x_claude_tools": "all"}, ToolWish()),
+    ({"x_claude_tools": "all"}, EVERYTHING),
     ({"x_claude_allowed_tools": "Bash"}, ToolWish(("Bash",))),
     ({"x_claude_allowed_tools": ""}, None),
-    ({"x_claude_mcp_servers": "calc"}, ToolWish((), mcp_servers=("calc",))),
+    ({"x_claude_mcp_servers": "calc"}, ToolWish(mcp_servers=("calc",))),
     ({"x_claude_max_turns": "5", "x_claude_permission_mode": "acceptEdits"}, None),
     (
         {
@@ -76,7 +83,7 @@ IN_HEADERS: list[tuple[dict[str, Any], ToolWish | None]] = [
             "x_claude_permission_mode": "acceptEdits",
             "x_claude_cwd": "p",
         },
-        ToolWish(None, ("Bash",), 5, 0.25, "acceptEdits", "p"),
+        ToolWish((), True, ("Bash",), 5, 0.25, "acceptEdits", "p"),
     ),
 ]
 
