@@ -76,7 +76,8 @@ class StreamOptions(Lenient):
 
 
 ToolActivity = Literal["reasoning", "content", "none"]
-Names = str | Annotated[list[str], Field(max_length=100)]
+Short = Annotated[str, Field(max_length=4096)]
+Names = Short | Annotated[list[Short], Field(max_length=100)]
 
 
 class OwnToolFields(Lenient):
@@ -89,7 +90,7 @@ class OwnToolFields(Lenient):
     max_turns: int | None = Field(None, ge=1)
     max_budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
     permission_mode: str | None = None
-    cwd: str | None = Field(None, max_length=4096)
+    cwd: Short | None = None
     mcp_servers: Names | None = None
     tool_activity: ToolActivity | None = None
 
@@ -98,14 +99,14 @@ class OwnToolHeaders(BaseModel):
     """The same, where a client cannot change its body, which wins."""
 
     x_claude_enable_tools: bool | None = None
-    x_claude_tools: str | None = None
-    x_claude_allowed_tools: str | None = Field(None, description="Another name of X-Claude-Tools")
-    x_claude_disallowed_tools: str | None = None
+    x_claude_tools: Short | None = None
+    x_claude_allowed_tools: Short | None = Field(None, description="Another name of X-Claude-Tools")
+    x_claude_disallowed_tools: Short | None = None
     x_claude_max_turns: int | None = Field(None, ge=1)
     x_claude_max_budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
     x_claude_permission_mode: str | None = None
-    x_claude_cwd: str | None = None
-    x_claude_mcp_servers: str | None = None
+    x_claude_cwd: Short | None = None
+    x_claude_mcp_servers: Short | None = None
     x_claude_tool_activity: ToolActivity | None = None
 
 

@@ -87,21 +87,26 @@ class Activity:
             case OwnToolResult():
                 yield self._ended(event)
             case Finished(reason) if reason in LIMITS:
-                yield self._told(self._column.line(_limit(reason, self.own))), None
+                yield self._line(_limit(reason, self.own)), None
                 yield event, None
             case _:
                 yield event, None
 
-    @property
-    def _column(self) -> Column:
-        return self._text if self.where == "content" else self._thinking
-
-    def _told(self, text: str) -> Event | None:
+    def _line(self, text: str, use: str | None = None) -> Event | None:
         match self.where:
             case "content":
-                return TextDelta(text)
+                return TextDelta(self._text.line(text, use))
             case "reasoning":
-                return ThinkingDelta(text)
+                return ThinkingDelta(self._thinking.line(text, use))
+            case "none":
+                return None
+
+    def _end(self, use: str, title: str, outcome: str) -> Event | None:
+        match self.where:
+            case "content":
+                return TextDelta(self._text.end(use, title, outcome))
+            case "reasoning":
+                return ThinkingDelta(self._thinking.end(use, title, outcome))
             case "none":
                 return None
 
@@ -116,7 +121,7 @@ class Activity:
         )
         self._text.part()
         self._thinking.part()
-        return self._told(self._column.line(self._title(use.name, use.input), use.id)), entry
+        return self._line(self._title(use.name, use.input), use.id), entry
 
     def _ended(self, result: OwnToolResult) -> Shown:
         begun = self.entries.get(result.id)
@@ -131,18 +136,18 @@ class Activity:
             }
         )
         title = self._title(begun.name, begun.input)
-        return self._told(self._column.end(result.id, title, _outcome(result, text))), entry
+        return self._end(result.id, title, _outcome(result, text)), entry
 
     def _title(self, name: str, given: dict[str, Any]) -> str:
         """`Read README.md`, `Bash: make test`, `calc add {"a":1}`."""
         tool = BY_NAME.get(name)
         if tool is None:
             words = name.removeprefix("mcp__").replace("__", " ")
-            return _line(f"{words} {json.dumps(given, ensure_ascii=False)}")
+            return _first_line(f"{words} {json.dumps(given, ensure_ascii=False)}")
         subject = str(given.get(tool.subject, ""))
         if self.own.directory is not None:
             subject = subject.removeprefix(f"{self.own.directory}/")
-        return _line(f"{name}: {subject}" if name == "Bash" else f"{name} {subject}")
+        return _first_line(f"{name}: {subject}" if name == "Bash" else f"{name} {subject}")
 
 
 def _limit(reason: StopReason, own: OwnTools) -> str:
@@ -156,7 +161,7 @@ def _text(result: OwnToolResult) -> str:
 
 def _outcome(result: OwnToolResult, text: str) -> str:
     if result.is_error:
-        return f"failed: {_line(text.removeprefix('<tool_use_error>'))}"
+        return f"failed: {_first_line(text.removeprefix('<tool_use_error>'))}"
     images = sum(part["type"] == "image" for part in result.content)
     counts = [_count(len(text.splitlines()), "line"), _count(images, "image")]
     return ", ".join(filter(None, counts)) or "nothing"
@@ -166,7 +171,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
-def _line(text: str) -> str:
+def _first_line(text: str) -> str:
     """The first line, which is not too long."""
     first, *more = text.strip().splitlines() or [""]
     return f"{first[:MOST_IN_A_LINE]}…" if more or len(first) > MOST_IN_A_LINE else first

@@ -114,6 +114,21 @@ def test_the_work_can_stay_unsaid() -> None:
     assert joined(shown, "reasoning_content") == "First the file.\n\nWell."
 
 
+@pytest.mark.parametrize(
+    ("where", "content", "thoughts"),
+    [
+        ("reasoning", "So.", "Read a → nothing\n\nHm."),
+        ("content", "> Read a → nothing\n\nSo.", "Hm."),
+        ("none", "So.", "Hm."),
+    ],
+)
+def test_what_comes_first_begins_without_a_gap(where: str, content: str, thoughts: str) -> None:
+    events: list[Event] = [STARTED, use("Read", file_path="a"), result(""), ThinkingDelta("Hm.")]
+    shown = streamed([*events, TextDelta("So."), FINISHED], tool_activity=where)
+    assert joined(shown, "content") == content
+    assert joined(shown, "reasoning_content") == thoughts
+
+
 @pytest.mark.parametrize("where", ["reasoning", "content", "none"])
 def test_a_body_says_what_a_stream_says(where: str) -> None:
     shown, body = streamed(WORK, tool_activity=where), answered(WORK, tool_activity=where)

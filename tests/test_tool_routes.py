@@ -150,6 +150,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], tuple[int, str, str]]] = [
     ({"enable_tools": True, "max_turns": 5}, {}, (400, "invalid_value", "`max_turns` may be 4")),
     ({}, {"X-Claude-Tools": "Agent"}, (403, "tools_not_allowed", "The tool Agent")),
     ({}, {"X-Claude-Max-Turns": "0"}, (400, "invalid_value", "")),
+    ({"claude_tools": "," * 5000}, {}, (400, "invalid_value", "")),
+    ({}, {"X-Claude-Tools": "," * 5000}, (400, "invalid_value", "")),
     (
         {"enable_tools": True},
         {"X-Claude-Permission-Mode": "bypassPermissions"},
