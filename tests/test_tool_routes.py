@@ -28,6 +28,7 @@ async def shared_tools_gateway(
         "api_key": "sk-operator",
         "api_keys": "alice:sk-alice",
         "allowed_tools": ("Read", "Write", "Bash(echo *)"),
+        "disallowed_tools": ("Bash(echo secret*)",),
         "max_turns": 4,
     }
     home = tmp_path_factory.mktemp("home")
@@ -119,17 +120,18 @@ async def test_a_use_that_no_rule_allows_is_denied_at_once_and_counted(
         return {name: counts.get(name, 0) for name in ("uses", "errors", "denials")}
 
     before = await bash_counts()
-    steps = script(bash("touch x"), bash("echo hi"))
+    steps = script(bash("touch x"), bash("echo secret"), bash("echo hi"))
     told = message(await ask(tools_gateway, steps, claude_tools=["Bash"]))
-    denied, done = told["claude_activity"]
-    assert (denied["status"], done["status"]) == ("failed", "finished")
+    denied, disallowed, done = told["claude_activity"]
+    assert [u["status"] for u in (denied, disallowed, done)] == ["failed", "failed", "finished"]
+    assert disallowed["result"].startswith("Permission to use Bash with command echo secret")
     assert denied["result"].startswith("Permission to use Bash has been denied")
     assert "Bash: touch x → failed: Permission to use Bash" in told["reasoning_content"]
     after = await bash_counts()
     assert {name: after[name] - before[name] for name in after} == {
-        "uses": 2,
-        "errors": 1,
-        "denials": 1,
+        "uses": 3,
+        "errors": 2,
+        "denials": 2,
     }
     others = (await tools_gateway.http.get("/v1/tools/stats", headers=OPERATOR)).json()
     assert others["total"] == {"uses": 0, "errors": 0, "denials": 0}
@@ -220,7 +222,7 @@ async def test_an_operator_changes_what_is_allowed_from_the_next_request_on(
         "object": "tools.config",
         "settings": {
             "allowed_tools": ["Read", "Write", "Bash(echo *)"],
-            "disallowed_tools": [],
+            "disallowed_tools": ["Bash(echo secret*)"],
         },
         "server": None,
         "keys": {"alice": {"allowed_tools": ["Glob", "Bash(git *)"], "disallowed_tools": []}},
@@ -272,7 +274,7 @@ async def test_a_request_is_explained_with_what_it_is_granted(tools_gateway: Gat
     assert report.json()["own_tools"] == {
         "tools": ["Write", "Bash"],
         "allow": ["Write", "Bash(echo *)"],
-        "deny": [],
+        "deny": ["Bash(echo secret*)"],
         "permission_mode": "default",
         "max_turns": 3,
         "max_budget_usd": None,
