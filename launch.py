@@ -8,6 +8,7 @@ Source: `claude-cli.md`, "A clean request"; `claude --help`.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -133,7 +134,7 @@ class Launcher:
             str(cli_path(self._settings)),
             *ARGUMENTS,
             *CONFINED,
-            *self._granting(own, belongings),
+            *self._granting(own, directory, belongings),
         ]
         return CliTransport(argv, environment, directory, mark=mark, belongings=belongings)
 
@@ -141,13 +142,13 @@ class Launcher:
     def _command_timeout(self) -> str:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
-    def _granting(self, own: OwnTools, belongings: Belongings) -> Iterable[str]:
+    def _granting(self, own: OwnTools, directory: Path, belongings: Belongings) -> Iterable[str]:
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
             yield f"--disallowed-tools={','.join(own.deny)}"
         yield f"--permission-mode={MODES[own.permission_mode]}"
-        yield f"--settings={json.dumps(self._cli_settings(own))}"
+        yield f"--settings={json.dumps(self._cli_settings(own, directory, belongings))}"
         if own.max_turns is not None:
             yield f"--max-turns={own.max_turns}"
         if own.max_budget_usd is not None:
@@ -157,10 +158,17 @@ class Launcher:
         if self._credentials.bare and not own.tools:
             yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
 
-    def _cli_settings(self, own: OwnTools) -> JsonObject:
+    def _cli_settings(self, own: OwnTools, directory: Path, belongings: Belongings) -> JsonObject:
+        """A command reads neither what other processes have nor the secrets of MCP servers."""
         if "Bash" not in own.tools:
             return NO_ATTRIBUTION
-        return NO_ATTRIBUTION | sandbox_settings(self._settings, self._credentials.environment)
+        temporary = belongings.root / f"claude-{os.getuid()}"
+        return NO_ATTRIBUTION | sandbox_settings(
+            self._settings,
+            self._credentials.environment,
+            hidden=(self._scratch,),
+            shown=(directory, temporary, self._command_prefix),
+        )
 
     def _environment(self, directory: Path) -> dict[str, str]:
         environment = {**self._credentials.environment, **ENVIRONMENT}

@@ -10,12 +10,14 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 from events import JsonObject
+from mcp_servers import DEFAULT_FILE
 from settings import Settings
+from workspaces import SESSIONS
 
 SECRETS = (".ssh", ".aws", ".azure", ".config/gcloud", ".gnupg", ".netrc", ".docker/config.json")
 """Under the home directory, what no command has to read."""
@@ -23,8 +25,14 @@ SECRETS = (".ssh", ".aws", ".azure", ".config/gcloud", ".gnupg", ".netrc", ".doc
 TRIAL_SECONDS = 5
 
 
-def sandbox_settings(settings: Settings, environment: Mapping[str, str]) -> JsonObject:
-    """Claude Code's `sandbox` setting; empty where commands run without."""
+def sandbox_settings(
+    settings: Settings,
+    environment: Mapping[str, str],
+    hidden: Iterable[Path] = (),
+    shown: Iterable[Path] = (),
+) -> JsonObject:
+    """Claude Code's `sandbox` setting; empty where commands run without. `hidden` cannot be read
+    either, except for what is `shown` of it."""
     if settings.sandbox == "off" or (settings.sandbox == "auto" and missing_for_sandbox()):
         return {}
     return {
@@ -33,7 +41,10 @@ def sandbox_settings(settings: Settings, environment: Mapping[str, str]) -> Json
             "failIfUnavailable": True,
             "allowUnsandboxedCommands": False,
             "autoAllowBashIfSandboxed": False,  # the operator's rules stand inside too
-            "filesystem": {"denyRead": [str(path) for path in _hidden(settings, environment)]},
+            "filesystem": {
+                "denyRead": [str(path) for path in (*_hidden(settings, environment), *hidden)],
+                "allowRead": [str(path) for path in shown],
+            },
         }
     }
 
@@ -61,14 +72,16 @@ def _bwrap_works() -> bool:
 
 
 def _hidden(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
-    """What exists of: the Claude login, other credentials, this server's own settings and data."""
+    """What exists of: the Claude login, other credentials, this server's own settings and data,
+    other sessions' files."""
     home = Path(environment.get("HOME", "/nonexistent"))
     config = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     wanted = [config / ".credentials.json", *(home / name for name in SECRETS)]
     wanted += [Path(".env").absolute()]
+    wanted += [settings.mcp_config or DEFAULT_FILE, settings.workspace_root.expanduser() / SESSIONS]
     wanted += [path for path in (settings.api_keys_file,) if path is not None]
     if key_file := environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
         wanted.append(Path(key_file))
     if ":///" in settings.database_url:
         wanted.append(Path(settings.database_url.partition(":///")[2]).absolute())
-    return [path for path in wanted if path.exists()]
+    return [path.expanduser().absolute() for path in wanted if path.expanduser().exists()]

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from demo import StandIn
+from sandbox import missing_for_sandbox
 from tests.harness import Gateway, gateway_at
 from tests.mcp_time import NOON, TIME, mcp_file, time_over_http
 from tests.session_wire import error_of
@@ -165,6 +166,32 @@ async def test_a_directory_elsewhere_is_refused(
     assert error_of(answer) == expected
     assert answer.json()["error"]["param"] == "cwd"
     assert not gateway.upstream.requests
+
+
+@pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
+async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers(
+    gateway: Gateway, session: str, root: Path
+) -> None:
+    asked = {"claude_tools": ["Bash"], "mcp_servers": ["far"]}
+    other = f"{session}-other"
+    await gateway.http.post("/v1/sessions", json={"id": other})
+    await gateway.http.put(f"/v1/sessions/{other}/files/a", content=b"s3cret")
+    assert gateway.engine._launcher is not None
+    scratch = gateway.engine._launcher._scratch
+    mcp_config = gateway.app.state.gateway.settings.mcp_config
+    steps = [
+        bash("echo mine > b; cat b; echo temporary > $TMPDIR/c; cat $TMPDIR/c"),
+        bash(f"cat {root}/.sessions/*/*/files/a"),
+        bash(f"cat {scratch}/*/mcp.json"),
+        bash(f"cat {mcp_config}"),
+        bash(f"ls {scratch} {root}/.sessions"),
+    ]
+    own, *others = await results(gateway, *steps, session_id=session, **asked)
+    assert own == ("finished", "mine\ntemporary")
+    assert [status for status, _ in others[:3]] == ["failed"] * 3
+    assert TOKEN not in str(others)
+    assert "s3cret" not in str(others)
+    assert other not in str(others)
 
 
 # MCP servers
