@@ -22,6 +22,7 @@ import check
 import command_line
 import demo
 from auth import FILE
+from mcp_servers import McpFile
 from scripts import configuration
 from settings import Settings, load_settings
 from tests.conftest import MakeGateway
@@ -267,6 +268,8 @@ def test_a_block_of_data_can_be_read(
             if block.page == "SECURITY.md":
                 value["alice"]["sha256"] = "0" * 64  # the page says in words what stands there
                 FILE.validate_python(value)
+            if "mcpServers" in value:
+                McpFile.model_validate(value)
         case "yaml":
             assert yaml.safe_load(block.text)
         case "toml":
