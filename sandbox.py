@@ -77,11 +77,11 @@ def _hidden(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
     home = Path(environment.get("HOME", "/nonexistent"))
     config = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     wanted = [config / ".credentials.json", *(home / name for name in SECRETS)]
-    wanted += [Path(".env").absolute()]
-    wanted += [settings.mcp_config or DEFAULT_FILE, settings.workspace_root.expanduser() / SESSIONS]
+    wanted += [Path(".env"), settings.mcp_config or DEFAULT_FILE]
+    wanted += [settings.workspace_root / SESSIONS]
     wanted += [path for path in (settings.api_keys_file,) if path is not None]
     if key_file := environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
         wanted.append(Path(key_file))
-    if ":///" in settings.database_url:
-        wanted.append(Path(settings.database_url.partition(":///")[2]).absolute())
-    return [path.expanduser().absolute() for path in wanted if path.expanduser().exists()]
+    if database := settings.database_url.partition(":///")[2].partition("?")[0]:
+        wanted += [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")]
+    return [path.expanduser().resolve() for path in wanted if path.expanduser().exists()]

@@ -350,7 +350,7 @@ class Settings(BaseSettings):
         Path("workspaces"), description="Where own tools work: one directory for each session"
     )
     max_workspace_file_bytes: PositiveInt = Field(
-        32 * 1024 * 1024, description="Largest file of a workspace that can be downloaded"
+        32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
     )
     mcp_config: Path | None = Field(
         None,

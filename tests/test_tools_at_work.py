@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from demo import StandIn
-from sandbox import missing_for_sandbox
+from sandbox import missing_for_sandbox, sandbox_settings
 from tests.harness import Gateway, gateway_at
+from tests.harness import test_settings as settings_for
 from tests.mcp_time import NOON, TIME, mcp_file, time_over_http
 from tests.session_wire import error_of
 from tests.test_own_tools import Step, bash, script
@@ -166,6 +167,24 @@ async def test_a_directory_elsewhere_is_refused(
     assert error_of(answer) == expected
     assert answer.json()["error"]["param"] == "cwd"
     assert not gateway.upstream.requests
+
+
+def test_what_the_server_keeps_is_hidden_from_commands(tmp_path: Path) -> None:
+    (tmp_path / "real/.sessions").mkdir(parents=True)
+    (tmp_path / "root").symlink_to(tmp_path / "real")
+    for name in ("s.db", "s.db-wal", "mcp.json"):
+        (tmp_path / name).touch()
+    settings = settings_for(
+        sandbox="on",
+        workspace_root=tmp_path / "root",
+        mcp_config=tmp_path / "mcp.json",
+        database_url=f"sqlite+aiosqlite:///{tmp_path}/s.db?timeout=5",
+    )
+    hidden = sandbox_settings(settings, {"HOME": str(tmp_path)})["sandbox"]["filesystem"][
+        "denyRead"
+    ]
+    names = {"real/.sessions", "s.db", "s.db-wal", "mcp.json"}
+    assert set(hidden) >= {str(tmp_path.resolve() / name) for name in names}
 
 
 @pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
