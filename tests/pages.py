@@ -90,7 +90,7 @@ def is_whole(text: str) -> bool:
 
 def commands(statement: str) -> Iterator[list[str]]:
     """The words of each command in a statement."""
-    lexer = shlex.shlex(statement, posix=True, punctuation_chars=True)
+    lexer = shlex.shlex(statement.replace("\\\n", ""), posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     for separates, words in groupby(lexer, BETWEEN_COMMANDS.__contains__):
         if not separates:

@@ -22,6 +22,7 @@ import check
 import command_line
 import demo
 from auth import FILE
+from credentials import Credentials, detect_credentials
 from mcp_servers import McpFile
 from scripts import configuration
 from settings import Settings, load_settings
@@ -46,6 +47,9 @@ PYTHON = [block for block in ALL if block.language == "python"]
 DATA = [block for block in ALL if block.language in ("json", "yaml", "toml", "env")]
 
 SHOWN = {
+    "docs/deployment.md: claude.example.com {": "Caddy is no package of the tests",
+    "docs/deployment.md: server {": "compared with the template, which runs, below",
+    "docs/getting-started.md:   URL          http://127.0.0.1:8000/v1": "compared below",
     "docs/tools.md: Read README.md → 110 lines": "see tests/test_tool_activity.py",
 }
 """Blocks that nobody runs, by page and first line, each with the reason."""
@@ -64,6 +68,20 @@ def test_every_block_is_of_a_kind_that_is_run_or_checked() -> None:
     unknown = [str(block) for block in ALL if block not in known and first_line(block) not in SHOWN]
     assert unknown == []
     assert {first_line(block) for block in ALL} >= set(SHOWN)
+
+
+def test_the_nginx_of_the_page_is_told_what_the_tested_one_is() -> None:
+    [block] = [block for block in ALL if block.language == "nginx"]
+    tested = " ".join((ROOT / "deploy" / "nginx.conf.template").read_text().split())
+    told = [line.strip() for line in block.text.splitlines() if line.strip().startswith("proxy_")]
+    assert [line for line in told if line not in tested and "proxy_pass" not in line] == []
+
+
+def test_the_first_lines_of_a_server_are_as_shown() -> None:
+    start = [block for block in ALL if block.page == "docs/getting-started.md"]
+    [block] = [block for block in start if block.language == "text"]
+    found = Credentials("anthropic", "ANTHROPIC_API_KEY is set.", bare=True)
+    assert block.text in command_line.banner(Settings.model_construct(), 8000, found)
 
 
 def first_line(block: Block) -> str:
@@ -175,7 +193,7 @@ def curl(words: list[str]) -> None:
 def make(words: list[str]) -> None:
     """The targets build environments and run for minutes: they exist, with their variables."""
     makefile = (ROOT / "Makefile").read_text()
-    for word in words:
+    for word in words[2:] if words[:1] == ["-C"] else words:
         name, is_variable, _ = word.partition("=")
         wanted = rf"\$\({name}\)" if is_variable else rf"^{name}:"
         assert re.search(wanted, makefile, re.M), word
@@ -233,22 +251,68 @@ def export(words: list[str]) -> None:
     check_variables([word.partition("=")[0] for word in words])
 
 
-@program("cp")
+@program("docker")
+def docker(words: list[str]) -> None:
+    """Not everybody has its daemon: images, services and options are compared with the files;
+    `tests/test_containers.py` and `tests/test_entrypoint.py` do without it what they do."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    match words:
+        case ["build", *_, folder]:
+            assert (ROOT / folder / "Dockerfile").is_file()
+        case ["compose", "up" | "run", *rest]:
+            named = [word for word in rest if not word.startswith("-")]
+            assert not named or named[0] in compose["services"]
+            PROGRAMS["python"](["main.py", *named[1:]])
+        case ["run", *rest]:
+            check_docker_run(rest)
+        case _:
+            pytest.fail(f"docker {words}")
+
+
+def check_docker_run(words: list[str]) -> None:
+    parser = ArgumentParser(prog="docker run", allow_abbrev=False)
+    for flag in ("--rm", "--read-only", "-d", "-i", "-t"):
+        parser.add_argument(flag, action="store_true")
+    for once in ("--user", "--tmpfs", "--cap-drop", "--security-opt", "--name", "--restart"):
+        parser.add_argument(once)
+    for option in ("-p", "-e", "-v", "--env-file"):
+        parser.add_argument(option, action="append", default=[])
+    parser.add_argument("image")
+    parser.add_argument("arguments", nargs="*")
+    given, rest = parser.parse_known_args(words)
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    check_variables([word.partition("=")[0] for word in given.e])
+    assert all(f"EXPOSE {port.rpartition(':')[2]}\n" in dockerfile for port in given.p)
+    folders = {volume.split(":")[1] for volume in given.v}
+    assert folders <= {"/data", "/home/app/.claude", "/root/.claude"}
+    PROGRAMS["python"](["main.py", *given.arguments, *rest])
+
+
+@program("cp", "install")
 def copy(words: list[str]) -> None:
-    """It would make a `.env` that other tests read."""
-    assert (ROOT / words[0]).is_file()
+    """It would change this folder, where other tests look, or the system: its source exists."""
+    source = words[-2]
+    assert (ROOT / source).exists() or [*ROOT.glob(f"deploy/*/{source}")], source
 
 
-@program("cd", "git", "claude")
-def elsewhere(words: list[str]) -> None:
+@program("cd", "git", "claude", "echo")
+def harmless(words: list[str]) -> None:
     """Where the project is kept is not known here; `claude` is the vendor's."""
+    assert words
+
+
+@program("sudo", "useradd", "systemctl", "journalctl", "kubectl", "tailscale")
+def elsewhere(words: list[str]) -> None:
+    """They change a server, a cluster or a network. The files that they are given are checked in
+    `tests/test_containers.py` and `tests/test_kubernetes.py`."""
     assert words
 
 
 def known_variables() -> set[str]:
     in_example = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.M)
     clients = {"TEST_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY"}
-    return {*in_example, *map(str.upper, Settings.model_fields), *clients}
+    compose = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
+    return {*in_example, *map(str.upper, Settings.model_fields), *clients, *compose}
 
 
 def check_variables(names: list[str]) -> None:
@@ -288,6 +352,39 @@ def read_settings(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
     (folder / ".env").write_text(text)
     given = {name.lower() for name in names} & set(Settings.model_fields)
     assert load_settings().model_fields_set >= given
+
+
+SITUATIONS = [
+    {},
+    {"CLAUDE_USE_SUBSCRIPTION": "1"},
+    {"CLAUDE_CODE_USE_BEDROCK": "1"},
+    {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "half"},
+    {"CLAUDE_CODE_USE_VERTEX": "1"},
+]
+
+
+@pytest.mark.parametrize("environ", SITUATIONS, ids=lambda environ: " ".join(environ) or "nothing")
+def test_the_start_page_tells_what_the_status_says_is_missing(environ: dict[str, str]) -> None:
+    wants_login = "CLAUDE_USE_SUBSCRIPTION" in environ
+    settings = Settings.model_construct(claude_use_subscription=wants_login)
+    found = detect_credentials(settings, environ)
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    assert f"| `{found.method}` | `{found.missing[0]}` |" in page
+    assert found.mend
+    assert found.mend in page
+
+
+def test_what_the_start_page_sets_are_credentials_in_the_order_in_which_they_are_looked_for() -> (
+    None
+):
+    shown = [block.text for block in DATA if block.page == "docs/getting-started.md"]
+    variables = [dict(re.findall(r"^(\w+)=(.*)$", text, re.M)) for text in shown]
+    each = [detect_credentials(Settings.model_construct(), environ) for environ in variables]
+    assert [found.method for found in each] == ["bedrock", "vertex", "anthropic", "claude_cli"]
+    assert [found.missing for found in each] == [()] * 4
+    for position, found in enumerate(each):
+        rest = {name: value for later in variables[position:] for name, value in later.items()}
+        assert detect_credentials(Settings.model_construct(), rest).method == found.method
 
 
 # Pages
