@@ -16,7 +16,7 @@ from stores.database import Database
 
 log = logging.getLogger(__name__)
 
-NEWEST = "0002"
+NEWEST = "0003"
 ADVISORY_LOCK = 4_918_247_301
 
 
