@@ -42,6 +42,7 @@ ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
     DATABASE_URL=sqlite+aiosqlite:////data/sessions.db \
+    WORKSPACE_ROOT=/data/workspaces \
     SHUTDOWN_GRACE_SECONDS=7
 USER 1000:1000
 VOLUME ["/data"]

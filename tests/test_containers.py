@@ -61,7 +61,7 @@ def test_what_the_image_sets_are_settings() -> None:
     assert block
     names = set(re.findall(r"([A-Z_]+)=", block[1])) - {"PATH"}
     ours = {name for name in names if not name.startswith("PYTHON")}
-    assert ours == {"HOST", "DATABASE_URL", "SHUTDOWN_GRACE_SECONDS"}
+    assert ours == {"HOST", "DATABASE_URL", "WORKSPACE_ROOT", "SHUTDOWN_GRACE_SECONDS"}
     assert ours <= {name.upper() for name in Settings.model_fields}
 
 
@@ -193,6 +193,9 @@ def test_the_replicas_are_the_same_and_share_what_must_be_shared() -> None:
     assert "@postgres/" in one["environment"]["DATABASE_URL"]
     assert one["environment"]["REDIS_URL"] == "redis://redis:6379/0"
     assert set(one["depends_on"]) == {"postgres", "redis"}
+    workspaces = {volume["target"]: volume["source"] for volume in one["volumes"]}["/data"]
+    assert workspaces == "workspaces"
+    assert one["environment"]["WORKSPACE_ROOT"] == "/data/workspaces"
 
 
 def test_replicas_without_a_common_key_say_so_instead_of_making_two(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_pod_has_no_rights_to_lose() -> None:
     assert own["readOnlyRootFilesystem"] is True
     assert own["allowPrivilegeEscalation"] is False
     assert own["capabilities"] == {"drop": ["ALL"]}
-    assert {mount["mountPath"] for mount in CONTAINER["volumeMounts"]} == {"/tmp"}
+    assert {mount["mountPath"] for mount in CONTAINER["volumeMounts"]} == {"/tmp", "/data"}
 
 
 def test_a_pod_is_asked_for_life_and_readiness_and_has_time_to_end() -> None:
