@@ -1,10 +1,11 @@
 """Builds .venv from poetry.lock, with a private Poetry, from nothing but Python and pip's index.
 
     bootstrap install [OPTIONS]   .venv as the lock says; at once when it already is
+    bootstrap upgrade [OPTIONS]   the newest Claude Code SDK, tried by the contract tests
     bootstrap poetry ARGUMENTS    the private Poetry, for any other command
 
-OPTIONS go to `poetry sync`, for example `--only main`. Standard library only; start it through
-`scripts/bootstrap`, which finds a Python.
+OPTIONS go to `poetry sync`, for example `--only main`, or to the tests. Standard library only;
+start it through `scripts/bootstrap`, which finds a Python.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -26,6 +28,10 @@ TOOL = CACHE / "poetry"
 # Poetry asks its index for a JSON API that mirrors lack; with the plugin it reads pip's pages.
 TOOL_REQUIREMENTS = ["poetry>=2.2,<3", "poetry-plugin-pypi-mirror>=0.6.2,<0.7"]
 SDK = "claude-agent-sdk"
+CLI_VERSION = re.compile(r'__cli_version__ = "(.+)"')
+TESTED_VERSIONS = re.compile(
+    r"(?<=^CONTRACT_TESTED_VERSIONS = frozenset\(\{).*(?=\}\))", re.MULTILINE
+)
 
 # What pip would use by its options, files, variables and defaults, all at once.
 ASK_PIP = """
@@ -46,6 +52,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["install", *options]:
             return install(options)
+        case ["upgrade", *options]:
+            return upgrade(options)
         case ["poetry", *rest]:
             with locked():
                 ensure_venv(VENV)  # Poetry would make its own, from another Python
@@ -71,6 +79,61 @@ def install(options: list[str]) -> int:
             return status
         stamp.write_text(wanted)
     return 0
+
+
+def upgrade(options: list[str]) -> int:
+    """Lock and install the newest SDK, run the contract tests, and say what changed."""
+    before = sdk_version(), cli_version()
+    with locked():
+        ensure_venv(VENV)
+        status = run_poetry(["update", "--lock", SDK])
+    if status := status or install([]):
+        return status
+    for name, old, new in zip(
+        (SDK, "Claude Code"), before, (sdk_version(), cli_version()), strict=True
+    ):
+        print(f"{name}: {new}, as before" if old == new else f"{name}: {old or 'none'} -> {new}")
+    sys.stdout.flush()
+    return contract_tests(cli_version(), options)
+
+
+def contract_tests(version: str, options: list[str]) -> int:
+    """A version that passes stays in worker.py, as one whose processes may be used again."""
+    worker = ROOT / "worker.py"
+    original = worker.read_text()
+    tested = set(json.loads(f"[{TESTED_VERSIONS.findall(original)[0]}]")) | {version}
+    worker.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
+    files = sorted(str(path) for path in ROOT.glob("tests/test_contract_*.py"))
+    status = subprocess.run(
+        [VENV / "bin/pytest", *files, *options], cwd=ROOT, check=False
+    ).returncode
+    if status:
+        worker.write_text(original)
+        print(
+            f"\nClaude Code {version} does not do all that this server relies on: see above."
+            "\nTo go back: git checkout poetry.lock && make install",
+            file=sys.stderr,
+        )
+    elif worker.read_text() == original:
+        print(f"The contract tests pass with Claude Code {version}.")
+    else:
+        print(
+            f"The contract tests pass with Claude Code {version}, which worker.py now names.\n"
+            "Run `make check`, then commit poetry.lock and worker.py."
+        )
+    return status
+
+
+def sdk_version() -> str:
+    packages = tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
+    return str(next(package["version"] for package in packages if package["name"] == SDK))
+
+
+def cli_version() -> str:
+    """Of the CLI that the installed SDK carries; empty where none is installed."""
+    found = VENV.glob("lib/python*/site-packages/claude_agent_sdk/_cli_version.py")
+    texts = [CLI_VERSION.findall(path.read_text()) for path in found]
+    return "".join(texts[0]) if texts else ""
 
 
 def is_current(options: list[str]) -> bool:
@@ -145,8 +208,7 @@ def is_sound(venv: Path) -> bool:
 
 def explain_failure() -> None:
     """Name the mend for what goes wrong in time: a locked release that left the index."""
-    packages = tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
-    locked_version = next(package["version"] for package in packages if package["name"] == SDK)
+    locked_version = sdk_version()
     releases = subprocess.run(
         [TOOL / "bin/python", "-I", "-m", "pip", "index", "versions", SDK],
         env=clean_environment(),
@@ -159,7 +221,8 @@ def explain_failure() -> None:
         print(
             f"\n{SDK} {locked_version}, which poetry.lock names, is no longer in the package index"
             " (old releases are deleted).\nRun `make upgrade`: it locks the newest release and"
-            " runs the contract tests against it.",
+            " runs the contract tests against it.\nWith a Poetry of your own: `poetry update"
+            f" {SDK}`, then `poetry install`.",
             file=sys.stderr,
         )
     else:
