@@ -162,7 +162,7 @@ class Workspaces:
             try:
                 for directory in (self._sessions, home.parent, home, home / FILES):
                     directory.mkdir(PRIVATE, exist_ok=True)
-            except FileNotFoundError:  # moved away between two of these
+            except (FileNotFoundError, FileExistsError):  # moved away in or between two of these
                 continue
             return str(home / FILES)
         raise FileNotFoundError("it is deleted again and again")
