@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
@@ -142,13 +143,9 @@ def _is_name(name: str) -> bool:
 
 def _check_url(url: str) -> None:
     """An operator's own computer and network are allowed: MCP servers are found there."""
-    import httpx  # several MB with what it brings, for servers that have such
 
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError):
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    parsed = _split(url)
+    if parsed is None or parsed.scheme not in ("http", "https") or not parsed.hostname:
         raise InvalidRequest("`url` must be an http or https URL.", param="url")
 
 
@@ -232,11 +229,18 @@ def _server(name: str, source: Source, entry: JsonObject, native: JsonObject) ->
 
 def _shown_url(text: str) -> str:
     """Some services put a key into the path."""
-    import httpx
-
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError):
+    url = _split(text)
+    if url is None:
         return HIDDEN
-    origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-    return origin if url.raw_path in (b"", b"/") else f"{origin}/{HIDDEN}"
+    origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    return f"{origin}/{HIDDEN}" if url.path.strip("/") or url.query or url.fragment else origin
+
+
+def _split(url: str) -> SplitResult | None:
+    """None for what is no URL."""
+    try:
+        parsed = urlsplit(url)
+        _ = parsed.port  # raises where it is no number
+    except ValueError:
+        return None
+    return parsed if url.isprintable() and " " not in url else None

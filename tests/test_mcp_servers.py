@@ -201,6 +201,7 @@ URLS = [
     "http://[::1",
     "https://${HOME}/",
     "//a",
+    "http://a:b",
 ]
 
 
