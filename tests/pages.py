@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from settings import Settings
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [
@@ -102,3 +104,11 @@ def split_assignments(words: list[str]) -> tuple[list[str], list[str]]:
     names = [word.partition("=")[0] for word in words if ASSIGNMENT.match(word)]
     first = next((i for i, word in enumerate(words) if not ASSIGNMENT.match(word)), len(words))
     return names[:first], words[first:]
+
+
+def known_variables() -> set[str]:
+    """Settings, credentials, and what clients and compose read."""
+    in_example = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.M)
+    clients = {"TEST_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY"}
+    compose = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
+    return {*in_example, *map(str.upper, Settings.model_fields), *clients, *compose}

@@ -35,6 +35,7 @@ from tests.pages import (
     anchors,
     blocks,
     commands,
+    known_variables,
     links,
     name_of,
     split_assignments,
@@ -306,13 +307,6 @@ def elsewhere(words: list[str]) -> None:
     """They change a server, a cluster or a network. The files that they are given are checked in
     `tests/test_containers.py` and `tests/test_kubernetes.py`."""
     assert words
-
-
-def known_variables() -> set[str]:
-    in_example = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.M)
-    clients = {"TEST_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY"}
-    compose = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
-    return {*in_example, *map(str.upper, Settings.model_fields), *clients, *compose}
 
 
 def check_variables(names: list[str]) -> None:
