@@ -341,7 +341,6 @@ async def test_a_client_that_leaves_ends_the_command_and_all_it_started(
     work.mkdir()
     detached = "(setsid nohup sleep 991 >/dev/null 2>&1 &)"
     command = f"{detached}; sleep 992 & touch begun; python3 -c 'import time; time.sleep(993)'"
-    others = marked()
     async with make_gateway(sandbox=sandbox) as gateway:
         task = asyncio.create_task(
             run(gateway, asked(script(bash(command)), granted(work, "Bash")))
@@ -349,18 +348,20 @@ async def test_a_client_that_leaves_ends_the_command_and_all_it_started(
         async with asyncio.timeout(20):
             while "begun" not in (names_in(work) or ()):  # noqa: ASYNC110  # a file has no event
                 await asyncio.sleep(0.02)
-        assert len(marked() - others) >= 4
+        assert len(marked(work)) >= 4
         task.cancel()
         async with asyncio.timeout(2):
-            while marked() - others:  # noqa: ASYNC110  # nor has another's process
+            while marked(work):  # noqa: ASYNC110  # nor has another's process
                 await asyncio.sleep(0.05)
 
 
-def marked() -> set[int]:
-    """The processes of own tools, and what they started."""
-    found = set()
+def marked(work: Path) -> list[int]:
+    """The processes of own tools in this directory, and what they started."""
+    found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if MARK in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
-                found.add(process.pid)
+            variables = process.environ()
+            is_here = MARK in variables and variables.get("PWD") == str(work)
+            if is_here and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
     return found
