@@ -22,22 +22,16 @@ import check
 import command_line
 import demo
 from auth import FILE
-from credentials import Credentials, detect_credentials
 from mcp_servers import McpFile
-from scripts import configuration
 from settings import Settings, load_settings
 from tests.conftest import MakeGateway
 from tests.harness import Gateway
 from tests.pages import (
-    PAGES,
     ROOT,
     Block,
-    anchors,
     blocks,
     commands,
     known_variables,
-    links,
-    name_of,
     split_assignments,
     statements,
 )
@@ -69,20 +63,6 @@ def test_every_block_is_of_a_kind_that_is_run_or_checked() -> None:
     unknown = [str(block) for block in ALL if block not in known and first_line(block) not in SHOWN]
     assert unknown == []
     assert {first_line(block) for block in ALL} >= set(SHOWN)
-
-
-def test_the_nginx_of_the_page_is_told_what_the_tested_one_is() -> None:
-    [block] = [block for block in ALL if block.language == "nginx"]
-    tested = " ".join((ROOT / "deploy" / "nginx.conf.template").read_text().split())
-    told = [line.strip() for line in block.text.splitlines() if line.strip().startswith("proxy_")]
-    assert [line for line in told if line not in tested and "proxy_pass" not in line] == []
-
-
-def test_the_first_lines_of_a_server_are_as_shown() -> None:
-    start = [block for block in ALL if block.page == "docs/getting-started.md"]
-    [block] = [block for block in start if block.language == "text"]
-    found = Credentials("anthropic", "ANTHROPIC_API_KEY is set.", bare=True)
-    assert block.text in command_line.banner(Settings.model_construct(), 8000, found)
 
 
 def first_line(block: Block) -> str:
@@ -346,56 +326,3 @@ def read_settings(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
     (folder / ".env").write_text(text)
     given = {name.lower() for name in names} & set(Settings.model_fields)
     assert load_settings().model_fields_set >= given
-
-
-SITUATIONS = [
-    {},
-    {"CLAUDE_USE_SUBSCRIPTION": "1"},
-    {"CLAUDE_CODE_USE_BEDROCK": "1"},
-    {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "half"},
-    {"CLAUDE_CODE_USE_VERTEX": "1"},
-]
-
-
-@pytest.mark.parametrize("environ", SITUATIONS, ids=lambda environ: " ".join(environ) or "nothing")
-def test_the_start_page_tells_what_the_status_says_is_missing(environ: dict[str, str]) -> None:
-    wants_login = "CLAUDE_USE_SUBSCRIPTION" in environ
-    settings = Settings.model_construct(claude_use_subscription=wants_login)
-    found = detect_credentials(settings, environ)
-    page = (ROOT / "docs" / "getting-started.md").read_text()
-    assert f"| `{found.method}` | `{found.missing[0]}` |" in page
-    assert found.mend
-    assert found.mend in page
-
-
-def test_what_the_start_page_sets_are_credentials_in_the_order_in_which_they_are_looked_for() -> (
-    None
-):
-    shown = [block.text for block in DATA if block.page == "docs/getting-started.md"]
-    variables = [dict(re.findall(r"^(\w+)=(.*)$", text, re.M)) for text in shown]
-    each = [detect_credentials(Settings.model_construct(), environ) for environ in variables]
-    assert [found.method for found in each] == ["bedrock", "vertex", "anthropic", "claude_cli"]
-    assert [found.missing for found in each] == [()] * 4
-    for position, found in enumerate(each):
-        rest = {name: value for later in variables[position:] for name, value in later.items()}
-        assert detect_credentials(Settings.model_construct(), rest).method == found.method
-
-
-# Pages
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    for link in links(page):
-        path, _, anchor = link.partition("#")
-        if "://" in path or path.startswith("mailto:"):
-            continue
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link
-
-
-def test_the_configuration_page_shows_every_setting_as_it_is() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    shown = page.split("<!-- settings:begin -->\n")[1].split("<!-- settings:end -->")[0]
-    assert shown == f"\n{configuration.tables()}", "run: python scripts/configuration.py"
