@@ -27,11 +27,15 @@ from settings import Settings, load_settings
 from tests.conftest import MakeGateway
 from tests.harness import Gateway
 from tests.pages import (
+    INLINE_CODE,
+    PAGES,
     ROOT,
     Block,
     blocks,
     commands,
     known_variables,
+    name_of,
+    prose,
     split_assignments,
     statements,
 )
@@ -138,13 +142,25 @@ async def run_each(lines: list[str], gateway: Gateway) -> None:
         await asyncio.to_thread(run_shell, server_of(line, gateway))
 
 
-def check_command(block: Block, words: list[str]) -> str:
+OWN_PAGES = [page for page in PAGES if page.name != "migrating.md"]  # test_migrating.py
+
+
+@pytest.mark.parametrize("page", OWN_PAGES, ids=name_of)
+def test_the_commands_within_sentences_are_right(page: Path) -> None:
+    for code in INLINE_CODE.findall(prose(page)):
+        is_synopsis = "[" in code
+        if re.match(r"`(make|poetry|(\.venv/bin/)?python) ", code) and not is_synopsis:
+            for words in commands(code.strip("`")):
+                check_command(name_of(page), words)
+
+
+def check_command(place: Block | str, words: list[str]) -> str:
     """The program's name."""
     variables, words = split_assignments(words)
     check_variables(variables)
     if not words:
         return ""
-    assert words[0] in PROGRAMS, f"{block}: nothing here runs or checks {words[0]}"
+    assert words[0] in PROGRAMS, f"{place}: nothing here runs or checks {words[0]}"
     PROGRAMS[words[0]](words[1:])
     return words[0]
 
