@@ -143,6 +143,8 @@ class ClaudeEngine:
                         ) from error
                     if lease.kind != "blank" and lease.worker.was_lost(lease.leased_at):
                         raise ProcessLost(error.message) from error
+                    if lease.worker.refused and lease.worker.reusable:
+                        lease.park(None)
                     raise
 
     @contextmanager

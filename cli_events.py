@@ -84,7 +84,7 @@ class AnswerReader:
         self._used: set[str] = set()
         self._early: dict[str, OwnToolResult] = {}
         self._answered = False
-        self._started = False
+        self.started = False
         self._answer_chars = 0
         self._spent = Usage()
         self._counted = Usage()
@@ -123,8 +123,8 @@ class AnswerReader:
         self._spent, self._counted = self.usage, Usage()
         self.stop_reason = None
         self._count(message.get("usage") or {})
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = True
             yield Started(message["model"], self._dropped, self.usage, self._version)
 
     def _block_started(self, index: int, block: dict[str, Any]) -> Iterator[Event]:

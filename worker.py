@@ -100,6 +100,10 @@ class ClaudeWorker:
         """Whether the last answer ended where the CLI would have gone on: what the process
         remembers then is more than the client was told."""
 
+        self.refused = False
+        """Whether the last turn came to its result, and that was an error of the API before any
+        answer: nothing is left of it but what a boundary sweeps away."""
+
         self.asked_at: float | None = None
         """When the CLI last turned to the API, in `time.monotonic` seconds."""
 
@@ -262,7 +266,7 @@ class ClaudeWorker:
             self._unschedule_bar()
 
     def _reader(self, dropped: tuple[str, ...]) -> AnswerReader:
-        self.cut_short, self._retry_after = False, None
+        self.cut_short, self.refused, self._retry_after = False, False, None
         version = str(self.info.get("claude_code_version") or "")
         answer_tool = ANSWER_TOOL if self._answers_by_tool else None
         functions = None if self._own is None else self._functions
@@ -385,6 +389,7 @@ class ClaudeWorker:
         if result.subtype in LIMITS:
             return Finished(LIMITS[result.subtype], reader.usage, self._cost(result.total_cost_usd))
         if result.is_error or failure is not None:
+            self.refused = result.api_error_status is not None and not reader.started
             text = result.result or "; ".join(result.errors or []) or "Claude Code failed."
             raise api_error(result.api_error_status, failure, text, self._retry_after)
         if reader.stop_reason is None:

@@ -15,7 +15,7 @@ import pytest
 from cli_protocol import late_settings
 from demo import StandIn
 from demo.model import OWN_TOOLS
-from errors import ContextTooLong
+from errors import ContextTooLong, GatewayError
 from events import (
     Block,
     Finished,
@@ -335,3 +335,28 @@ async def test_an_abandoned_turn_ends_its_process(gateway: Gateway, upstream: St
     assert [request.outcome for request in upstream.requests] == ["disconnected"]
     await asyncio.sleep(0)
     assert (await run(gateway, turn("hi"))).text == 'Demo model: you said "hi".'
+
+
+async def test_a_refused_request_leaves_nothing_that_a_boundary_does_not_sweep_away(
+    gateway: Gateway, upstream: StandIn
+) -> None:
+    system = "Refused, then used again."
+    await run(gateway, turn("Begin.", system=system))
+    started = gateway.engine.pool.counts["started"]
+    for status in (400, 401, 403, 404, 413, 429, 500, 503, 529):
+        with pytest.raises(GatewayError):
+            await run(gateway, turn(f"secret {status}\n!demo error={status}", system=system))
+        await run(gateway, turn("And now?", system=system))
+        assert received(upstream) == [("user", [text_block("And now?")])]
+    assert gateway.engine.pool.counts["started"] == started
+
+
+async def test_an_error_after_the_answer_began_costs_the_process_its_life(
+    gateway: Gateway,
+) -> None:
+    asked = turn("!demo error_midstream=overloaded_error", system="Cut off.")
+    with pytest.raises(GatewayError):
+        await run(gateway, asked)
+    reused = gateway.engine.pool.counts["reuse"]
+    await run(gateway, turn("And now?", system="Cut off."))
+    assert gateway.engine.pool.counts["reuse"] == reused
