@@ -82,7 +82,7 @@ class AnswerReader:
         self._functions = functions
         self._own: dict[int, tuple[str, str, list[str]]] = {}
         self._used: set[str] = set()
-        self._early: dict[str, OwnToolResult] = {}
+        self._early: list[OwnToolResult] = []
         self._answered = False
         self.started = False
         self._answer_chars = 0
@@ -118,6 +118,8 @@ class AnswerReader:
             case "message_delta":
                 self._count(event.get("usage") or {})
                 self._stopped(event["delta"])
+                if self.stop_reason is not None:
+                    yield from self._results_so_far()
 
     def _message_started(self, message: dict[str, Any]) -> Iterator[Event]:
         self._spent, self._counted = self.usage, Usage()
@@ -143,23 +145,19 @@ class AnswerReader:
             self.visible = True
             yield TextDelta(block["text"])
 
-    def _own_ended(self, use: OwnToolUse) -> Iterator[Event]:
-        self._used.add(use.id)
-        yield use
-        if early := self._early.pop(use.id, None):
-            yield early
-
     def own_results(self, blocks: Iterable[object]) -> Iterator[OwnToolResult]:
-        """What own tools gave back, of the content of a user message. A use that is refused at
-        once has its result before its end was read: that waits for it."""
-        writing = {use[0] for use in self._own.values()}
-        for block in blocks:
-            if isinstance(block, ToolResultBlock):
-                result = _own_result(block)
-                if result.id in self._used:
-                    yield result
-                elif result.id in writing:
-                    self._early[result.id] = result
+        """What own tools gave back, of the content of a user message. The CLI uses a tool while the
+        model still writes the next call: results wait for the end of its answer, which they follow
+        in the conversation."""
+        known = self._used | {use[0] for use in self._own.values()}
+        results = [_own_result(block) for block in blocks if isinstance(block, ToolResultBlock)]
+        self._early += [result for result in results if result.id in known]
+        if self.stop_reason is not None:
+            yield from self._results_so_far()
+
+    def _results_so_far(self) -> Iterator[OwnToolResult]:
+        early, self._early = self._early, []
+        yield from early
 
     def _is_own(self, name: str) -> bool:
         return self._functions is not None and name not in self._functions
@@ -199,7 +197,9 @@ class AnswerReader:
             case "tool_use":
                 yield ToolCallEnd(self._calls[index])
             case "own":
-                yield from self._own_ended(_own_use(*self._own.pop(index)))
+                use = _own_use(*self._own.pop(index))
+                self._used.add(use.id)
+                yield use
             case "answer" if not self._answer_chars:
                 yield TextDelta("{}")
             case "thinking":

@@ -20,6 +20,7 @@ from events import (
     Turn,
     text_block,
 )
+from rounds import native
 
 ADAPTIVE_THINKING_TOKENS = 31_999
 """Any number but 0 means adaptive thinking to newer models; older ones take it as the budget."""
@@ -150,7 +151,7 @@ def _extra_body(turn: Turn) -> JsonObject:
     if turn.own_tools is not None:
         # What stands there replaces what the CLI adds to it: its tools, and their results.
         return {name: value for name, value in body.items() if name != "tools"}
-    if (messages := verbatim_messages(turn.messages)) is not None:
+    if (messages := verbatim_messages(native(turn.messages))) is not None:
         body["messages"] = messages
     return body
 

@@ -100,7 +100,7 @@ class Launcher:
     def __init__(self, settings: Settings, credentials: Credentials, scratch: Path) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._scratch = scratch
+        self._scratch = scratch = scratch.resolve()  # as the system names a process's directory
         self._command = (str(cli_path(settings)), *ARGUMENTS)
         self._command_prefix = scratch / "command.sh"
         _write_executable(self._command_prefix, _command_script(credentials.environment))
@@ -127,6 +127,7 @@ class Launcher:
             "CLAUDE_CODE_SHELL_PREFIX": str(self._command_prefix),
             "CLAUDE_CODE_TMPDIR": str(belongings.root),
             "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a command over its time ends
+            **self._config_directory(belongings),
             "BASH_DEFAULT_TIMEOUT_MS": self._command_timeout,
             "BASH_MAX_TIMEOUT_MS": self._command_timeout,
         }
@@ -137,6 +138,12 @@ class Launcher:
             *self._granting(own, directory, belongings),
         ]
         return CliTransport(argv, environment, directory, mark=mark, belongings=belongings)
+
+    def _config_directory(self, belongings: Belongings) -> dict[str, str]:
+        """Shells leave files there. A login is in the CLI's own and must be found."""
+        if not self._credentials.bare:
+            return {}
+        return {"CLAUDE_CONFIG_DIR": str(belongings.root / "config")}
 
     @property
     def _command_timeout(self) -> str:

@@ -1,17 +1,23 @@
 """Ends a process with all that it started, also what left its group, session or parent.
 
-Claude Code runs every command in a session of its own, and a command may detach itself further.
-What it cannot shed is the environment that it was started with: a variable marks them all.
+Claude Code runs every command in a session of its own, and a command may detach itself further. On
+Linux such orphans come to the process that was started with `adopt`; elsewhere, and for what
+slips through, a variable in the environment marks all that it started.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
 import psutil
+
+PR_SET_CHILD_SUBREAPER = 36
+PRCTL = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
 MARK = "CLAUDE_GATEWAY_MARK"
 PASSES = 20
@@ -24,15 +30,34 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def adopt() -> None:
+    """Makes this process the one that orphans among its descendants come to (Linux: prctl(2),
+    PR_SET_CHILD_SUBREAPER); it survives `exec`. To be called between fork and exec."""
+    if PRCTL is not None:
+        PRCTL(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def kill_tree(pid: int) -> None:
-    """`kill_group`, and to all its descendants: some milliseconds."""
-    descendants: list[psutil.Process] = []
+    """`kill_group`, and to all its descendants: some milliseconds. It is stopped first, so that it
+    starts nothing more and orphans still come to it."""
     with suppress(psutil.Error):
-        descendants = psutil.Process(pid).children(recursive=True)
+        root = psutil.Process(pid)
+        root.suspend()
+        for _ in range(PASSES):
+            descendants = [each for each in root.children(recursive=True) if _lives(each)]
+            if not descendants:
+                break
+            for process in descendants:
+                with suppress(psutil.Error):
+                    process.kill()
     kill_group(pid)
-    for process in descendants:
-        with suppress(psutil.Error):
-            process.kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def kill_marked(mark: str) -> None:

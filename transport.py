@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
-from process_tree import kill_group, kill_marked, kill_tree
+from process_tree import adopt, kill_group, kill_marked, kill_tree
 from read_ahead import CHUNK_BYTES, Inspector, LineTooLong, ReadAhead
 
 STDERR_BYTES = 4000
@@ -111,6 +111,7 @@ class CliTransport(Transport):
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
+        self._check_place(self._process.pid)
         assert self._process.stdout is not None
         self._ahead = ReadAhead(self._process.stdout, lambda message: self.inspect(message))
         self._reader = asyncio.create_task(self._ahead.run())
@@ -128,7 +129,16 @@ class CliTransport(Transport):
             cwd=self._directory,
             limit=CHUNK_BYTES,
             start_new_session=True,
+            preexec_fn=adopt if self._mark else None,
         )
+
+    def _check_place(self, pid: int) -> None:
+        """A directory that was checked by name may have been replaced before the process was in it:
+        by a link that leads elsewhere. Linux tells where it really is."""
+        place = Path(f"/proc/{pid}/cwd")
+        if self._mark and place.is_symlink() and place.readlink() != self._directory:
+            self.kill()
+            raise CLIConnectionError("The working directory was replaced")
 
     async def _answers(self) -> None:
         """Returns when the process has answered a request that changes nothing."""
@@ -218,10 +228,18 @@ class CliTransport(Transport):
         twice."""
         if self._process is not None:
             await self._end()
+            await asyncio.to_thread(self._forget, self._process.pid)
         if self._mark is not None:
             await asyncio.to_thread(kill_marked, self._mark)
         if self._belongings is not None:
             await asyncio.to_thread(self._belongings.remove)
+
+    def _forget(self, pid: int) -> None:
+        """Removes what a CLI that was killed leaves: a note that it runs."""
+        default = Path(self._environment.get("HOME", "/nonexistent")) / ".claude"
+        config = Path(self._environment.get("CLAUDE_CONFIG_DIR") or default)
+        with suppress(OSError):
+            (config / "sessions" / f"{pid}.json").unlink()
 
     async def _end(self) -> None:
         assert self._process is not None

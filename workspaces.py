@@ -142,19 +142,14 @@ class Workspaces:
             raise InvalidRequest("`cwd` is not a path.", param="cwd") from None
         if self._root not in path.parents:
             raise _refused("`cwd` must be a directory below this server's workspace root.")
-        if self._is_private(path) and not self._is_own(owner, path):
-            raise _refused("`cwd` is not in one of your own sessions.")
+        if self._is_private(path):
+            raise _refused("`cwd` is in a session's directory: send its `session_id` instead.")
         if not is_there:
             raise InvalidRequest(f"There is no directory {cwd!r}.", param="cwd")
         return str(path)
 
     def _is_private(self, path: Path) -> bool:
         return any(_same(place, self._sessions) for place in (path, *path.parents))
-
-    def _is_own(self, owner: str, path: Path) -> bool:
-        """Whether it is `…/OWNER/SESSION/files` or deeper."""
-        mine = self._sessions / _name(owner)
-        return any(_same(place, mine) for place in path.parents[1:])
 
     def _made(self, home: Path) -> str:
         self._root.mkdir(PRIVATE, parents=True, exist_ok=True)

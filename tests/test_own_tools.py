@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from errors import UpstreamError
 from events import (
     Event,
     Finished,
@@ -283,7 +285,8 @@ async def test_a_kept_turn_is_replayed_as_the_model_knew_it(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     own = granted(tmp_path, "Bash", "Read")
-    text = script([bash("echo 1"), bash("echo 2")], ("Read", {"file_path": "none"}), say='"So."')
+    two = [bash("echo 1"), bash("echo 2", description="which takes a while to write" * 4)]
+    text = script(two, ("Read", {"file_path": "none"}), say='"So."', rate="60")
     answer = NativeAnswer()
     for event in await run(gateway, asked(text, own)):
         answer.feed(event)
@@ -333,14 +336,56 @@ async def test_without_tools_only_what_was_said_is_sent(gateway: Gateway, tmp_pa
     assert received[1] == ["assistant", [{"type": "text", "text": "So.\n\nDone."}]]
 
 
+async def test_functions_after_own_tools_receive_the_same_conversation(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    answer = NativeAnswer()
+    text = script(bash("echo 1"), say='"So."')
+    for event in await run(gateway, asked(text, granted(tmp_path, "Bash"))):
+        answer.feed(event)
+    kept = answer.message()
+    assert kept is not None
+    before = (Message("user", (text_block("Begin."),)), kept)
+    turn = asked("And?", granted(None), *before, tools=(WEATHER,))
+    await run(gateway, replace(turn, own_tools=None))
+    received = spoken(gateway.upstream.requests[-1].messages)
+    assert [role for role, _ in received] == ["user", "assistant"] * 2 + ["user"]
+    assert received[2][1][0]["type"] == "tool_result"
+
+
+async def test_a_directory_that_was_replaced_by_a_link_is_not_entered(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    outside, work = tmp_path / "outside", tmp_path / "work"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    work.symlink_to(outside)
+    text = script(("Read", {"file_path": "secret.txt"}))
+    with pytest.raises(UpstreamError):
+        await run(gateway, asked(text, granted(work, "Read")))
+    assert not gateway.upstream.requests
+
+
+async def test_nothing_is_left_in_the_operators_own_config_directory(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    async with make_gateway() as gateway:
+        await run(gateway, asked(script(bash("echo 1")), granted(None, "Bash")))
+        await run(gateway, replace(asked("Hello.", granted(None)), own_tools=None))
+    config = tmp_path / ".claude"
+    assert names_in(config / "sessions") in (None, [])
+    assert names_in(config / "shell-snapshots") in (None, [])
+
+
 @pytest.mark.parametrize("sandbox", ["off", "auto"])
 async def test_a_client_that_leaves_ends_the_command_and_all_it_started(
     make_gateway: MakeGateway, tmp_path: Path, sandbox: str
 ) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    detached = "(setsid nohup sleep 991 >/dev/null 2>&1 &)"
-    command = f"{detached}; sleep 992 & touch begun; python3 -c 'import time; time.sleep(993)'"
+    seconds = str(int(time.time()))  # by which this run's are known
+    detached = f"(setsid nohup sleep {seconds} >/dev/null 2>&1 &); env -i setsid -f sleep {seconds}"
+    command = f"{detached}; sleep {seconds} & touch begun; while true; do sleep 1; done"
     async with make_gateway(sandbox=sandbox) as gateway:
         task = asyncio.create_task(
             run(gateway, asked(script(bash(command)), granted(work, "Bash")))
@@ -349,10 +394,20 @@ async def test_a_client_that_leaves_ends_the_command_and_all_it_started(
             while "begun" not in (names_in(work) or ()):  # noqa: ASYNC110  # a file has no event
                 await asyncio.sleep(0.02)
         assert len(marked(work)) >= 4
+        assert len(sleeping(seconds)) == 3
         task.cancel()
         async with asyncio.timeout(2):
-            while marked(work):  # noqa: ASYNC110  # nor has another's process
+            while marked(work) or sleeping(seconds):  # noqa: ASYNC110  # nor another's process
                 await asyncio.sleep(0.05)
+
+
+def sleeping(seconds: str) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cmdline() == ["sleep", seconds]:
+                found.append(process.pid)
+    return found
 
 
 def marked(work: Path) -> list[int]:
