@@ -34,7 +34,7 @@ from tests.conftest import MakeGateway
 from tests.harness import said, system_texts
 
 MARKER = re.compile(r"mark-[0-9a-f]{12}")
-CONVERSATIONS = 40
+CONVERSATIONS = 200
 CLIENTS = 4
 SHARED = "You are shared by two principals."
 LOOK = FunctionTool(
@@ -161,21 +161,21 @@ async def test_every_request_holds_its_own_conversation_and_nothing_of_another(
 ) -> None:
     dice = random.Random(seed)
     talks = [
-        Conversation(f"mark-{dice.randbytes(6).hex()}", *dice.choices(PROFILES, (12, 2, 3))[0])
+        Conversation(f"mark-{dice.randbytes(6).hex()}", *dice.choices(PROFILES, (40, 2, 2))[0])
         for _ in range(CONVERSATIONS)
     ]
     waiting = iter(talks)
 
     async def client(engine: ClaudeEngine) -> None:
         for talk in waiting:
-            for action in dice.choices(ACTIONS, k=5):
+            for action in dice.choices(ACTIONS, k=dice.choice((1, 1, 3))):
                 await action(engine, talk)
 
     async with make_gateway(max_processes=3, queue_timeout=60) as gateway:
         await asyncio.gather(*(client(gateway.engine) for _ in range(CLIENTS)))
         requests = list(gateway.upstream.requests)
         kinds = gateway.engine.pool.counts
-        assert min(kinds["continue"], kinds["reuse"], kinds["evicted"]) > 3
+        assert min(kinds["continue"], kinds["reuse"], kinds["evicted"]) > 0
     assert len(requests) > 160
     by_marker = {talk.marker: talk for talk in talks}
     for request in requests:
