@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
+
+gc.disable()  # what is loaded stays: looking for garbage in it would be a fifth of the start
+
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -55,6 +58,8 @@ from telemetry import RequestLog, configure_logging
 from tool_policy import ToolPolicy, base_rules
 from tool_stats import ToolStats
 from workspaces import Workspaces
+
+gc.enable()
 
 NAME = "claude-code-openai-server"
 VERSION = "0.1.0"
