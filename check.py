@@ -1,4 +1,4 @@
-"""`python main.py check`: tries a running server as a newcomer would, and says what to mend."""
+"""`python main.py check`: tries a running server as a newcomer would, and says what to fix."""
 
 from __future__ import annotations
 

@@ -232,13 +232,13 @@ def _credentials_line(credentials: Credentials | None) -> str:
 def _mending(credentials: Credentials | None) -> dict[str, str]:
     if credentials is None or not (credentials.missing or credentials.mend):
         return {}
-    lines = {"Missing": " ".join(credentials.missing), "To mend": credentials.mend or ""}
+    lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.mend or ""}
     return {name: text for name, text in lines.items() if text}
 
 
 def _protection(settings: Settings) -> str:
     if keys := len(load_keyring(settings)):
-        return f"an API key is asked for ({keys} known)"
+        return f"an API key is required ({keys} known)"
     if is_loopback(settings.host):
-        return "no API key is asked for; only this computer can connect"
+        return "no API key is required; only this computer can connect"
     return "NONE: whoever reaches this address can use it"

@@ -160,7 +160,7 @@ async def _mcp_servers(state: _State) -> mcp_servers.McpServers:
 
 
 Principal = _Principal
-"""Asks for a key, where the server has any: the access policy of a route."""
+"""Requires a key, where the server has any: the access policy of a route."""
 
 KnownPrincipal = _KnownPrincipal
 """Lets everyone pass; None where a key was needed and none, or a wrong one, was sent."""

@@ -125,7 +125,7 @@ async def refuse_a_wrong_key(visit: Visit) -> str:
     wrong = {"Authorization": f"Bearer wrong-{uuid4().hex}"}
     response = await visit.http.get("/v1/models", headers=wrong)
     if response.status_code == 200:
-        raise Skipped("no API key is asked for")
+        raise Skipped("no API key is required")
     if response.status_code != 401:
         raise refusal(response)
     return ""

@@ -210,8 +210,8 @@ class Settings(BaseSettings):
     api_key: str | None = Field(
         None,
         repr=False,
-        description="The key that callers must send; with none of the three anyone who reaches "
-        "the server may use it",
+        description="The key that callers must send; with none of the three only this computer is "
+        "served, or a key is made for the others",
     )
     api_keys: str | None = Field(
         None, repr=False, description="More keys, comma separated, each with a name or without"
@@ -230,15 +230,11 @@ class Settings(BaseSettings):
     rate_limit_enabled: bool = Field(
         False, description="Limit requests a minute, by key where one is sent, else by address"
     )
-    rate_limit_chat_per_minute: PositiveInt = Field(
-        10, description="Requests that ask the model: chat, completions, responses, messages"
-    )
+    rate_limit_chat_per_minute: PositiveInt = Field(10, description="Requests that ask the model")
     rate_limit_debug_per_minute: PositiveInt = Field(2, description="Requests to /v1/debug")
     rate_limit_auth_per_minute: PositiveInt = Field(10, description="Requests to /v1/auth")
     rate_limit_health_per_minute: PositiveInt = Field(30, description="Requests to /health")
-    rate_limit_session_per_minute: PositiveInt = Field(
-        15, description="Requests to /v1/sessions and /v1/conversations"
-    )
+    rate_limit_session_per_minute: PositiveInt = Field(15, description="Requests to /v1/sessions")
     rate_limit_general_per_minute: PositiveInt = Field(
         30, description="Requests to anything else, together"
     )
@@ -250,7 +246,7 @@ class Settings(BaseSettings):
         32 * 1024, description="Largest request head: its URL and headers"
     )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
-    max_messages: PositiveInt = Field(5_000, description="Most messages or items of one request")
+    max_messages: PositiveInt = Field(5_000, description="Most messages of one request")
     max_tools: PositiveInt = Field(1_000, description="Most tools or functions of one request")
     request_timeout: PositiveFloat = Field(
         60, description="Seconds that a client may take to send one request"

@@ -1,7 +1,7 @@
-"""Where the server is, and whether it asks for a key: what every Python example here begins with.
+"""Where the server is, and whether it requires a key: what every Python example here begins with.
 
 OPENAI_BASE_URL   default http://localhost:8000/v1
-OPENAI_API_KEY    only where the server asks for one
+OPENAI_API_KEY    only where the server requires one
 """
 
 from __future__ import annotations
@@ -22,6 +22,6 @@ def check() -> None:
     except httpx.TransportError:
         sys.exit(f"No server at {BASE_URL}. Start one: python main.py --demo")
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        sys.exit(f"The server at {BASE_URL} asks for an API key: set OPENAI_API_KEY.")
+        sys.exit(f"The server at {BASE_URL} requires an API key: set OPENAI_API_KEY.")
     if answer.is_error:
         sys.exit(f"The server at {BASE_URL} answers {answer.status_code}: {answer.text}")

@@ -1,7 +1,7 @@
-# Where the server is, and whether it asks for a key: what every shell example here begins with.
+# Where the server is, and whether it requires a key: what every shell example here begins with.
 #
 #   OPENAI_BASE_URL   default http://localhost:8000/v1
-#   OPENAI_API_KEY    only where the server asks for one
+#   OPENAI_API_KEY    only where the server requires one
 base_url=${OPENAI_BASE_URL:-http://localhost:8000/v1}
 key=${OPENAI_API_KEY:-unused}
 
@@ -10,7 +10,7 @@ status=$(curl --silent --output /dev/null --write-out '%{http_code}' "$base_url/
 case $status in
     200) ;;
     000) echo "No server at $base_url. Start one: python main.py --demo" >&2; exit 1 ;;
-    401) echo "The server at $base_url asks for an API key: set OPENAI_API_KEY." >&2; exit 1 ;;
+    401) echo "The server at $base_url requires an API key: set OPENAI_API_KEY." >&2; exit 1 ;;
     *) echo "The server at $base_url answers $status." >&2; exit 1 ;;
 esac
 

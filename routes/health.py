@@ -18,7 +18,7 @@ class Health(BaseModel):
 
 
 class Check(BaseModel):
-    """`detail` says how it is, or what is wrong and how to mend it."""
+    """`detail` says how it is, or what is wrong and how to fix it."""
 
     ok: bool
     detail: str | None = None

@@ -207,7 +207,7 @@ def is_sound(venv: Path) -> bool:
 
 
 def explain_failure() -> None:
-    """Name the mend for what goes wrong in time: a locked release that left the index."""
+    """Name the remedy for what goes wrong in time: a locked release that left the index."""
     locked_version = sdk_version()
     releases = subprocess.run(
         [TOOL / "bin/python", "-I", "-m", "pip", "index", "versions", SDK],

@@ -1,11 +1,14 @@
-"""The container's HEALTHCHECK: exit status 0 where the server answers on its port."""
+"""The container's HEALTHCHECK: exit status 0 where the server answers on PORT.
+
+A port that is an argument (`docker run IMAGE 9000`) is not seen here: use `-e PORT=9000`.
+"""
 
 import http.client
 import os
 import sys
 
 # Not urllib: it would ask the proxy that the environment may name.
-server = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT", "8000")), timeout=4)
+server = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT") or "8000"), timeout=4)
 try:
     server.request("GET", "/health")
     status = server.getresponse().status

@@ -1,4 +1,4 @@
-"""Every example runs as it stands, against a server that asks for a key; every configuration file
+"""Every example runs as it stands, against a server that requires a key; every configuration file
 names this server and models that it has."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def protected(
 
 @pytest.fixture
 def server(protected: Gateway, upstream: object) -> Gateway:
-    """One that asks for a key, with nothing recorded yet."""
+    """One that requires a key, with nothing recorded yet."""
     return protected
 
 
@@ -217,7 +217,7 @@ async def test_an_example_says_what_is_missing(server: Gateway, command: tuple[s
     url = f"{server.url}/v1"
     keyless = await run(*command, cwd=EXAMPLES, OPENAI_BASE_URL=url)
     assert keyless.returncode == 1
-    assert keyless.stderr == f"The server at {url} asks for an API key: set OPENAI_API_KEY.\n"
+    assert keyless.stderr == f"The server at {url} requires an API key: set OPENAI_API_KEY.\n"
     nowhere = await run(*command, cwd=EXAMPLES, OPENAI_BASE_URL="http://127.0.0.1:1/v1")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("No server at http://127.0.0.1:1/v1. Start one: ")
@@ -228,7 +228,7 @@ async def test_the_node_example_says_what_is_missing(server: Gateway, node: Path
     url = f"{server.url}/v1"
     keyless = await run("node", "chat.mjs", cwd=node, OPENAI_BASE_URL=url)
     assert keyless.returncode == 1
-    assert keyless.stderr == f"The server at {url} asks for an API key: set OPENAI_API_KEY.\n"
+    assert keyless.stderr == f"The server at {url} requires an API key: set OPENAI_API_KEY.\n"
 
 
 def scripts(suffix: str) -> list[Path]:

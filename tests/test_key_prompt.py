@@ -90,7 +90,7 @@ def test_yes_makes_a_key_shows_it_once_and_uses_it(tmp_path: Path) -> None:
         [key] = KEY.findall(line)
         assert f"curl {url}/v1/chat/completions" in text
         assert f"-H 'Authorization: Bearer {key}'" in text
-        assert "an API key is asked for (1 known)" in text
+        assert "an API key is required (1 known)" in text
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
             assert http.get("/v1/compatibility").status_code == 401
             headers = {"authorization": f"Bearer {key}"}
@@ -102,7 +102,7 @@ def test_enter_means_no(tmp_path: Path) -> None:
         screen.wait_for(re.escape(QUESTION))
         screen.type("\n")
         text = screen.wait_for(r"Docs .*\n")
-        assert "no API key is asked for; only this computer can connect" in text
+        assert "no API key is required; only this computer can connect" in text
         assert not KEY.search(text)
 
 

@@ -57,6 +57,7 @@ def test_the_pods_settings_are_settings() -> None:
 def test_a_pod_has_no_rights_to_lose() -> None:
     assert POD["automountServiceAccountToken"] is False
     assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["fsGroup"] == 1000  # a claim of another owner can be written
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     own = CONTAINER["securityContext"]
     assert own["readOnlyRootFilesystem"] is True

@@ -364,7 +364,7 @@ async def test_nobody_continues_anothers_conversation(protected: Gateway) -> Non
 
 
 async def test_tools_of_the_host_are_not_there_for_the_asking(gateway: Gateway) -> None:
-    """What opens them is issue 7; until a server allows them, asking changes nothing."""
+    """Until a server allows them, asking changes nothing."""
     text = '!demo calls=[{"name": "Bash", "input": {"command": "id"}}]'
     wishes = {
         "enable_tools": True,

@@ -12,7 +12,7 @@ try {
   if (error instanceof OpenAI.APIConnectionError) {
     console.error(`No server at ${baseURL}. Start one: python main.py --demo`);
   } else if (error instanceof OpenAI.AuthenticationError) {
-    console.error(`The server at ${baseURL} asks for an API key: set OPENAI_API_KEY.`);
+    console.error(`The server at ${baseURL} requires an API key: set OPENAI_API_KEY.`);
   } else {
     console.error(`The server at ${baseURL} answers ${error.message}`);
   }
