@@ -157,7 +157,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
+    both = host == "::" and socket.has_dualstack_ipv6()  # 127.0.0.1 too, as the banner says
+    listener = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     listener.set_inheritable(True)  # the reloader hands it to its child
     return listener
 

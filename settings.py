@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -159,9 +160,15 @@ def _one_of_lower(value: object) -> object:
 
 
 def _cli(value: Path | None) -> Path | None:
-    if value is not None and not value.expanduser().is_file():
+    """A bare name is looked up on PATH."""
+    if value is None:
+        return None
+    path = value.expanduser()
+    if not path.is_file() and len(path.parts) == 1:
+        path = Path(shutil.which(path) or path)
+    if not path.is_file():
         raise ValueError("must be the path of the claude executable: there is no such file")
-    return value and value.expanduser()
+    return path
 
 
 class Settings(BaseSettings):

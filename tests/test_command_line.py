@@ -73,6 +73,16 @@ def test_an_address_of_another_machine_is_told_in_one_sentence() -> None:
         command_line.listen("192.0.2.1", 8000)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this computer has no IPv6")
+def test_every_interface_of_ipv6_is_reached_by_ipv4_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+    with command_line.listen("::", free) as listener:
+        port = listener.getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), timeout=5).close()
+
+
 def test_the_search_for_a_port_has_an_end() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         if probe.getsockname()[1] == 65535:

@@ -47,6 +47,21 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     assert load_settings().claude_cli_path is None
 
 
+def test_a_bare_name_of_the_cli_is_looked_up_on_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cli = tmp_path / "bin/claude"
+    cli.parent.mkdir()
+    cli.write_text("#!/bin/sh\n")
+    cli.chmod(0o755)
+    monkeypatch.setenv("CLAUDE_CLI_PATH", "claude")
+    monkeypatch.setenv("PATH", str(cli.parent))
+    assert load_settings().claude_cli_path == cli
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=r"^CLAUDE_CLI_PATH must be the path of the claude"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"), [(600_000, 600.0), (10_000, 10.0), (9_999, 9_999.0), (600, 600.0)]
 )
