@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
@@ -21,14 +21,20 @@ from auth import load_keyring, new_key, wants_key
 from connections import server_options
 from credentials import LOGIN_COMMAND, Credentials, detect_credentials, find_cli
 from main import NAME, VERSION, create_app, host_environ
+from own_tools import tool_of
+from sandbox import why_unsandboxed
 from settings import Settings, SettingsError, load_settings
 from telemetry import configure_logging
+from tool_policy import base_rules
 
 PORT_TRIES = 50
 STARTUP_FAILED = 3
 KEY_COMMAND = "python main.py key"
 CHECK_COMMAND = "python main.py check"
 EVERY_INTERFACE = frozenset({"0.0.0.0", "::", ""})
+
+KEYS_OF_OTHERS = ("PROXY_API_KEY", "AUTH_TOKEN", "SECURITY__AUTH_TOKEN")
+"""What other wrappers of Claude Code call API_KEY (docs/migrating.md)."""
 
 KEY_HELP = """\
 Put it into .env:            API_KEY={key}
@@ -81,10 +87,11 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(**{name: value for name, value in wanted.items() if value is not None})
     configure_logging(settings)
     listener = listen(settings.host, settings.port)
+    ignored = ignored_keys(settings, host_environ())
     settings, key = protect(settings, demo=arguments.demo, reload=arguments.reload)
     credentials = None if arguments.demo else detect_credentials(settings, host_environ())
     port = listener.getsockname()[1]
-    sys.stdout.write(banner(settings, port, credentials))
+    sys.stdout.write(banner(settings, port, credentials, ignored))
     if key is not None:
         url = f"http://{_shown_host(settings.host)}:{port}"
         sys.stdout.write(NEW_KEY.format(key=key, url=url, model=settings.default_model))
@@ -202,7 +209,18 @@ def login(arguments: Sequence[str]) -> int:
     os.execve(cli, [str(cli), "auth", "login", *arguments], host_environ())
 
 
-def banner(settings: Settings, port: int, credentials: Credentials | None) -> str:
+def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
+    """A sentence on a key that stands under another server's name, where there is none by ours."""
+    found = [name for name in KEYS_OF_OTHERS if environ.get(name)]
+    if not found or load_keyring(settings):
+        return ""
+    verbs = "is set but means" if len(found) == 1 else "are set but mean"
+    return f"{' and '.join(found)} {verbs} nothing here: set API_KEY"
+
+
+def banner(
+    settings: Settings, port: int, credentials: Credentials | None, ignored: str = ""
+) -> str:
     """What an operator must know, a line each; `credentials` None is the demo."""
     url = f"http://{_shown_host(settings.host)}:{port}"
     note = "" if port == settings.port else f"   ({settings.port} is taken, {port} is free)"
@@ -212,6 +230,8 @@ def banner(settings: Settings, port: int, credentials: Credentials | None) -> st
         "Credentials": _credentials_line(credentials),
         **_mending(credentials),
         "Protection": _protection(settings),
+        **({"Ignored": ignored} if ignored else {}),
+        **_sandbox(settings),
         "Docs": f"{url}/docs",
     }
     rows = "".join(f"  {name:12} {text}\n" for name, text in lines.items())
@@ -235,6 +255,13 @@ def _mending(credentials: Credentials | None) -> dict[str, str]:
         return {}
     lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.mend or ""}
     return {name: text for name, text in lines.items() if text}
+
+
+def _sandbox(settings: Settings) -> dict[str, str]:
+    """Where commands may be asked for, and run without it."""
+    is_asked_for = "Bash" in map(tool_of, base_rules(settings).allowed or ())
+    why_not = why_unsandboxed(settings) if is_asked_for else None
+    return {"No sandbox": why_not} if why_not else {}
 
 
 def _protection(settings: Settings) -> str:

@@ -49,6 +49,11 @@ def sandbox_settings(
     }
 
 
+def why_unsandboxed(settings: Settings) -> str | None:
+    """Why commands have no sandbox around them, with SANDBOX=on so do not run; None where it is."""
+    return "SANDBOX is off." if settings.sandbox == "off" else missing_for_sandbox()
+
+
 @cache
 def missing_for_sandbox() -> str | None:
     """Why there is no sandbox here, in one sentence; None where there is. Asks once, by trying."""

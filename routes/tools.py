@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
-from dependencies import Operator, Principal, ToolPolicy, ToolStats
+from dependencies import Operator, Principal, Settings, ToolPolicy, ToolStats
 from errors import InvalidRequest
 from events import JsonObject
 from models import ErrorBody, Names
 from own_tools import TOOLS, Risk, listed, rules, tool_rules
+from sandbox import why_unsandboxed
 from stores.protocol import ToolRules
 from tool_policy import SERVER
 
@@ -41,8 +43,16 @@ class Tool(BaseModel):
     why_not: str | None
 
 
+class Sandbox(BaseModel):
+    """Around the commands of Bash; `why_not` is for the operator."""
+
+    active: bool
+    why_not: str | None
+
+
 class ToolList(BaseModel):
     object: Literal["list"] = "list"
+    sandbox: Sandbox
     data: list[Tool]
 
 
@@ -93,9 +103,10 @@ class ToolUsage(BaseModel):
 
 @router.get("", summary="Claude Code's own tools, and which of them the caller may use")
 async def list_tools(
-    principal: Principal, policy: ToolPolicy, session_id: SessionId = None
+    principal: Principal, policy: ToolPolicy, settings: Settings, session_id: SessionId = None
 ) -> ToolList:
     held = await policy.permissions(principal, session_id)
+    why_not = await asyncio.to_thread(why_unsandboxed, settings)  # the first time it tries bwrap
     data = [
         Tool(
             name=tool.name,
@@ -110,7 +121,7 @@ async def list_tools(
         )
         for tool in TOOLS
     ]
-    return ToolList(data=data)
+    return ToolList(sandbox=Sandbox(active=why_not is None, why_not=why_not), data=data)
 
 
 @router.get("/config", summary="What is allowed to whom; for operators")

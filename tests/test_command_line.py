@@ -18,6 +18,7 @@ from fastapi import FastAPI
 import command_line
 from credentials import Credentials
 from main import NAME, VERSION, create_app
+from sandbox import missing_for_sandbox
 from settings import Settings, SettingsError
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +109,33 @@ def test_the_banner_says_how_to_mend_missing_credentials() -> None:
     shown = command_line.banner(Settings.model_construct(), 8000, NONE)
     assert "No credentials.\n" in shown
     assert "Do this.\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_said"), [(("Read",), False), (("Bash(ls)",), True), (("all",), True)]
+)
+def test_the_banner_says_where_commands_run_without_the_sandbox(
+    rules: tuple[str, ...], is_said: bool
+) -> None:
+    settings = Settings.model_construct(allowed_tools=rules, sandbox="off")
+    shown = command_line.banner(settings, 8000, KEY)
+    assert ("SANDBOX is off." in shown) is is_said
+
+
+def test_the_banner_says_what_a_sandbox_lacks() -> None:
+    settings = Settings.model_construct(allowed_tools=("Bash",))
+    missing = missing_for_sandbox()
+    shown = command_line.banner(settings, 8000, KEY)
+    assert ("No sandbox" in shown) is (missing is not None)
+    assert (missing or NAME) in shown
+
+
+def test_a_key_under_another_servers_name_is_said_to_mean_nothing() -> None:
+    environ = {"PROXY_API_KEY": "sk-one", "AUTH_TOKEN": "", "OTHER": "x"}
+    sentence = "PROXY_API_KEY is set but means nothing here: set API_KEY"
+    assert command_line.ignored_keys(Settings.model_construct(), environ) == sentence
+    assert command_line.ignored_keys(Settings.model_construct(api_key="sk-two"), environ) == ""
+    assert f"{sentence}\n" in command_line.banner(Settings.model_construct(), 1, KEY, sentence)
 
 
 def test_the_banner_of_a_demo_says_so() -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from demo import StandIn
+from sandbox import missing_for_sandbox
 from tests.harness import Gateway, gateway_at
 from tests.test_own_tools import bash, script
 from tests.wire import URL, asking, chunks
@@ -207,6 +208,14 @@ async def test_the_catalogue_says_what_the_caller_may_use(tools_gateway: Gateway
     assert tools["Bash"]["input_schema"]["required"] == ["command"]
     assert tools["Edit"]["why_not"] == "The tool Edit (edit_file) is not allowed here."
     assert tools["Read"]["why_not"] is None
+
+
+async def test_the_catalogue_says_whether_commands_run_in_a_sandbox(
+    tools_gateway: Gateway,
+) -> None:
+    missing = missing_for_sandbox()
+    answer = await tools_gateway.http.get("/v1/tools", headers=ALICE)
+    assert answer.json()["sandbox"] == {"active": missing is None, "why_not": missing}
 
 
 async def test_an_operator_changes_what_is_allowed_from_the_next_request_on(
