@@ -214,8 +214,7 @@ def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
     found = [name for name in KEYS_OF_OTHERS if environ.get(name)]
     if not found or load_keyring(settings):
         return ""
-    verbs = "is set but means" if len(found) == 1 else "are set but mean"
-    return f"{' and '.join(found)} {verbs} nothing here: set API_KEY"
+    return f"{found[0]} is set but means nothing here: set API_KEY"
 
 
 def banner(

@@ -29,6 +29,7 @@ TOOL = CACHE / "poetry"
 TOOL_REQUIREMENTS = ["poetry>=2.2,<3", "poetry-plugin-pypi-mirror>=0.6.2,<0.7"]
 SDK = "claude-agent-sdk"
 CLI_VERSION = re.compile(r'__cli_version__ = "(.+)"')
+RELEASE = re.compile(r"\d+(\.\d+)*")
 TESTED_VERSIONS = re.compile(
     r"(?<=^CONTRACT_TESTED_VERSIONS = frozenset\(\{).*(?=\}\))", re.MULTILINE
 )
@@ -87,6 +88,8 @@ def upgrade(options: list[str]) -> int:
     with locked():
         ensure_venv(VENV)
         status = run_poetry(["update", "--lock", SDK])
+        if status:
+            explain_failure()
     if status := status or install([]):
         return status
     for name, old, new in zip(
@@ -104,11 +107,15 @@ def contract_tests(version: str, options: list[str]) -> int:
     tested = set(json.loads(f"[{TESTED_VERSIONS.findall(original)[0]}]")) | {version}
     worker.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
     files = sorted(str(path) for path in ROOT.glob("tests/test_contract_*.py"))
-    status = subprocess.run(
-        [VENV / "bin/pytest", *files, *options], cwd=ROOT, check=False
-    ).returncode
+    status = 1  # unless they come to their end
+    try:
+        status = subprocess.run(
+            [VENV / "bin/pytest", *files, *options], cwd=ROOT, check=False
+        ).returncode
+    finally:
+        if status:
+            worker.write_text(original)
     if status:
-        worker.write_text(original)
         print(
             f"\nClaude Code {version} does not do all that this server relies on: see above."
             "\nTo go back: git checkout poetry.lock && make install",
@@ -127,6 +134,22 @@ def contract_tests(version: str, options: list[str]) -> int:
 def sdk_version() -> str:
     packages = tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
     return str(next(package["version"] for package in packages if package["name"] == SDK))
+
+
+def sdk_range() -> str:
+    """What pyproject.toml asks for, as `>=0.2.186,<0.3`."""
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return str(next(text.removeprefix(SDK) for text in dependencies if text.startswith(SDK)))
+
+
+def in_range(release: str, bounds: str) -> bool:
+    """Of a range that has a lower and an upper bound; False for what is no release at all."""
+    lower, upper = (numbers(bound.strip("<>= ")) for bound in bounds.split(","))
+    return bool(RELEASE.fullmatch(release)) and lower <= numbers(release) < upper
+
+
+def numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split("."))
 
 
 def cli_version() -> str:
@@ -209,7 +232,7 @@ def is_sound(venv: Path) -> bool:
 def explain_failure() -> None:
     """Name the remedy for what goes wrong in time: a locked release that left the index."""
     locked_version = sdk_version()
-    releases = subprocess.run(
+    told = subprocess.run(
         [TOOL / "bin/python", "-I", "-m", "pip", "index", "versions", SDK],
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
@@ -217,7 +240,15 @@ def explain_failure() -> None:
         text=True,
         check=False,
     ).stdout  # empty without a network: then Poetry has said so already
-    if releases and locked_version not in releases.replace(",", " ").split():
+    releases = told.replace(",", " ").split()
+    if releases and not any(in_range(release, sdk_range()) for release in releases):
+        print(
+            f"\n{SDK}{sdk_range()}, which pyproject.toml asks for, is no longer in the package"
+            " index (old releases are deleted).\nName a range of newer releases there, then run"
+            " `make upgrade`: the contract tests say what has to change.",
+            file=sys.stderr,
+        )
+    elif releases and locked_version not in releases:
         print(
             f"\n{SDK} {locked_version}, which poetry.lock names, is no longer in the package index"
             " (old releases are deleted).\nRun `make upgrade`: it locks the newest release and"

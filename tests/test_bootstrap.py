@@ -11,16 +11,18 @@ from scripts import bootstrap
 
 OLD, NEW, NEWEST = "0.2.1", "0.2.2", "0.2.3"
 LOCK = '[[package]]\nname = "claude-agent-sdk"\nversion = "{}"\n'
+PYPROJECT = '[project]\ndependencies = ["other>=1", "claude-agent-sdk>=0.2.1,<0.3"]\n'
 WORKER = 'CONTRACT_TESTED_VERSIONS = frozenset({{{}}})\n"""Which."""\n'
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 INTERPRETER = f"""#!/bin/sh
 cd ROOT
 case "$*" in
-    *poetry*update*) sed 's/{OLD}/{NEW}/' poetry.lock >new && mv new poetry.lock ;;
+    *poetry*update*) [ ! -e poetry-fails ] || exit 1
+        sed 's/{OLD}/{NEW}/' poetry.lock >new && mv new poetry.lock ;;
     *poetry*sync*) mkdir -p .venv/lib/python3/site-packages/claude_agent_sdk
         echo '__cli_version__ = "2.2"' \
             >.venv/lib/python3/site-packages/claude_agent_sdk/_cli_version.py ;;
-    *index*versions*) echo 'Available versions: {NEWEST}, {NEW}' ;;
+    *index*versions*) cat releases ;;
     *index_url*) echo '{{"index": "file:///nowhere", "cert": null, "proxy": null}}' ;;
     *) echo {PYTHON_VERSION} ;;
 esac
@@ -43,7 +45,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(environment / "bin/python", INTERPRETER.replace("ROOT", str(tmp_path)), 0o755)
         write(environment / ".place", f"{environment} {PYTHON_VERSION}")
     write(bootstrap.TOOL / ".installed", " ".join(bootstrap.TOOL_REQUIREMENTS))
-    write(tmp_path / "pyproject.toml", "")
+    write(tmp_path / "pyproject.toml", PYPROJECT)
+    write(tmp_path / "releases", f"Available versions: {NEWEST}, {NEW}")
     write(tmp_path / "poetry.lock", LOCK.format(OLD))
     write(tmp_path / "worker.py", WORKER.format('"2.1"'))
     write(tmp_path / "tests/test_contract_cli.py", "")
@@ -56,7 +59,7 @@ def contract_tests_end_with(status: int) -> None:
     write(bootstrap.VENV / "bin/pytest", script, 0o755)
 
 
-def test_a_locked_release_that_is_gone_is_told_with_its_mend(
+def test_a_locked_release_that_is_gone_is_told_with_its_remedy(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bootstrap.explain_failure()
@@ -94,6 +97,30 @@ def test_an_upgrade_that_breaks_a_contract_trusts_nothing_new_and_tells_the_way_
     contract_tests_end_with(1)
     assert bootstrap.main(["upgrade"]) == 1
     assert "git checkout poetry.lock && make install" in capfd.readouterr().err
+    assert (project / "worker.py").read_text() == WORKER.format('"2.1"')
+
+
+def test_an_upgrade_without_any_release_of_the_range_names_the_range(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "releases", "Available versions: 0.3.1, 0.3.0")
+    write(project / "poetry-fails", "")
+    assert bootstrap.main(["upgrade"]) == 1
+    said = capfd.readouterr().err
+    assert "claude-agent-sdk>=0.2.1,<0.3, which pyproject.toml asks for, is no longer" in said
+    assert "`make upgrade`" in said
+
+
+def test_the_real_range_has_the_two_bounds_that_are_read() -> None:
+    assert bootstrap.in_range(bootstrap.sdk_version(), bootstrap.sdk_range())
+    assert not bootstrap.in_range("99.0.0", bootstrap.sdk_range())
+
+
+def test_contract_tests_that_are_interrupted_leave_nothing_trusted(project: Path) -> None:
+    script = f"#!{sys.executable}\nimport os, signal\nos.kill(os.getppid(), signal.SIGINT)\n"
+    write(bootstrap.VENV / "bin/pytest", script, 0o755)
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.main(["upgrade"])
     assert (project / "worker.py").read_text() == WORKER.format('"2.1"')
 
 
