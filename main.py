@@ -51,7 +51,7 @@ from routes import (
     tools,
 )
 from seed_cache import SeedCache
-from session_manager import SessionManager, SessionRules
+from session_manager import RunTurn, SessionManager, SessionRules
 from settings import Settings, SettingsError, load_settings
 from stores import SessionStore, StoreLimits, make_store
 from telemetry import RequestLog, configure_logging
@@ -169,7 +169,9 @@ def _lifespan(
             images = ImageFetcher(enabled=settings.image_urls)
             secrets = secret_names(credentials.environment)
             workspaces = _workspaces(stack, settings, demo=demo)
-            manager = _sessions(settings, store, workspaces, engine)
+            tool_stats = ToolStats()
+            run_turn = tool_stats.watched(engine.run)
+            manager = _sessions(settings, store, workspaces, run_turn)
             app.state.gateway = State(
                 settings,
                 credentials,
@@ -179,7 +181,7 @@ def _lifespan(
                 await stack.enter_async_context(manager),
                 SeedCache(settings.seed_cache_seconds),
                 ToolPolicy(settings, store, names, is_exposed=is_exposed),
-                ToolStats(),
+                tool_stats,
                 workspaces,
                 McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 reachable_without_key=is_exposed,
@@ -220,7 +222,7 @@ def _workspaces(stack: AsyncExitStack, settings: Settings, *, demo: bool) -> Wor
 
 
 def _sessions(
-    settings: Settings, store: SessionStore, workspaces: Workspaces, engine: ClaudeEngine
+    settings: Settings, store: SessionStore, workspaces: Workspaces, run_turn: RunTurn
 ) -> SessionManager:
     rules = SessionRules(
         wait_seconds=settings.session_wait_seconds,
@@ -228,7 +230,7 @@ def _sessions(
         max_bytes=settings.max_session_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
-    return SessionManager(store, workspaces, engine.run, rules)
+    return SessionManager(store, workspaces, run_turn, rules)
 
 
 async def _demo_credentials(

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from events import ChoiceEvent, Event, OwnToolResult, OwnToolUse
+from choices import Run
+from events import Event, OwnToolResult, OwnToolUse, Turn
 
 MOST_PRINCIPALS = 1_000
 MOST_TOOLS = 200
@@ -36,15 +37,25 @@ class ToolStats:
     def of(self, principal: str) -> dict[str, Counts]:
         return self._counts.get(principal, {})
 
-    async def watch(
-        self, principal: str, events: AsyncGenerator[ChoiceEvent, None]
-    ) -> AsyncGenerator[ChoiceEvent, None]:
-        """The same events, counted. Closing it closes them."""
+    def watched(self, run: Run) -> Run:
+        """Runs turns as `run` does, and counts what is used in them. What a session gives again is
+        not run, so it does not count."""
+
+        def watch(turn: Turn) -> AsyncGenerator[Event, None]:
+            events = run(turn)
+            return events if turn.own_tools is None else self._watch(turn.principal, events)
+
+        return watch
+
+    async def _watch(
+        self, principal: str, events: AsyncGenerator[Event, None]
+    ) -> AsyncGenerator[Event, None]:
+        """The same events. Closing it closes them."""
         names: dict[str, str] = {}
         async with aclosing(events):
-            async for item in events:
-                self._count(principal, item.event, names)
-                yield item
+            async for event in events:
+                self._count(principal, event, names)
+                yield event
 
     def _count(self, principal: str, event: Event, names: dict[str, str]) -> None:
         match event:

@@ -65,10 +65,8 @@ async def create_chat_completion(
     session = None
     if session_id is not None:
         session = SessionCall(call.turn, session_id, chat_messages.complete, idempotency_key)
-    run = engine.run if session is None else sessions.runner(session)
+    run = tool_stats.watched(engine.run) if session is None else sessions.runner(session)
     events = choices(run, call.turn, call.n)
-    if call.turn.own_tools is not None:
-        events = tool_stats.watch(principal.name, events)
     if call.seed is not None and session is None:
         events = seeds.answer(call.turn, call.seed, call.n, events)
     return TurnResponse(

@@ -138,6 +138,26 @@ async def test_a_use_that_no_rule_allows_is_denied_at_once_and_counted(
     assert others["total"] == {"uses": 0, "errors": 0, "denials": 0}
 
 
+async def test_a_use_whose_answer_is_given_again_counts_once(tools_gateway: Gateway) -> None:
+    async def uses() -> int:
+        answer = await tools_gateway.http.get("/v1/tools/stats", headers=ALICE)
+        count: int = answer.json()["total"]["uses"]
+        return count
+
+    before = await uses()
+    for status in ("new", "repeated"):
+        answer = await ask(
+            tools_gateway,
+            script(bash("echo hi")),
+            {"Idempotency-Key": "once"},
+            session_id="counted",
+            claude_tools=["Bash"],
+        )
+        assert answer.headers["x-session-status"] == status
+        assert len(message(answer)["claude_activity"]) == 1
+    assert await uses() == before + 1
+
+
 REFUSED: list[tuple[dict[str, Any], dict[str, str], tuple[int, str, str]]] = [
     (
         {"claude_tools": ["edit_file"]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from events import ChoiceEvent, Event, OwnToolResult, OwnToolUse, text_block
+from events import Event, OwnToolResult, OwnTools, OwnToolUse, Turn, text_block
 from tool_stats import MOST_PRINCIPALS, MOST_TOOLS, Counts, ToolStats
 
 DENIED = "Permission to use Bash with command rm x has been denied."
@@ -25,17 +25,21 @@ class Source:
         self._events = events
         self.is_closed = False
 
-    async def run(self) -> AsyncGenerator[ChoiceEvent, None]:
+    async def run(self, turn: Turn) -> AsyncGenerator[Event, None]:
         try:
             for event in self._events:
-                yield ChoiceEvent(0, event)
+                yield event
         finally:
             self.is_closed = True
 
 
+def turn(principal: str) -> Turn:
+    return Turn("any", (), principal=principal, own_tools=OwnTools())
+
+
 async def watch(stats: ToolStats, principal: str, events: list[Event]) -> None:
-    watched = [item.event async for item in stats.watch(principal, Source(events).run())]
-    assert watched == events
+    run = stats.watched(Source(events).run)
+    assert [event async for event in run(turn(principal))] == events
 
 
 async def test_uses_errors_and_denials_are_counted_for_each_principal() -> None:
@@ -58,7 +62,7 @@ async def test_neither_principals_nor_tools_are_counted_without_end() -> None:
 
 async def test_what_is_watched_is_closed_with_the_watching() -> None:
     source = Source(use("Read"))
-    watched = ToolStats().watch("a", source.run())
+    watched = ToolStats().watched(source.run)(turn("a"))
     await anext(watched)
     await watched.aclose()
     assert source.is_closed
