@@ -96,18 +96,38 @@ async def _resolve_model(state: _State, principal: _Principal) -> Callable[[str]
     return resolve
 
 
-async def _grant_tools(
-    state: _State, principal: _Principal
-) -> Callable[[ToolWish, str | None], Awaitable[OwnTools]]:
+_Grant = Callable[[ToolWish, str | None], Awaitable[OwnTools]]
+
+
+async def _grant_tools(state: _State, principal: _Principal) -> _Grant:
     async def grant(wish: ToolWish, session_id: str | None) -> OwnTools:
         """The policy's `grant`, with a place to work. Raises ToolsNotAllowed, PermissionDenied or
         InvalidRequest."""
-        granted = await state.tools.grant(principal, wish, session_id)
-        directory = await state.workspaces.directory(principal.name, session_id, wish.cwd)
-        mcp_config = await state.mcp_servers.config(wish.mcp_servers)
-        return replace(granted, directory=directory, mcp_config=mcp_config)
+        return await _granted(state, principal, wish, session_id, home=session_id)
 
     return grant
+
+
+async def _foresee_tools(state: _State, principal: _Principal) -> _Grant:
+    async def foresee(wish: ToolWish, session_id: str | None) -> OwnTools:
+        """As `grant`, but without the session's directory, which would be made for it."""
+        return await _granted(state, principal, wish, session_id, home=None)
+
+    return foresee
+
+
+async def _granted(
+    state: State,
+    principal: auth.Principal,
+    wish: ToolWish,
+    session_id: str | None,
+    *,
+    home: str | None,
+) -> OwnTools:
+    granted = await state.tools.grant(principal, wish, session_id)
+    directory = await state.workspaces.directory(principal.name, home, wish.cwd)
+    mcp_config = await state.mcp_servers.config(wish.mcp_servers)
+    return replace(granted, directory=directory, mcp_config=mcp_config)
 
 
 async def _operator(state: _State, principal: _Principal) -> auth.Principal:
@@ -168,7 +188,8 @@ KnownPrincipal = _KnownPrincipal
 Operator = Annotated[auth.Principal, Depends(_operator)]
 """As Principal, but only those who may change what others may do."""
 
-GrantTools = Annotated[Callable[[ToolWish, str | None], Awaitable[OwnTools]], Depends(_grant_tools)]
+GrantTools = Annotated[_Grant, Depends(_grant_tools)]
+ForeseeTools = Annotated[_Grant, Depends(_foresee_tools)]
 ToolStats = Annotated[tool_stats.ToolStats, Depends(_tool_stats)]
 ToolPolicy = Annotated[tool_policy.ToolPolicy, Depends(_tools)]
 ToolUser = Annotated[auth.Principal, Depends(_tool_user)]

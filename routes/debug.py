@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 import extra_body
 import media
-from dependencies import Catalogue, Images, Principal, ResolveModel, Settings, ToolPolicy
+from dependencies import Catalogue, ForeseeTools, Images, Principal, ResolveModel, Settings
 from dialects import chat
 from dialects.chat_fields import (
     ANY_OTHER,
@@ -137,7 +137,7 @@ async def explain(
     catalogue: Catalogue,
     settings: Settings,
     images: Images,
-    tools: ToolPolicy,
+    foresee_tools: ForeseeTools,
     own_tools: Annotated[OwnToolHeaders, Header()],
     x_session_id: Annotated[str | None, Header()] = None,
 ) -> RequestReport:
@@ -153,7 +153,7 @@ async def explain(
         if settings.strict_parameters:
             chat.refuse_ignored(call)
         if call.tool_wish is not None:
-            call = chat.grant(call, await tools.grant(principal, call.tool_wish, session_id))
+            call = chat.grant(call, await foresee_tools(call.tool_wish, session_id))
     except GatewayError as error:
         detail = ErrorDetail.model_validate(error.body()["error"])
         report.failure = FailureReport(status=error.status, error=detail)

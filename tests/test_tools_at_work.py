@@ -92,6 +92,10 @@ async def results(gateway: Gateway, *steps: Step, **fields: Any) -> list[tuple[s
     return [(use["status"], use["result"]) for use in uses]
 
 
+def directories(root: Path, session: str) -> list[Path]:
+    return list(root.glob(f".sessions/*/{session}*"))
+
+
 def received(gateway: Gateway) -> str:
     """The results that the model received, as JSON."""
     messages = gateway.upstream.requests[-1].body["messages"]
@@ -167,6 +171,29 @@ async def test_a_directory_elsewhere_is_refused(
     assert error_of(answer) == expected
     assert answer.json()["error"]["param"] == "cwd"
     assert not gateway.upstream.requests
+
+
+FORESEEN: list[tuple[dict[str, Any], tuple[str, str] | None]] = [
+    ({"cwd": "/etc"}, ("path_not_allowed", "cwd")),
+    ({"cwd": "none"}, ("invalid_value", "cwd")),
+    ({"mcp_servers": ["nope"]}, ("invalid_value", "mcp_servers")),
+    ({"mcp_servers": ["time"]}, None),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), FORESEEN)
+async def test_an_explanation_foresees_what_is_refused_and_makes_nothing(
+    gateway: Gateway,
+    session: str,
+    root: Path,
+    fields: dict[str, Any],
+    expected: tuple[str, str] | None,
+) -> None:
+    body = asking("Hi", enable_tools=True, session_id=session, **fields)
+    report = (await gateway.http.post("/v1/debug/request", json=body)).json()
+    error = report["failure"] and report["failure"]["error"]
+    assert (error and (error["code"], error["param"])) == expected
+    assert not directories(root, session)
 
 
 def test_what_the_server_keeps_is_hidden_from_commands(tmp_path: Path) -> None:
