@@ -131,9 +131,7 @@ class McpServers:
         servers = await self.all()
         for name in wanted:
             if name not in servers:
-                known = ", ".join(sorted(servers)) or "none"
-                message = f"There is no MCP server {name!r}. Known: {known}."
-                raise InvalidRequest(message, param="mcp_servers")
+                raise InvalidRequest(f"There is no MCP server {name!r}.", param="mcp_servers")
         return json.dumps({"mcpServers": {name: servers[name].native for name in wanted}})
 
 

@@ -180,12 +180,14 @@ def _native_output(output: chat_output.Output) -> None:
 
 def grant(call: ChatCall, own: OwnTools) -> ChatCall:
     """The call with what it was granted of Claude Code's own tools. Raises InvalidRequest where a
-    function of the caller's has the name of one."""
+    function of the caller's has the name of one: the model would not get that."""
+    servers = call.tool_wish.mcp_servers if call.tool_wish else ()
+    of_servers = tuple(f"mcp__{name}__" for name in servers)
     for tool in call.turn.tools:
-        if tool.name in own.tools:
+        if tool.name in own.tools or tool.name.startswith(of_servers):
             raise InvalidRequest(
-                f"The function {tool.name!r} has the name of a tool of Claude Code's that is asked "
-                "for too.",
+                f"The function {tool.name!r} has the name of a tool of Claude Code's, or of an MCP "
+                "server's, that is asked for too.",
                 param="tools",
             )
     return replace(call, turn=replace(call.turn, own_tools=own))

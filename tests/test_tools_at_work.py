@@ -295,8 +295,16 @@ async def test_an_mcp_server_that_does_not_start_is_told(gateway: Gateway) -> No
     assert "/v1/mcp/servers/broken" in answer.json()["error"]["message"]
 
 
-async def test_an_unknown_mcp_server_is_a_bad_request(gateway: Gateway) -> None:
+async def test_an_unknown_mcp_server_is_a_bad_request_that_names_no_other(gateway: Gateway) -> None:
     answer = await ask(gateway, bash("ls"), mcp_servers=["time", "mail"])
     assert error_of(answer) == (400, "invalid_value")
     words = answer.json()["error"]["message"]
-    assert words == "There is no MCP server 'mail'. Known: broken, far, time, where."
+    assert words == "There is no MCP server 'mail'."
+
+
+async def test_a_function_does_not_hide_a_tool_of_an_mcp_server(gateway: Gateway) -> None:
+    function = {"type": "function", "function": {"name": "mcp__where__where", "parameters": {}}}
+    answer = await ask(gateway, bash("ls"), mcp_servers=["where"], tools=[function])
+    assert error_of(answer) == (400, "invalid_value")
+    assert answer.json()["error"]["param"] == "tools"
+    assert not gateway.upstream.requests
