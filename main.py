@@ -163,17 +163,18 @@ def _lifespan(
                 credentials = await _demo_credentials(stack, settings, environ)
             else:  # in a thread: on macOS it asks the CLI
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
-            engine = await stack.enter_async_context(ClaudeEngine(settings, credentials))
+            used = _rooted(stack, settings) if demo else settings
+            engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
             catalogue = ModelCatalogue(settings, engine.server_info)
             stack.push_async_callback(catalogue.aclose)
             images = ImageFetcher(enabled=settings.image_urls)
             secrets = secret_names(credentials.environment)
-            workspaces = _workspaces(stack, settings, demo=demo)
+            workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
             app.state.gateway = State(
-                settings,
+                used,
                 credentials,
                 engine,
                 catalogue,
@@ -213,12 +214,12 @@ def _store(settings: Settings, *, demo: bool) -> SessionStore:
         raise SettingsError(f"DATABASE_URL {error}.") from None
 
 
-def _workspaces(stack: AsyncExitStack, settings: Settings, *, demo: bool) -> Workspaces:
-    """A demo leaves nothing behind, unless it is told where."""
-    if demo and "workspace_root" not in settings.model_fields_set:
-        scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-        return Workspaces(Path(stack.enter_context(scratch)))
-    return Workspaces(settings.workspace_root)
+def _rooted(stack: AsyncExitStack, settings: Settings) -> Settings:
+    """For a demo, which leaves no directories behind, unless it is told where."""
+    if "workspace_root" in settings.model_fields_set:
+        return settings
+    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
+    return settings.model_copy(update={"workspace_root": Path(stack.enter_context(scratch))})
 
 
 def _sessions(

@@ -77,8 +77,8 @@ def _bwrap_works() -> bool:
 
 
 def _hidden(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
-    """What exists of: the Claude login, other credentials, this server's own settings and data,
-    other sessions' files."""
+    """The Claude login, other credentials, this server's own settings and data, other sessions'
+    files. What is not there yet is hidden from the commands that run when it is."""
     home = Path(environment.get("HOME", "/nonexistent"))
     config = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     wanted = [config / ".credentials.json", *(home / name for name in SECRETS)]
@@ -89,4 +89,4 @@ def _hidden(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
         wanted.append(Path(key_file))
     if database := settings.database_url.partition(":///")[2].partition("?")[0]:
         wanted += [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")]
-    return [path.expanduser().resolve() for path in wanted if path.expanduser().exists()]
+    return [path.expanduser().resolve() for path in wanted]

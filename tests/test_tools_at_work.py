@@ -15,8 +15,10 @@ import httpx
 import pytest
 
 from demo import StandIn
+from main import create_app
 from sandbox import missing_for_sandbox, sandbox_settings
-from tests.harness import Gateway, gateway_at
+from settings import Settings
+from tests.harness import Gateway, gateway_at, serve
 from tests.harness import test_settings as settings_for
 from tests.mcp_time import NOON, TIME, mcp_file, time_over_http
 from tests.session_wire import error_of
@@ -238,6 +240,36 @@ async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers
     assert TOKEN not in str(others)
     assert "s3cret" not in str(others)
     assert other not in str(others)
+
+
+@pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
+async def test_what_comes_after_the_process_is_hidden_too(
+    gateway: Gateway, session: str, root: Path
+) -> None:
+    login = root.parent / ".netrc"
+    asked = {"session_id": session, "claude_tools": ["Bash"]}
+    await results(gateway, bash("true"), **asked)
+    continued = gateway.engine.pool.counts["continue"]
+    login.write_text("s3cret")
+    [(_, said)] = await results(gateway, bash(f"cat {login}; echo read"), **asked)
+    login.unlink()
+    assert gateway.engine.pool.counts["continue"] == continued + 1
+    assert said.endswith("read")
+    assert "s3cret" not in said
+
+
+@pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
+async def test_a_demo_hides_sessions_from_each_other() -> None:
+    settings = Settings.model_construct(allowed_tools=("Bash",), max_processes=1, pool_warm=0)
+    app = create_app(settings, environ={"PATH": "/usr/bin:/bin"}, demo=True)
+    async with serve(app, settings) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        await http.post("/v1/sessions", json={"id": "other"})
+        await http.put("/v1/sessions/other/files/a", content=b"s3cret")
+        steps = script(bash("cat ../../other*/files/a; echo read"))
+        answer = await http.post(URL, json=asking(steps, session_id="one", enable_tools=True))
+    [use] = answer.json()["choices"][0]["message"]["claude_activity"]
+    assert use["result"].endswith("read")
+    assert "s3cret" not in use["result"]
 
 
 # MCP servers
