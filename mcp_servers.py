@@ -30,6 +30,8 @@ NAME_RULE = f"1 to 64 letters, digits, '_' and '-', without '__', and not {RESER
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 MAX_ADDED = 100
 HIDDEN = "…"
+GIVEN = "MCP_GIVEN_"
+"""Begins the name of a variable that is to reach a server as a credential of its own."""
 
 Source = Literal["file", "api"]
 
@@ -206,11 +208,16 @@ def _value(name: str, default: str | None, environ: Mapping[str, str]) -> str:
 
 def _started(entry: JsonObject, folder: Path, secrets: Collection[str]) -> JsonObject:
     """The command runs in the folder of its file, as in Claude Code, and never where the model may
-    have put what it would load; without credentials, unless its `env` names them."""
-    names = sorted(set(secrets) - entry["env"].keys())
-    script = " && ".join(['cd "$0"', *([f"unset {' '.join(names)}"] if names else []), 'exec "$@"'])
-    args = ["-c", script, str(folder), entry["command"], *entry["args"]]
-    return {**entry, "command": "/bin/sh", "args": args}
+    have put what it would load; without credentials, unless its `env` names them: those it gets
+    under other names at first, since launch.py lets no secret name through."""
+    given = sorted(set(secrets) & entry["env"].keys())
+    steps = ['cd "$0"']
+    steps += [f"unset {' '.join(sorted(secrets))}"] if secrets else []
+    for name in given:
+        steps += [f'export {name}="${GIVEN}{name}"', f"unset {GIVEN}{name}"]
+    args = ["-c", " && ".join([*steps, 'exec "$@"']), str(folder), entry["command"], *entry["args"]]
+    env = {f"{GIVEN}{name}" if name in given else name: v for name, v in entry["env"].items()}
+    return {**entry, "command": "/bin/sh", "args": args, "env": env}
 
 
 def _server(name: str, source: Source, entry: JsonObject, native: JsonObject) -> McpServer:

@@ -74,6 +74,7 @@ def test_a_command_runs_beside_its_file_without_credentials_it_was_not_given(
         command, cwd=tmp_path / "work", env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [str(tmp_path), "a b kept unset mine"]
+    assert "mine" not in " ".join(command)
 
 
 def test_what_else_an_entry_has_is_handed_on(tmp_path: Path) -> None:

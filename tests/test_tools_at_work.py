@@ -51,9 +51,12 @@ async def shared_tools_gateway(
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("servers")
     (folder / "where.py").write_text(WHERE)
     where = {"command": sys.executable, "args": ["where.py"], "env": {"MINE": "yes"}}
+    with_key = {**where, "env": {"ANTHROPIC_API_KEY": "its own"}}
     settings: dict[str, Any] = {
         "allowed_tools": ("all",),
-        "mcp_config": mcp_file(folder, time=TIME, where=where, broken={"command": "/nowhere"}),
+        "mcp_config": mcp_file(
+            folder, time=TIME, where=where, with_key=with_key, broken={"command": "/nowhere"}
+        ),
     }
     async with (
         time_over_http(TOKEN) as time_url,
@@ -307,18 +310,27 @@ async def test_mcp_servers_work_beside_own_tools_and_functions(
     assert names == ["mcp__far__convert_time", "Bash"]
 
 
-async def test_an_mcp_command_gets_no_credentials_and_runs_beside_its_file(
-    gateway: Gateway, session: str
-) -> None:
-    call: Step = ("mcp__where__where", {})
-    await ask(gateway, call, mcp_servers=["where"], session_id=session)
+async def given_to(gateway: Gateway, server: str) -> dict[str, Any]:
+    await ask(gateway, (f"mcp__{server}__where", {}), mcp_servers=[server])
     [block] = json.loads(received(gateway))
     text = block["content"] if isinstance(block["content"], str) else block["content"][0]["text"]
-    told = json.loads(text)
-    told = json.loads(told["result"]) if "result" in told else told
+    told: dict[str, Any] = json.loads(text)
+    return json.loads(told["result"]) if "result" in told else told
+
+
+async def test_an_mcp_command_gets_no_credentials_and_runs_beside_its_file(
+    gateway: Gateway,
+) -> None:
+    told = await given_to(gateway, "where")
     assert told["folder"] == str(gateway.app.state.gateway.settings.mcp_config.parent)
     assert told["environment"]["MINE"] == "yes"
     assert not [name for name in told["environment"] if name.startswith("ANTHROPIC_")]
+
+
+async def test_an_mcp_command_gets_the_credential_that_its_env_names(gateway: Gateway) -> None:
+    environment = (await given_to(gateway, "with_key"))["environment"]
+    found = {name: value for name, value in environment.items() if "ANTHROPIC_" in name}
+    assert found == {"ANTHROPIC_API_KEY": "its own"}
 
 
 async def test_an_mcp_server_that_does_not_start_is_told(gateway: Gateway) -> None:
