@@ -230,7 +230,7 @@ class AnswerReader:
 def _own_result(result: ToolResultBlock) -> OwnToolResult:
     content: Any = result.content or ()
     parts = [text_block(content)] if isinstance(content, str) else content
-    kept = tuple(part for part in parts if part.get("type") in ("text", "image"))
+    kept = tuple(part for part in parts if part.get("type") in ("text", "image", "document"))
     return OwnToolResult(result.tool_use_id, kept, bool(result.is_error))
 
 

@@ -60,6 +60,10 @@ class DocumentBlock(TypedDict):
     title: NotRequired[str]
 
 
+ResultPart: TypeAlias = TextBlock | ImageBlock | DocumentBlock
+"""What a tool's result may hold; of the caller's functions no documents."""
+
+
 class ToolUseBlock(TypedDict):
     type: Literal["tool_use"]
     id: str
@@ -70,7 +74,7 @@ class ToolUseBlock(TypedDict):
 class ToolResultBlock(TypedDict):
     type: Literal["tool_result"]
     tool_use_id: str
-    content: list[TextBlock | ImageBlock]
+    content: list[ResultPart]
     is_error: NotRequired[bool]
 
 
@@ -281,7 +285,7 @@ class OwnToolResult:
     """What came of it, as the model sees it. A denied use is an error whose text says why."""
 
     id: str
-    content: tuple[TextBlock | ImageBlock, ...] = field(hash=False)
+    content: tuple[ResultPart, ...] = field(hash=False)
     is_error: bool = False
 
 

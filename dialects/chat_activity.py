@@ -162,8 +162,12 @@ def _text(result: OwnToolResult) -> str:
 def _outcome(result: OwnToolResult, text: str) -> str:
     if result.is_error:
         return f"failed: {_first_line(text.removeprefix('<tool_use_error>'))}"
-    images = sum(part["type"] == "image" for part in result.content)
-    counts = [_count(len(text.splitlines()), "line"), _count(images, "image")]
+    kinds = [part["type"] for part in result.content]
+    counts = [
+        _count(len(text.splitlines()), "line"),
+        _count(kinds.count("image"), "image"),
+        _count(kinds.count("document"), "document"),
+    ]
     return ", ".join(filter(None, counts)) or "nothing"
 
 

@@ -17,7 +17,7 @@ from errors import GatewayError, InvalidRequest
 from events import (
     Block,
     ImageBlock,
-    TextBlock,
+    ResultPart,
     ToolResultBlock,
     ToolUseBlock,
     text_block,
@@ -58,9 +58,9 @@ class PartReader:
             found.extend(self._answered_block(part, place))
         return settled(found)
 
-    def result(self, content: Content, where: str) -> list[TextBlock | ImageBlock]:
+    def result(self, content: Content, where: str) -> list[ResultPart]:
         """The blocks of a tool's result: text and images."""
-        kept: list[TextBlock | ImageBlock] = []
+        kept: list[ResultPart] = []
         for block in self.asked(content, where):
             if block["type"] != "text" and block["type"] != "image":
                 raise InvalidRequest("A tool result may hold text and images only.", param=where)

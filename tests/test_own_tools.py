@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from contextlib import aclosing, suppress
@@ -35,6 +36,11 @@ from tests.harness import Gateway
 
 MODEL = "claude-sonnet-5"
 Step = tuple[str, dict[str, Any]]
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+    b"2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+)
 WEATHER = FunctionTool(
     "weather", "", {"type": "object", "properties": {"city": {"type": "string"}}}
 )
@@ -284,9 +290,11 @@ async def test_functions_of_the_caller_and_own_tools_mix(gateway: Gateway, tmp_p
 async def test_a_kept_turn_is_replayed_as_the_model_knew_it(
     gateway: Gateway, tmp_path: Path
 ) -> None:
+    (tmp_path / "a.pdf").write_bytes(PDF)
     own = granted(tmp_path, "Bash", "Read")
     two = [bash("echo 1"), bash("echo 2", description="which takes a while to write" * 4)]
-    text = script(two, ("Read", {"file_path": "none"}), say='"So."', rate="60")
+    reads: list[Step] = [("Read", {"file_path": name}) for name in ("none", "a.pdf")]
+    text = script(two, *reads, say='"So."', rate="60")
     answer = NativeAnswer()
     for event in await run(gateway, asked(text, own)):
         answer.feed(event)
@@ -301,6 +309,7 @@ async def test_a_kept_turn_is_replayed_as_the_model_knew_it(
     replayed = gateway.upstream.requests[-1].messages
     assert spoken(replayed)[: len(spoken(known))] == spoken(known)
     assert len(spoken(replayed)) == len(spoken(known)) + 2
+    assert base64.b64encode(PDF).decode() in json.dumps(replayed)
 
 
 def spoken(messages: list[dict[str, Any]]) -> list[Any]:
