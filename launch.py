@@ -79,6 +79,10 @@ class Belongings:
         return self.root / "work"
 
     @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
     def mcp_file(self) -> Path:
         return self.root / "mcp.json"
 
@@ -107,12 +111,7 @@ class Launcher:
 
     def blank(self) -> CliTransport:
         """A process without tools, for any conversation."""
-        argv = [
-            str(cli_path(self._settings)),
-            *ARGUMENTS,
-            "--tools=",
-            f"--allowed-tools={ALLOW_ALL}",
-        ]
+        argv = [*self._command, "--tools=", f"--allowed-tools={ALLOW_ALL}"]
         if self._credentials.bare:
             argv.append("--bare")
         return CliTransport(argv, self._environment(self._scratch), self._scratch)
@@ -131,19 +130,14 @@ class Launcher:
             "BASH_DEFAULT_TIMEOUT_MS": self._command_timeout,
             "BASH_MAX_TIMEOUT_MS": self._command_timeout,
         }
-        argv = [
-            str(cli_path(self._settings)),
-            *ARGUMENTS,
-            *CONFINED,
-            *self._granting(own, directory, belongings),
-        ]
+        argv = [*self._command, *CONFINED, *self._granting(own, directory, belongings)]
         return CliTransport(argv, environment, directory, mark=mark, belongings=belongings)
 
     def _config_directory(self, belongings: Belongings) -> dict[str, str]:
         """Shells leave files there. A login is in the CLI's own and must be found."""
         if not self._credentials.bare:
             return {}
-        return {"CLAUDE_CONFIG_DIR": str(belongings.root / "config")}
+        return {"CLAUDE_CONFIG_DIR": str(belongings.config)}
 
     @property
     def _command_timeout(self) -> str:
@@ -174,7 +168,7 @@ class Launcher:
             self._settings,
             self._credentials.environment,
             hidden=(self._scratch,),
-            shown=(directory, temporary, self._command_prefix),
+            shown=(directory, temporary, belongings.config, self._command_prefix),
         )
 
     def _environment(self, directory: Path) -> dict[str, str]:

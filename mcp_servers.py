@@ -18,10 +18,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from errors import InvalidRequest, McpServerExists, McpServerNotFound, PermissionDenied
 from events import JsonObject
-from settings import SettingsError
+from settings import DEFAULT_MCP_FILE, SettingsError
 from stores.protocol import SessionStore
 
-DEFAULT_FILE = Path(".mcp.json")
 NAME = re.compile(r"(?!.*__)[A-Za-z0-9_-]{1,64}")  # mcp__NAME__TOOL has one reading
 RESERVED = "caller"
 """What tools.py calls the server of the caller's own functions."""
@@ -155,9 +154,9 @@ def read_file(
     """The servers of MCP_CONFIG, or of `.mcp.json` in the working directory, if it is there.
     `environ` is what its `${NAME}`s mean; `secrets` are variables that no command inherits.
     Raises SettingsError."""
-    if path is None and not DEFAULT_FILE.is_file():
+    if path is None and not DEFAULT_MCP_FILE.is_file():
         return
-    path = (path or DEFAULT_FILE).expanduser().absolute()
+    path = (path or DEFAULT_MCP_FILE).expanduser().absolute()
     for name, entry in _parsed(path).servers.items():
         if not _is_name(name):
             raise SettingsError(f"MCP_CONFIG: the name {name!r} is not {NAME_RULE}.")

@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from events import JsonObject
-from mcp_servers import DEFAULT_FILE
-from settings import Settings
+from settings import DEFAULT_MCP_FILE, Settings
 from workspaces import SESSIONS
 
 SECRETS = (".ssh", ".aws", ".azure", ".config/gcloud", ".gnupg", ".netrc", ".docker/config.json")
@@ -82,7 +81,7 @@ def _hidden(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
     home = Path(environment.get("HOME", "/nonexistent"))
     config = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     wanted = [config / ".credentials.json", *(home / name for name in SECRETS)]
-    wanted += [Path(".env"), settings.mcp_config or DEFAULT_FILE]
+    wanted += [Path(".env"), settings.mcp_config or DEFAULT_MCP_FILE]
     wanted += [settings.workspace_root / SESSIONS]
     wanted += [path for path in (settings.api_keys_file,) if path is not None]
     if key_file := environment.get("GOOGLE_APPLICATION_CREDENTIALS"):

@@ -37,6 +37,9 @@ CGROUP_LIMITS = (
 )
 
 
+DEFAULT_MCP_FILE = Path(".mcp.json")
+
+
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is one sentence for the operator."""
 
