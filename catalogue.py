@@ -1,6 +1,7 @@
 """The models: the CLI's live list, and which of them a client's model name means.
 
-The list is in the CLI's answer to `initialize` (claude-cli.md, "Which SDK"); asking costs nothing.
+The list is in the CLI's answer to `initialize` (docs/claude-cli.md, "Which SDK"); asking costs
+nothing.
 """
 
 from __future__ import annotations

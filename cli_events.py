@@ -1,6 +1,6 @@
 """What the CLI writes, translated: stream events of the Messages API -> `Event`s, failures ->
 the error tree. Sources: https://docs.anthropic.com/en/api/messages-streaming and
-`claude-cli.md`, "Where a turn ends" and "Errors".
+`docs/claude-cli.md`, "Where a turn ends" and "Errors".
 """
 
 from __future__ import annotations

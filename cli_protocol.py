@@ -1,7 +1,7 @@
 """What is written to the CLI: one JSON object a line. Pure functions, no state.
 
-The lines are those of `claude-cli.md`, "Native history on a live process" and "Using one process
-again"; the contract tests hold each of them against the real CLI.
+The lines are those of `docs/claude-cli.md`, "Native history on a live process" and "Using one
+process again"; the contract tests hold each of them against the real CLI.
 """
 
 from __future__ import annotations

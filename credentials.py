@@ -1,7 +1,8 @@
 """Which Claude credentials are in use, and the environment that hands them to the CLI.
 
 Only the CLI reads a credential; this module looks at variable names and at whether a login exists.
-What was measured about them is in claude-cli.md, "Testing without the network" and "Policy".
+What was measured about them is in docs/claude-cli.md, "Testing without the network"; whom they may
+serve is in docs/policy.md.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Credentials:
 
     `detected_by` and `missing` are sentences that name variables, never values. `mend` says how to
     get credentials where there are none. `bare`: the CLI may run with `--bare`, which needs a key
-    or a provider's own credentials (claude-cli.md, "A clean request"). `environment` is all of the
-    host's environment that a CLI process gets.
+    or a provider's own credentials (docs/claude-cli.md, "A clean request"). `environment` is all of
+    the host's environment that a CLI process gets.
     """
 
     method: Method
@@ -161,7 +162,7 @@ def find_cli(settings: Settings) -> Path | None:
     """The claude executable: CLAUDE_CLI_PATH, else the one that the SDK's wheel carries."""
     if settings.claude_cli_path is not None:
         return settings.claude_cli_path if settings.claude_cli_path.is_file() else None
-    sdk = find_spec("claude_agent_sdk")  # found, not imported: only claude_cli.py talks to it
+    sdk = find_spec("claude_agent_sdk")  # found, not imported: that takes long, and is the engine's
     name = "claude.exe" if platform.system() == "Windows" else "claude"
     folders = (sdk and sdk.submodule_search_locations) or ()
     bundled = (Path(folder) / "_bundled" / name for folder in folders)

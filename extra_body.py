@@ -1,8 +1,8 @@
 """The parameters of a turn as the Messages API knows them, for `CLAUDE_CODE_EXTRA_BODY`.
 
 The CLI merges them into its request body: objects are joined, anything else replaces what the CLI
-would have sent (`claude-cli.md`, "Native parameters"). That is why tools are here too: by itself
-the CLI sorts them, cuts descriptions at 4,096 characters and knows no `strict`.
+would have sent (`docs/claude-cli.md`, "Native parameters"). That is why tools are here too: by
+itself the CLI sorts them, cuts descriptions at 4,096 characters and knows no `strict`.
 Source: https://docs.anthropic.com/en/api/messages.
 """
 

@@ -1,6 +1,7 @@
 """Models known without asking: what is listed while the CLI cannot be asked.
 
-Taken from the list of CLI 2.1.329 (claude-cli.md, "Which SDK"), for an API key and for Bedrock.
+Taken from the list of CLI 2.1.329 (docs/claude-cli.md, "Which SDK"), for an API key and for
+Bedrock.
 """
 
 from __future__ import annotations

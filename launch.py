@@ -2,7 +2,7 @@
 
 Without own tools it is as clean as the CLI can be; what a conversation needs is said later. With
 own tools it is started for just what a turn was granted, confined to its directory.
-Source: `claude-cli.md`, "A clean request"; `claude --help`.
+Source: `docs/claude-cli.md`, "A clean request"; `claude --help`.
 """
 
 from __future__ import annotations

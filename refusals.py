@@ -1,7 +1,7 @@
 """Which parameters a model refuses, learnt from its own words.
 
 Models differ, and no list says how. A 400 of the API that names a parameter of ours is answered
-by asking again without it; from then on that model is not sent it (`claude-cli.md`, "Native
+by asking again without it; from then on that model is not sent it (`docs/claude-cli.md`, "Native
 parameters"). The API has no field for the name, so its message must do.
 """
 

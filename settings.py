@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROCESS_BYTES = 220 * 1024 * 1024
-"""Resident memory of one CLI process (claude-cli.md, "Costs on 2 cores"), rounded up."""
+"""Resident memory of one CLI process (docs/claude-cli.md, "Costs on 2 cores"), rounded up."""
 
 CGROUP_LIMITS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),

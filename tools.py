@@ -1,6 +1,6 @@
 """The caller's functions as MCP tools: the model calls, the caller runs, the process waits.
 
-Source: `claude-cli.md`, "Client-side tools".
+Source: `docs/claude-cli.md`, "Client-side tools".
 """
 
 from __future__ import annotations

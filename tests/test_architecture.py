@@ -102,6 +102,13 @@ def test_imports_point_one_way(path: Path) -> None:
         assert not imported & EDGES
 
 
+def test_the_module_table_names_every_module_at_the_top() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)\.py`", "\n".join(rows)))
+    assert named == TOP
+
+
 def test_only_the_engine_knows_the_sdk() -> None:
     knows = {name_of(path) for path in MODULES if "claude_agent_sdk" in tops(path)}
     assert knows == SPEAKS_WITH_THE_SDK

@@ -46,6 +46,7 @@ PYTHON = [block for block in ALL if block.language == "python"]
 DATA = [block for block in ALL if block.language in ("json", "yaml", "toml", "env")]
 
 SHOWN = {
+    "docs/claude-cli.md: a user, an assistant, a boundary:": "see tests/test_contract_cli.py",
     "docs/deployment.md: claude.example.com {": "Caddy is no package of the tests",
     "docs/deployment.md: server {": "compared with the template, which runs, below",
     "docs/getting-started.md:   URL          http://127.0.0.1:8000/v1": "compared below",

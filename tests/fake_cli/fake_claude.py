@@ -1,7 +1,7 @@
 """A scripted `claude` for what the real one does not do on demand. Standard library only.
 
 `installed(folder, mode)` writes an executable that plays one mode; it speaks as much of the line
-protocol as a turn needs (claude-cli.md, "Native history on a live process").
+protocol as a turn needs (docs/claude-cli.md, "Native history on a live process").
 """
 
 from __future__ import annotations
