@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from claude_agent_sdk import (
@@ -245,6 +245,21 @@ def _own_use(call_id: str, name: str, written: list[str]) -> OwnToolUse:
 
 def _count(value: Any, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
+
+
+def usage_of_models(models: Mapping[str, Any]) -> Usage:
+    """What a process spent in its life, by the CLI's `modelUsage`: sub-agents included."""
+    spent = (
+        Usage(
+            _count(model.get("inputTokens"), 0),
+            _count(model.get("cacheReadInputTokens"), 0),
+            _count(model.get("cacheCreationInputTokens"), 0),
+            _count(model.get("outputTokens"), 0),
+            _count(model.get("thinkingTokens"), 0),
+        )
+        for model in models.values()
+    )
+    return sum(spent, Usage())
 
 
 class StopWatch:

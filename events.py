@@ -8,7 +8,7 @@ stored, replayed and sent without being changed. This module imports nothing of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from io import StringIO
 from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict, assert_never
 
@@ -218,6 +218,11 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
         )
+
+    def __sub__(self, other: Usage) -> Usage:
+        """Never less than nothing."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Usage(*(max(0, mine - theirs) for mine, theirs in pairs))
 
 
 @dataclass(frozen=True, slots=True)

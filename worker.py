@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk import Message as SdkMessage
 from claude_agent_sdk.types import McpSdkServerConfig
 
-from cli_events import AnswerReader, StopWatch, api_error, sdk_error
+from cli_events import AnswerReader, StopWatch, api_error, sdk_error, usage_of_models
 from cli_protocol import (
     NO_FURTHER_CALL,
     LateSettings,
@@ -45,6 +45,7 @@ from events import (
     Message,
     OwnTools,
     StopReason,
+    Usage,
 )
 from extra_body import ANSWER_TOOL
 from launch_profile import LaunchProfile
@@ -94,6 +95,7 @@ class ClaudeWorker:
         self._profile_digest: str | None = None
         self._process: psutil.Process | None = None
         self._total_cost_usd = 0.0
+        self._total_usage = Usage()
         self._retry_after: float | None = None
         self.info: JsonObject = {}
         self.cut_short = False
@@ -379,23 +381,36 @@ class ClaudeWorker:
         if self._transport.killed:
             return Finished(reason, reader.usage, None, reader.stop_sequence)
         if reason == "tool_use" and not reader.goes_on:
-            return Finished(reason, reader.usage, await self._cost_so_far())
+            return await self._finished_so_far(reason, reader.usage)
         return None
 
     def _result(self, reader: AnswerReader, result: ResultMessage, failure: str | None) -> Finished:
         if self.cut_short and reader.stop_reason is not None:
-            cost = self._cost(result.total_cost_usd)
-            return Finished(reader.stop_reason, reader.usage, cost, reader.stop_sequence)
+            return self._finished(reader.stop_reason, reader, result)
         if result.subtype in LIMITS:
-            return Finished(LIMITS[result.subtype], reader.usage, self._cost(result.total_cost_usd))
+            return self._finished(LIMITS[result.subtype], reader, result)
         if result.is_error or failure is not None:
             self.refused = result.api_error_status is not None and not reader.started
             text = result.result or "; ".join(result.errors or []) or "Claude Code failed."
             raise api_error(result.api_error_status, failure, text, self._retry_after)
         if reader.stop_reason is None:
             raise UpstreamError("Claude Code ended the turn without an answer.")
-        cost = self._cost(result.total_cost_usd)
-        return Finished(reader.stop_reason, reader.usage, cost, reader.stop_sequence)
+        return self._finished(reader.stop_reason, reader, result)
+
+    def _finished(
+        self, reason: StopReason, reader: AnswerReader, result: ResultMessage
+    ) -> Finished:
+        usage = self._usage(result.model_usage, reader.usage)
+        return Finished(reason, usage, self._cost(result.total_cost_usd), reader.stop_sequence)
+
+    def _usage(self, models: Mapping[str, Any] | None, counted: Usage) -> Usage:
+        """With own tools, what was added since the last time: no answer that is seen here counts
+        what sub-agents ask."""
+        if self._own is None:
+            return counted
+        before = self._total_usage
+        self._total_usage = usage_of_models(models) if models else before + counted
+        return self._total_usage - before
 
     def _cost(self, total_usd: float | None) -> float | None:
         """What was added since the last time: the CLI counts over its whole life."""
@@ -404,13 +419,12 @@ class ClaudeWorker:
         before, self._total_cost_usd = self._total_cost_usd, total_usd
         return round(max(0.0, total_usd - before), 10)
 
-    async def _cost_so_far(self) -> float | None:
-        """The cost of a turn that waits for its tools, which has no result yet."""
-        answer = await self._control({"subtype": "get_usage"})
-        try:
-            return self._cost(answer["session"]["total_cost_usd"]) if answer else None
-        except (KeyError, TypeError):
-            return None
+    async def _finished_so_far(self, reason: StopReason, counted: Usage) -> Finished:
+        """For a turn that waits for its tools, which has no result yet."""
+        answer = await self._control({"subtype": "get_usage"}) or {}
+        session = answer.get("session") or {}
+        usage = self._usage(session.get("model_usage"), counted)
+        return Finished(reason, usage, self._cost(session.get("total_cost_usd")))
 
     async def _control(self, request: JsonObject) -> JsonObject | None:
         """The CLI's answer to a control request; None where it does not come in time."""

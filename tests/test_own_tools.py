@@ -73,6 +73,14 @@ async def run(gateway: Gateway, turn: Turn) -> list[Event]:
         return [event async for event in events]
 
 
+def answered(events: list[Event]) -> Any:
+    """The message that a session keeps."""
+    answer = NativeAnswer()
+    for event in events:
+        answer.feed(event)
+    return answer.message()
+
+
 def results(events: list[Event]) -> list[tuple[bool, str]]:
     return [
         (event.is_error, "".join(part["text"] for part in event.content if part["type"] == "text"))
@@ -111,6 +119,21 @@ async def test_usage_and_cost_are_of_all_answers_in_the_turn(
     assert done.usage.input_tokens == 300
     assert done.cost_usd is not None
     assert done.cost_usd > 300 * 2e-6
+
+
+async def test_usage_counts_what_sub_agents_ask_once(gateway: Gateway, tmp_path: Path) -> None:
+    own = granted(tmp_path, "Agent", "Bash")
+    work = script(bash("true"), input="1000")
+    agent = {"description": "some work", "prompt": work, "subagent_type": "general-purpose"}
+    text = script(("Agent", agent), ("weather", {}), bash("true"), input="10")
+    first = await run(gateway, asked(text, own, tools=(WEATHER,)))
+    assert finished(first).reason == "tool_use"
+    assert finished(first).usage.input_tokens == 10 + 2 * 1000 + 10
+    said, result = answered(first), [text_block("sunny")]
+    taken: Any = {"type": "tool_result", "tool_use_id": said.content[-1]["id"], "content": result}
+    turn = asked(text, own, tools=(WEATHER,))
+    held = replace(turn, messages=(*turn.messages, said, Message("user", (taken,))))
+    assert finished(await run(gateway, held)).usage.input_tokens == 10 + 10
 
 
 async def test_the_callers_words_arrive_beside_one_note_on_the_environment(
@@ -268,11 +291,7 @@ async def test_functions_of_the_caller_and_own_tools_mix(gateway: Gateway, tmp_p
     assert finished(events).reason == "tool_use"
     assert [said for _, said in results(events)] == [""] or len(results(events)) == 1
 
-    answer = NativeAnswer()
-    for event in events:
-        answer.feed(event)
-    said = answer.message()
-    assert said is not None
+    said = answered(events)
     result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": [text_block("sunny")]}
     turn = Turn(
         MODEL,
