@@ -1,7 +1,8 @@
 """`make demo`: the server on its stand-in, one streamed chat, and how to go on.
 
 Starts `main.py --demo` as a child, talks to it with the official `openai` client, and leaves it
-running until Ctrl-C; with `--exit`, DEMO_EXIT=1 or without a terminal it ends it at once.
+running until Ctrl-C; with `--exit`, DEMO_EXIT=1 or without a terminal it ends it at once. A number
+is the first port to try, instead of 8000.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)  # so that the child ends with us
     stays = not ("--exit" in argv or os.environ.get("DEMO_EXIT") == "1" or not _on_a_terminal())
     try:
-        with server(free_port()) as (child, url):
+        first = next((int(text) for text in argv if text.isdigit()), FIRST_PORT)
+        with server(free_port(first)) as (child, url):
             chat(url)
             how_to_go_on(url, stays=stays)
             if stays:
@@ -137,15 +139,15 @@ With an account: set ANTHROPIC_API_KEY in .env, then `.venv/bin/python main.py`.
         print("The server keeps running here; Ctrl-C ends it.", flush=True)
 
 
-def free_port() -> int:
-    """The first free port from 8000 up. Raises TourFailed where a hundred are taken."""
-    for port in range(FIRST_PORT, FIRST_PORT + PORT_TRIES):
+def free_port(first: int) -> int:
+    """The first free port from there up. Raises TourFailed where a hundred are taken."""
+    for port in range(first, first + PORT_TRIES):
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
         return port
-    raise TourFailed(f"all ports from {FIRST_PORT} to {FIRST_PORT + PORT_TRIES} are taken")
+    raise TourFailed(f"all ports from {first} to {first + PORT_TRIES} are taken")
 
 
 def _on_a_terminal() -> bool:
