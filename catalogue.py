@@ -57,12 +57,14 @@ class ModelCatalogue:
         self,
         settings: Settings,
         server_info: ServerInfo,
+        heard: Callable[[], JsonObject | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._default_model = settings.default_model
         self._own_names = {name.lower(): to for name, to in settings.model_aliases.items()}
         self._patterns = by_specificity(self._own_names)
         self._server_info = server_info
+        self._heard = heard
         self._clock = clock
         self._was_asked = False
         self._next_refresh = clock()
@@ -89,7 +91,7 @@ class ModelCatalogue:
         was not asked for yet.
         """
         name = name or self._default_model
-        self._refresh_if_due()
+        self._listen()
         resolved = self._lookup(name)
         if resolved is None:
             await self._first_refresh()
@@ -144,22 +146,34 @@ class ModelCatalogue:
         if self._clock() >= self._next_refresh and self._refresh is None:
             self._refresh = asyncio.create_task(self._ask_cli())
 
+    def _listen(self) -> None:
+        """A turn starts no process for the list: what those of other turns told will do."""
+        if self._clock() >= self._next_refresh and (info := self._heard()):
+            self._take(info)
+
     async def _ask_cli(self) -> None:
-        """Never raises: without an answer the list stays what it was, and is asked for again."""
-        pause = RETRY_SECONDS
+        info = None
         try:
-            cards = cards_of((await self._server_info() or {}).get("models", ()))
-            if cards:
-                self._keep(cards)
-                pause = REFRESH_SECONDS
+            info = await self._server_info()
         except GatewayError as error:
             log.warning("The model list could not be asked for: %s", error.message)
         except Exception:
-            log.exception("The model list could not be read from the CLI")
+            log.exception("The model list could not be asked for")
         finally:
             self._was_asked = True
-            self._next_refresh = self._clock() + pause
             self._refresh = None
+            self._take(info or {})
+
+    def _take(self, info: JsonObject) -> None:
+        """Never raises: without an answer the list stays what it was, and is asked for again."""
+        pause = RETRY_SECONDS
+        try:
+            if cards := cards_of(info.get("models", ())):
+                self._keep(cards)
+                pause = REFRESH_SECONDS
+        except Exception:
+            log.exception("The model list could not be read from the CLI")
+        self._next_refresh = self._clock() + pause
 
     def _keep(self, cards: tuple[ModelCard, ...]) -> None:
         """Known names lead to live cards where there is one: Bedrock lists ids of its own."""

@@ -196,6 +196,11 @@ class ClaudeEngine:
                 if stops.hit:
                     return
 
+    @property
+    def info(self) -> JsonObject | None:
+        """What the process that was bound last said of itself, None before the first."""
+        return self._info
+
     async def server_info(self) -> JsonObject | None:
         """What the CLI says of itself when it starts: models, account, version. No API call."""
         if self._info is None:

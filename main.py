@@ -165,7 +165,7 @@ def _lifespan(
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
             used = _rooted(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
-            catalogue = ModelCatalogue(settings, engine.server_info)
+            catalogue = ModelCatalogue(settings, engine.server_info, lambda: engine.info)
             stack.push_async_callback(catalogue.aclose)
             images = ImageFetcher(enabled=settings.image_urls)
             secrets = secret_names(credentials.environment)

@@ -61,9 +61,10 @@ BEDROCK: JsonObject = {
 
 @dataclass
 class Cli:
-    """What the CLI answers, how often it was asked, and the time."""
+    """What the CLI answers, what processes of turns told, how often it was asked, and the time."""
 
     answer: JsonObject | Exception | None = field(default_factory=lambda: LIVE)
+    told: JsonObject | None = None
     asked: int = 0
     now: float = 0.0
     is_asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,7 +89,7 @@ def answering(answer: JsonObject | Exception | None) -> Cli:
 
 
 def catalogue_of(cli: Cli) -> ModelCatalogue:
-    return ModelCatalogue(Settings.model_construct(), cli.server_info, cli.clock)
+    return ModelCatalogue(Settings.model_construct(), cli.server_info, lambda: cli.told, cli.clock)
 
 
 async def first_becomes(catalogue: ModelCatalogue, model_id: str) -> None:
@@ -167,12 +168,40 @@ async def test_known_models_are_listed_while_the_cli_gives_no_list(
     await first_becomes(catalogue, "claude-opus-6")
 
 
-async def test_a_known_name_never_waits_for_the_cli() -> None:
+async def test_a_known_name_asks_no_process_of_its_own() -> None:
     silent = Cli()
     catalogue = catalogue_of(silent)
     async with asyncio.timeout(10):
         assert await catalogue.resolve("gpt-4o") == "sonnet"
-    await catalogue.aclose()
+    await asyncio.sleep(0)
+    assert silent.asked == 0
+
+
+async def test_the_list_of_a_process_that_started_for_a_turn_will_do() -> None:
+    cli = Cli()
+    catalogue = catalogue_of(cli)
+    cli.told = LIVE
+    assert await catalogue.resolve("gpt-4o-mini") == "haiku"
+    assert (await catalogue.list())[0].id == "claude-opus-6"
+    cli.told = BEDROCK
+    cli.now += REFRESH_SECONDS - 1
+    await catalogue.resolve("haiku")
+    assert (await catalogue.list())[0].id == "claude-opus-6"
+    cli.now += 1
+    await catalogue.resolve("haiku")
+    assert (await catalogue.list())[0].id == "us.anthropic.claude-sonnet-5-5"
+    assert cli.asked == 0
+
+
+async def test_a_list_that_cannot_be_read_harms_no_request() -> None:
+    cli = Cli()
+    catalogue = catalogue_of(cli)
+    cli.told = {"models": [{"displayName": "no value"}]}
+    assert await catalogue.resolve("gpt-4o") == "sonnet"
+    cli.told = LIVE
+    cli.now += RETRY_SECONDS
+    await catalogue.resolve("gpt-4o")
+    assert (await catalogue.list())[0].id == "claude-opus-6"
 
 
 async def test_an_unknown_name_waits_for_the_cli_only_once() -> None:
