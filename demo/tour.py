@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 MODEL = "gpt-4o"
 QUESTION = "Say something about this server, slowly."
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TERM", "NO_COLOR")
 DIRECTIVE = "!demo tokens=60 rate=40"
 
 
@@ -55,15 +57,21 @@ def main(argv: Sequence[str]) -> int:
 
 @contextmanager
 def server(port: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`main.py --demo` on the port, once it is ready to answer; it has ended on leaving."""
+    """`main.py --demo` on the port, once it is ready to answer; it has ended on leaving.
+
+    What is set for the real server, in `.env` or the environment, is not the demo's: its API key,
+    its limits, its sessions.
+    """
     command = [sys.executable, str(ROOT / "main.py"), str(port), "--host", "127.0.0.1", "--demo"]
-    child = subprocess.Popen(command, cwd=ROOT)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_ready(child, url)
-        yield child, url
-    finally:
-        stop(child)
+    environ = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    with tempfile.TemporaryDirectory(prefix="demo-") as without_env_file:
+        child = subprocess.Popen(command, cwd=without_env_file, env=environ)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_ready(child, url)
+            yield child, url
+        finally:
+            stop(child)
 
 
 def wait_until_ready(child: subprocess.Popen[bytes], url: str) -> None:
@@ -97,30 +105,30 @@ def chat(url: str) -> None:
     """One streamed chat, printed as it comes, and how long its first token took."""
     print(f'\n> client.chat.completions.create(model="{MODEL}", stream=True, …)')
     print(f"> {QUESTION}\n")
-    started = time.perf_counter()
     arrivals, models = [], set()
-    for model, text in answer(url):
-        arrivals.append(time.perf_counter() - started)
-        models.add(model)
-        print(text, end="", flush=True)
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="demo", http_client=http) as client:
+        started = time.perf_counter()
+        for model, text in answer(client):
+            arrivals.append(time.perf_counter() - started)
+            models.add(model)
+            print(text, end="", flush=True)
     if not arrivals:
         raise TourFailed("the stream held no text")
     first_ms, by = arrivals[0] * 1000, ", ".join(models)
     print(f"\n\nFirst token after {first_ms:.0f} ms, {len(arrivals)} pieces, answered by {by}.")
 
 
-def answer(url: str) -> Iterator[tuple[str, str]]:
+def answer(client: openai.OpenAI) -> Iterator[tuple[str, str]]:
     """The model and the pieces of its text, as the official client reads them."""
-    http = openai.DefaultHttpxClient(trust_env=False)
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="demo", http_client=http) as client:
-        chunks = client.chat.completions.create(
-            model=MODEL,
-            messages=[{"role": "user", "content": f"{DIRECTIVE}\n{QUESTION}"}],
-            stream=True,
-        )
-        for chunk in chunks:
-            if chunk.choices and (text := chunk.choices[0].delta.content):
-                yield chunk.model, text
+    chunks = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": f"{DIRECTIVE}\n{QUESTION}"}],
+        stream=True,
+    )
+    for chunk in chunks:
+        if chunk.choices and (text := chunk.choices[0].delta.content):
+            yield chunk.model, text
 
 
 def how_to_go_on(url: str, *, stays: bool) -> None:

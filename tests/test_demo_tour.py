@@ -1,4 +1,7 @@
-"""`make demo` as anybody runs it, without a terminal: it streams one chat and ends by itself."""
+"""`make demo` as anybody runs it, without a terminal: it streams one chat and ends by itself.
+
+Also where a real server is set up already: its key is not the demo's.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def test_the_tour_streams_a_chat_says_how_to_go_on_and_ends(tmp_path: Path) -> N
         port = str(probe.getsockname()[1])  # not 8000, where other tests' servers begin to look
     done = subprocess.run(
         [sys.executable, "-m", "demo.tour", port, "--exit"],
-        env={"PATH": os.defpath, "HOME": str(tmp_path)},
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "API_KEY": "sk-of-the-real-server-0123"},
         cwd=ROOT,
         capture_output=True,
         text=True,
