@@ -54,23 +54,9 @@ async def shared_upstream() -> AsyncIterator[StandIn]:
 async def shared_gateway(
     shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
-    async with gateway_at(shared_upstream, tmp_path_factory.mktemp("home")) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="session")
-async def shared_session_gateway(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Gateway]:
     home = tmp_path_factory.mktemp("home")
     async with gateway_at(shared_upstream, home, database_url=f"sqlite:///{home}/s.db") as gateway:
         yield gateway
-
-
-@pytest.fixture
-def session_gateway(shared_session_gateway: Gateway, upstream: StandIn) -> Gateway:
-    """A shared server that keeps its sessions in SQLite."""
-    return shared_session_gateway
 
 
 @pytest.fixture
@@ -82,7 +68,7 @@ def upstream(shared_upstream: StandIn) -> StandIn:
 
 @pytest.fixture
 def gateway(shared_gateway: Gateway, upstream: StandIn) -> Gateway:
-    """The shared server, with its pool as earlier tests left it."""
+    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them."""
     return shared_gateway
 
 

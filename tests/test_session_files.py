@@ -26,11 +26,6 @@ KEYS = "alice:sk-alice-0123456789abcdef,bob:sk-bob-0123456789abcdef"
 
 
 @pytest.fixture
-def gateway(session_gateway: Gateway) -> Gateway:
-    return session_gateway
-
-
-@pytest.fixture
 async def files(gateway: Gateway) -> str:
     """The URL of a new session's files."""
     made = await gateway.http.post("/v1/sessions", json={"id": f"files-{uuid.uuid4().hex}"})

@@ -19,11 +19,6 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def gateway(session_gateway: Gateway) -> Gateway:
-    return session_gateway
-
-
-@pytest.fixture
 def session() -> str:
     """An id that no other test uses."""
     return f"test-{uuid.uuid4().hex}"

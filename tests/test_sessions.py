@@ -21,11 +21,6 @@ TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"
 
 
 @pytest.fixture
-def gateway(session_gateway: Gateway) -> Gateway:
-    return session_gateway
-
-
-@pytest.fixture
 def session() -> str:
     """An id that no other test uses."""
     return f"test-{uuid.uuid4().hex}"
