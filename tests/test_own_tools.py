@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from demo import StandIn
 from errors import UpstreamError
 from events import (
     Event,
@@ -32,7 +34,7 @@ from process_tree import MARK
 from sandbox import missing_for_sandbox
 from session_answer import NativeAnswer
 from tests.conftest import MakeGateway
-from tests.harness import Gateway
+from tests.harness import Gateway, gateway_at
 
 MODEL = "claude-sonnet-5"
 Step = tuple[str, dict[str, Any]]
@@ -68,6 +70,36 @@ def asked(text: str, own: OwnTools, *before: Message, **fields: Any) -> Turn:
     return Turn(MODEL, messages, own_tools=own, **fields)
 
 
+@pytest.fixture(scope="module")
+async def shared_engine(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    async with gateway_at(shared_upstream, tmp_path_factory.mktemp("home"), pool_warm=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def shared_unboxed_engine(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    home = tmp_path_factory.mktemp("home")
+    async with gateway_at(shared_upstream, home, pool_warm=0, sandbox="off") as made:
+        yield made
+
+
+@pytest.fixture
+def gateway(shared_engine: Gateway, upstream: StandIn) -> Gateway:
+    """Its commands run in the sandbox where there is one. No process is started ahead: none of
+    them would serve a turn with own tools."""
+    return shared_engine
+
+
+@pytest.fixture
+def unboxed(shared_unboxed_engine: Gateway, upstream: StandIn) -> Gateway:
+    """Its commands run without the sandbox, whose start costs as much as a process of its own."""
+    return shared_unboxed_engine
+
+
 async def run(gateway: Gateway, turn: Turn) -> list[Event]:
     async with aclosing(gateway.engine.run(turn)) as events:
         return [event async for event in events]
@@ -97,57 +129,46 @@ def finished(events: list[Event]) -> Finished:
 async def test_claude_reads_edits_runs_and_answers(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("hello world\n")
     edit = {"file_path": "README.md", "old_string": "hello", "new_string": "goodbye"}
-    text = script(("Read", {"file_path": "README.md"}), ("Edit", edit), bash("cat README.md"))
+    credentials = bash("env | sort; echo ---; echo $ANTHROPIC_API_KEY")
+    steps = [("Read", {"file_path": "README.md"}), ("Edit", edit), bash("cat README.md")]
+    text = script(*steps, credentials, input="100")
     events = await run(gateway, asked(text, granted(tmp_path, "Read", "Edit", "Bash")))
     assert [event.name for event in events if isinstance(event, OwnToolUse)] == [
         "Read",
         "Edit",
         "Bash",
+        "Bash",
     ]
-    assert [error for error, _ in results(events)] == [False, False, False]
+    assert [error for error, _ in results(events)] == [False] * 4
     assert results(events)[2][1] == "goodbye world"
     assert (tmp_path / "README.md").read_text() == "goodbye world\n"
     assert Reply.of(events).text == "Done."
-    assert finished(events).reason == "end_turn"
-
-
-async def test_usage_and_cost_are_of_all_answers_in_the_turn(
-    gateway: Gateway, tmp_path: Path
-) -> None:
-    text = script(bash("true"), bash("true"), input="100")
-    done = finished(await run(gateway, asked(text, granted(tmp_path, "Bash"))))
-    assert done.usage.input_tokens == 300
+    done = finished(events)
+    assert done.reason == "end_turn"
+    assert done.usage.input_tokens == 5 * 100  # of all answers in the turn
     assert done.cost_usd is not None
-    assert done.cost_usd > 300 * 2e-6
+    assert done.cost_usd > 500 * 2e-6
+    seen = results(events)[3][1]
+    assert "PATH=" in seen
+    assert "ANTHROPIC_" not in seen
+    assert "sk-ant" not in seen
 
 
-async def test_usage_counts_what_sub_agents_ask_once(gateway: Gateway, tmp_path: Path) -> None:
-    own = granted(tmp_path, "Agent", "Bash")
-    work = script(bash("true"), input="1000")
-    agent = {"description": "some work", "prompt": work, "subagent_type": "general-purpose"}
-    text = script(("Agent", agent), ("weather", {}), bash("true"), input="10")
-    first = await run(gateway, asked(text, own, tools=(WEATHER,)))
-    assert finished(first).reason == "tool_use"
-    assert finished(first).usage.input_tokens == 10 + 2 * 1000 + 10
-    said, result = answered(first), [text_block("sunny")]
-    taken: Any = {"type": "tool_result", "tool_use_id": said.content[-1]["id"], "content": result}
-    turn = asked(text, own, tools=(WEATHER,))
-    held = replace(turn, messages=(*turn.messages, said, Message("user", (taken,))))
-    assert finished(await run(gateway, held)).usage.input_tokens == 10 + 10
-
-
-async def test_the_callers_words_arrive_beside_one_note_on_the_environment(
+async def test_the_callers_words_and_limit_arrive_beside_one_note_on_the_environment(
     gateway: Gateway, tmp_path: Path
 ) -> None:
-    own = granted(tmp_path, "Read")
-    await run(gateway, asked("Hello.", own, system="You are Bob."))
+    text = "!demo tokens=50\nCount."
+    turn = asked(text, granted(tmp_path, "Read"), system="You are Bob.")
+    events = await run(gateway, replace(turn, sampling=replace(turn.sampling, max_tokens=3)))
     body = gateway.upstream.requests[-1].body
     assert [block["text"] for block in body["system"]][1:] == ["You are Bob."]
     assert [tool["name"] for tool in body["tools"]] == ["Read"]
-    assert [block["text"] for block in body["messages"][0]["content"]] == ["Hello."]
+    assert [block["text"] for block in body["messages"][0]["content"]] == [text]
     notes = json.dumps(body["messages"][1:])
     assert str(tmp_path) in notes
     assert "Co-Authored-By" not in json.dumps(body)
+    assert finished(events).reason == "max_tokens"
+    assert Reply.of(events).text == "word1 word2 word3 "
 
 
 def names_in(directory: Path) -> list[str] | None:
@@ -200,26 +221,21 @@ async def test_plan_mode_changes_nothing(gateway: Gateway, tmp_path: Path) -> No
 
 
 async def test_the_limit_of_turns_ends_with_what_there_is(gateway: Gateway, tmp_path: Path) -> None:
-    text = script(bash("echo 1"), bash("echo 2"), bash("echo 3"), say='"Working."')
-    events = await run(gateway, asked(text, granted(tmp_path, "Bash", max_turns=2)))
-    assert [said for _, said in results(events)] == ["1", "2"]
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    text = script(*[("Glob", {"pattern": name}) for name in ("a", "b", "c")], say='"Working."')
+    events = await run(gateway, asked(text, granted(tmp_path, "Glob", max_turns=2)))
+    assert [said for _, said in results(events)] == ["a", "b"]
     assert finished(events).reason == "max_turns"
     assert finished(events).cost_usd
     assert Reply.of(events).text == "Working.\n\nWorking."
 
 
 async def test_the_budget_ends_with_what_there_is(gateway: Gateway, tmp_path: Path) -> None:
-    own = granted(tmp_path, "Bash", max_budget_usd=0.000001)
-    events = await run(gateway, asked(script(bash("echo 1")), own))
+    own = granted(tmp_path, "Glob", max_budget_usd=0.000001)
+    events = await run(gateway, asked(script(("Glob", {"pattern": "*"})), own))
     assert finished(events).reason == "max_budget"
     assert finished(events).cost_usd
-
-
-async def test_a_limit_of_tokens_ends_the_turn(gateway: Gateway, tmp_path: Path) -> None:
-    turn = asked("!demo tokens=50\nCount.", granted(tmp_path, "Read"))
-    events = await run(gateway, replace(turn, sampling=replace(turn.sampling, max_tokens=3)))
-    assert finished(events).reason == "max_tokens"
-    assert Reply.of(events).text == "word1 word2 word3 "
 
 
 async def test_a_command_over_its_time_is_ended(make_gateway: MakeGateway, tmp_path: Path) -> None:
@@ -230,14 +246,6 @@ async def test_a_command_over_its_time_is_ended(make_gateway: MakeGateway, tmp_p
         [(is_error, said)] = results(await run(gateway, asked(text, granted(work, "Bash"))))
     assert is_error
     assert "timed out" in said
-
-
-async def test_a_command_sees_no_credentials(gateway: Gateway, tmp_path: Path) -> None:
-    text = script(bash("env | sort; echo ---; echo $ANTHROPIC_API_KEY"))
-    [(_, said)] = results(await run(gateway, asked(text, granted(tmp_path, "Bash"))))
-    assert "PATH=" in said
-    assert "ANTHROPIC_" not in said
-    assert "sk-ant" not in said
 
 
 @pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
@@ -253,82 +261,82 @@ async def test_in_the_sandbox_a_command_writes_only_in_its_directory(
     assert not (tmp_path / "outside").exists()
 
 
-async def test_without_a_directory_it_works_in_one_that_goes_with_the_process(
-    make_gateway: MakeGateway,
+async def test_without_a_directory_each_conversation_works_in_one_that_goes_with_its_process(
+    make_gateway: MakeGateway, tmp_path: Path
 ) -> None:
+    own = granted(None, "Bash", "Read")
+    text = script(bash("pwd; echo x > made.txt"), ("Read", {"file_path": "made.txt"}))
     async with make_gateway() as gateway:
-        text = script(bash("pwd; echo x > made.txt"), ("Read", {"file_path": "made.txt"}))
-        outcomes = results(await run(gateway, asked(text, granted(None, "Bash", "Read"))))
-        directory = Path(outcomes[0][1].strip())
-        assert "x" in outcomes[1][1]
-        assert names_in(directory) == ["made.txt"]
-    assert names_in(directory) is None
+        first = await run(gateway, asked(text, own))
+        [(_, directory), (_, read)] = results(first)
+        assert "x" in read
+        assert names_in(Path(directory)) == ["made.txt"]
+        said = Message("assistant", (text_block(Reply.of(first).text),))
+        before = (Message("user", (text_block(text),)), said)
+        again = await run(gateway, asked(script(bash("pwd; cat made.txt")), own, *before))
+        assert results(again) == [(False, f"{directory}\nx")]
+        [(_, other)] = results(await run(gateway, asked(script(bash("pwd; ls")), own)))
+        assert directory not in other
+        assert "made.txt" not in other
+        await run(gateway, replace(asked("Hello.", own), own_tools=None))
+    assert names_in(Path(directory)) is None
+    config = tmp_path / ".claude"  # the operator's own
+    assert names_in(config / "sessions") in (None, [])
+    assert names_in(config / "shell-snapshots") in (None, [])
 
 
-async def test_the_same_conversation_goes_on_in_its_process_and_no_other_does(
-    gateway: Gateway,
+async def test_functions_of_the_caller_and_own_tools_mix_and_all_is_counted_once(
+    unboxed: Gateway, tmp_path: Path
 ) -> None:
-    own = granted(None, "Bash")
-    first = await run(gateway, asked(script(bash("pwd; echo x > made.txt")), own))
-    [(_, directory)] = results(first)
-    said = (
-        Message("user", (text_block(script(bash("pwd; echo x > made.txt"))),)),
-        Message("assistant", (text_block(Reply.of(first).text),)),
-    )
-    again = await run(gateway, asked(script(bash("pwd; cat made.txt")), own, *said))
-    assert results(again) == [(False, f"{directory}\nx")]
-    other = await run(gateway, asked(script(bash("pwd; ls")), own))
-    assert directory not in results(other)[0][1]
-    assert "made.txt" not in results(other)[0][1]
-
-
-async def test_functions_of_the_caller_and_own_tools_mix(gateway: Gateway, tmp_path: Path) -> None:
-    own = granted(tmp_path, "Bash")
-    text = script(bash("echo 12 > t"), ("weather", {"city": "Rome"}), bash("cat t"))
-    events = await run(gateway, asked(text, own, tools=(WEATHER,)))
+    own = granted(tmp_path, "Agent", "Bash")
+    work = {"prompt": script(bash("echo 12 > t"), input="1000"), "description": "some work"}
+    agent = ("Agent", {**work, "subagent_type": "general-purpose"})
+    text = script(agent, ("weather", {"city": "Rome"}), bash("cat t"), input="10")
+    turn = asked(text, own, tools=(WEATHER,))
+    events = await run(unboxed, turn)
     [call] = [event for event in events if isinstance(event, ToolCallStart)]
     assert call.name == "weather"
     assert finished(events).reason == "tool_use"
-    assert [said for _, said in results(events)] == [""] or len(results(events)) == 1
+    assert finished(events).usage.input_tokens == 10 + 2 * 1000 + 10
+    assert len(results(events)) == 1
 
-    said = answered(events)
     result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": [text_block("sunny")]}
-    turn = Turn(
-        MODEL,
-        (Message("user", (text_block(text),)), said, Message("user", (result,))),
-        tools=(WEATHER,),
-        own_tools=own,
-    )
-    before = gateway.engine.pool.counts["continue"]
-    held = await run(gateway, turn)
-    assert gateway.engine.pool.counts["continue"] == before + 1
+    messages = (*turn.messages, answered(events), Message("user", (result,)))
+    before = unboxed.engine.pool.counts["continue"]
+    held = await run(unboxed, replace(turn, messages=messages))
+    assert unboxed.engine.pool.counts["continue"] == before + 1
     assert [said for _, said in results(held)] == ["12"]
     assert Reply.of(held).text == "Done."
+    assert finished(held).usage.input_tokens == 10 + 10
 
 
 async def test_a_kept_turn_is_replayed_as_the_model_knew_it(
-    gateway: Gateway, tmp_path: Path
+    unboxed: Gateway, tmp_path: Path
 ) -> None:
     (tmp_path / "a.pdf").write_bytes(PDF)
     own = granted(tmp_path, "Bash", "Read")
     two = [bash("echo 1"), bash("echo 2", description="which takes a while to write" * 4)]
     reads: list[Step] = [("Read", {"file_path": name}) for name in ("none", "a.pdf")]
     text = script(two, *reads, say='"So."', rate="60")
-    answer = NativeAnswer()
-    for event in await run(gateway, asked(text, own)):
-        answer.feed(event)
-    known = gateway.upstream.requests[-1].messages
-    kept = answer.message()
-    assert kept is not None
-    elsewhere = replace(own, max_turns=9)  # another process
-    await run(
-        gateway,
-        asked("And?", elsewhere, Message("user", (text_block(text),)), kept),
-    )
-    replayed = gateway.upstream.requests[-1].messages
-    assert spoken(replayed)[: len(spoken(known))] == spoken(known)
-    assert len(spoken(replayed)) == len(spoken(known)) + 2
-    assert base64.b64encode(PDF).decode() in json.dumps(replayed)
+    kept = answered(await run(unboxed, asked(text, own)))
+    known = unboxed.upstream.requests[-1].messages
+    before = (Message("user", (text_block(text),)), kept)
+
+    async def replayed(**changes: Any) -> list[Any]:
+        """What another process sends of it."""
+        await run(unboxed, replace(asked("And?", own, *before), **changes))
+        return unboxed.upstream.requests[-1].messages
+
+    messages = await replayed(own_tools=replace(own, max_turns=9))
+    assert spoken(messages)[: len(spoken(known))] == spoken(known)
+    assert len(spoken(messages)) == len(spoken(known)) + 2
+    assert base64.b64encode(PDF).decode() in json.dumps(messages)
+    with_functions = spoken(await replayed(own_tools=None, tools=(WEATHER,)))
+    assert [role for role, _ in with_functions] == ["user", "assistant"] * 4 + ["user"]
+    assert with_functions[2][1][0]["type"] == "tool_result"
+    only_said = spoken(await replayed(own_tools=None))
+    text_of_all = "\n\n".join(["So."] * 3 + ["Done."])
+    assert only_said[1] == ["assistant", [{"type": "text", "text": text_of_all}]]
 
 
 def spoken(messages: list[dict[str, Any]]) -> list[Any]:
@@ -351,36 +359,6 @@ def _plain(block: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-async def test_without_tools_only_what_was_said_is_sent(gateway: Gateway, tmp_path: Path) -> None:
-    answer = NativeAnswer()
-    text = script(bash("echo 1"), say='"So."')
-    for event in await run(gateway, asked(text, granted(tmp_path, "Bash"))):
-        answer.feed(event)
-    kept = answer.message()
-    assert kept is not None
-    before = (Message("user", (text_block("Begin."),)), kept)
-    await run(gateway, replace(asked("And?", granted(None), *before), own_tools=None))
-    received = spoken(gateway.upstream.requests[-1].messages)
-    assert received[1] == ["assistant", [{"type": "text", "text": "So.\n\nDone."}]]
-
-
-async def test_functions_after_own_tools_receive_the_same_conversation(
-    gateway: Gateway, tmp_path: Path
-) -> None:
-    answer = NativeAnswer()
-    text = script(bash("echo 1"), say='"So."')
-    for event in await run(gateway, asked(text, granted(tmp_path, "Bash"))):
-        answer.feed(event)
-    kept = answer.message()
-    assert kept is not None
-    before = (Message("user", (text_block("Begin."),)), kept)
-    turn = asked("And?", granted(None), *before, tools=(WEATHER,))
-    await run(gateway, replace(turn, own_tools=None))
-    received = spoken(gateway.upstream.requests[-1].messages)
-    assert [role for role, _ in received] == ["user", "assistant"] * 2 + ["user"]
-    assert received[2][1][0]["type"] == "tool_result"
-
-
 async def test_a_directory_that_was_replaced_by_a_link_is_not_entered(
     gateway: Gateway, tmp_path: Path
 ) -> None:
@@ -394,39 +372,26 @@ async def test_a_directory_that_was_replaced_by_a_link_is_not_entered(
     assert not gateway.upstream.requests
 
 
-async def test_nothing_is_left_in_the_operators_own_config_directory(
-    make_gateway: MakeGateway, tmp_path: Path
-) -> None:
-    async with make_gateway() as gateway:
-        await run(gateway, asked(script(bash("echo 1")), granted(None, "Bash")))
-        await run(gateway, replace(asked("Hello.", granted(None)), own_tools=None))
-    config = tmp_path / ".claude"
-    assert names_in(config / "sessions") in (None, [])
-    assert names_in(config / "shell-snapshots") in (None, [])
-
-
-@pytest.mark.parametrize("sandbox", ["off", "auto"])
+@pytest.mark.parametrize("server", ["gateway", "unboxed"])
 async def test_a_client_that_leaves_ends_the_command_and_all_it_started(
-    make_gateway: MakeGateway, tmp_path: Path, sandbox: str
+    request: pytest.FixtureRequest, tmp_path: Path, server: str
 ) -> None:
+    gateway: Gateway = request.getfixturevalue(server)
     work = tmp_path / "work"
     work.mkdir()
     seconds = str(int(time.time()))  # by which this run's are known
     detached = f"(setsid nohup sleep {seconds} >/dev/null 2>&1 &); env -i setsid -f sleep {seconds}"
     command = f"{detached}; sleep {seconds} & touch begun; while true; do sleep 1; done"
-    async with make_gateway(sandbox=sandbox) as gateway:
-        task = asyncio.create_task(
-            run(gateway, asked(script(bash(command)), granted(work, "Bash")))
-        )
-        async with asyncio.timeout(20):
-            while "begun" not in (names_in(work) or ()):  # noqa: ASYNC110  # a file has no event
-                await asyncio.sleep(0.02)
-        assert len(marked(work)) >= 4
-        assert len(sleeping(seconds)) == 3
-        task.cancel()
-        async with asyncio.timeout(2):
-            while marked(work) or sleeping(seconds):  # noqa: ASYNC110  # nor another's process
-                await asyncio.sleep(0.05)
+    task = asyncio.create_task(run(gateway, asked(script(bash(command)), granted(work, "Bash"))))
+    async with asyncio.timeout(20):
+        while "begun" not in (names_in(work) or ()):  # noqa: ASYNC110  # a file has no event
+            await asyncio.sleep(0.02)
+    assert len(marked(work)) >= 4
+    assert len(sleeping(seconds)) == 3
+    task.cancel()
+    async with asyncio.timeout(2):
+        while marked(work) or sleeping(seconds):  # noqa: ASYNC110  # nor another's process
+            await asyncio.sleep(0.05)
 
 
 def sleeping(seconds: str) -> list[int]:
