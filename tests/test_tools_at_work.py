@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,21 +25,13 @@ from tests.test_own_tools import Step, bash, script
 from tests.wire import URL, asking
 
 TOKEN = "time-token"
-WHERE = '''
-import json, os
-from mcp.server import MCPServer
-
-server = MCPServer("where")
+RECORD = 'env -0 > "$0.env"; exec "$@"'
+"""What keeps the environment that an MCP server is given, in a file where it runs."""
 
 
-@server.tool()
-def where() -> str:
-    """What this process was given."""
-    return json.dumps({"folder": os.getcwd(), "environment": dict(os.environ)})
-
-
-server.run("stdio")
-'''
+def recorded(name: str, command: str, *arguments: str, **environ: str) -> dict[str, Any]:
+    """An MCP server that keeps its environment in `<name>.env` before it starts."""
+    return {"command": "sh", "args": ["-c", RECORD, name, command, *arguments], "env": environ}
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +40,13 @@ async def shared_tools_gateway(
 ) -> AsyncIterator[Gateway]:
     """A server with commands, and MCP servers in a file and added."""
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("servers")
-    (folder / "where.py").write_text(WHERE)
-    where = {"command": sys.executable, "args": ["where.py"], "env": {"MINE": "yes"}}
-    with_key = {**where, "env": {"ANTHROPIC_API_KEY": "its own"}}
     settings: dict[str, Any] = {
         "allowed_tools": ("all",),
+        "pool_warm": 0,
         "mcp_config": mcp_file(
-            folder, time=TIME, where=where, with_key=with_key, broken={"command": "/nowhere"}
+            folder,
+            time=recorded("time", TIME["command"], *TIME["args"], MINE="yes"),
+            broken=recorded("broken", "/nowhere", ANTHROPIC_API_KEY="its own"),
         ),
     }
     async with (
@@ -111,36 +102,28 @@ def received(gateway: Gateway) -> str:
 # Where they work
 
 
-async def test_a_session_keeps_its_directory_from_turn_to_turn(
+async def test_a_session_keeps_its_directory_from_turn_to_turn_until_it_is_deleted(
     gateway: Gateway, session: str
 ) -> None:
     asked = {"session_id": session, "enable_tools": True}
-    write = ("Write", {"file_path": "notes/a.txt", "content": "one"})
-    assert [status for status, _ in await results(gateway, write, **asked)] == ["finished"]
-    found = await results(gateway, ("Read", {"file_path": "notes/a.txt"}), bash("ls"), **asked)
-    assert found[1] == ("finished", "notes")
-    assert "one" in found[0][1]
     files = f"/v1/sessions/{session}/files"
-    listed = (await gateway.http.get(files)).json()["data"]
-    assert [(file["path"], file["bytes"]) for file in listed] == [("notes/a.txt", 3)]
-    assert (await gateway.http.get(f"{files}/notes/a.txt")).text == "one"
-
-
-async def test_claude_reads_what_a_client_put_there(gateway: Gateway, session: str) -> None:
     await gateway.http.post("/v1/sessions", json={"id": session})
-    await gateway.http.put(f"/v1/sessions/{session}/files/data.csv", content=b"a,b\n1,2\n")
-    asked = {"session_id": session, "claude_tools": ["run_command"]}
-    assert await results(gateway, bash("cat data.csv"), **asked) == [("finished", "a,b\n1,2")]
-
-
-async def test_a_deleted_session_begins_again_in_an_empty_directory(
-    gateway: Gateway, session: str
-) -> None:
-    asked = {"session_id": session, "claude_tools": ["Bash"]}
-    for _ in range(2):
-        assert (await results(gateway, bash("ls; touch made; pwd"), **asked))[0][1].startswith("/")
-        assert (await results(gateway, bash("ls"), **asked)) == [("finished", "made")]
-        assert (await gateway.http.delete(f"/v1/sessions/{session}")).status_code == 200
+    await gateway.http.put(f"{files}/data.csv", content=b"a,b\n1,2\n")
+    write = ("Write", {"file_path": "notes/a.txt", "content": "one"})
+    done = await results(gateway, bash("cat data.csv"), write, **asked)
+    assert done[0] == ("finished", "a,b\n1,2")  # what a client put there
+    assert done[1][0] == "finished"
+    found = await results(gateway, ("Read", {"file_path": "notes/a.txt"}), bash("ls"), **asked)
+    assert found[1] == ("finished", "data.csv\nnotes")
+    assert "one" in found[0][1]
+    listed = (await gateway.http.get(files)).json()["data"]
+    assert [(file["path"], file["bytes"]) for file in listed] == [
+        ("data.csv", 8),
+        ("notes/a.txt", 3),
+    ]
+    assert (await gateway.http.get(f"{files}/notes/a.txt")).text == "one"
+    assert (await gateway.http.delete(f"/v1/sessions/{session}")).status_code == 200
+    assert (await results(gateway, bash("ls; pwd"), **asked))[0][1].startswith("/")
 
 
 async def test_a_request_may_work_in_a_directory_of_the_root(gateway: Gateway, root: Path) -> None:
@@ -220,10 +203,10 @@ def test_what_the_server_keeps_is_hidden_from_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
-async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers(
+async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers_and_logins(
     gateway: Gateway, session: str, root: Path
 ) -> None:
-    asked = {"claude_tools": ["Bash"], "mcp_servers": ["far"]}
+    asked = {"session_id": session, "claude_tools": ["Bash"], "mcp_servers": ["far"]}
     other = f"{session}-other"
     await gateway.http.post("/v1/sessions", json={"id": other})
     await gateway.http.put(f"/v1/sessions/{other}/files/a", content=b"s3cret")
@@ -237,23 +220,16 @@ async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers
         bash(f"cat {mcp_config}"),
         bash(f"ls {scratch} {root}/.sessions"),
     ]
-    own, *others = await results(gateway, *steps, session_id=session, **asked)
+    own, *others = await results(gateway, *steps, **asked)
     assert own == ("finished", "mine\ntemporary")
     assert [status for status, _ in others[:3]] == ["failed"] * 3
     assert TOKEN not in str(others)
     assert "s3cret" not in str(others)
     assert other not in str(others)
 
-
-@pytest.mark.skipif(missing_for_sandbox() is not None, reason=str(missing_for_sandbox()))
-async def test_what_comes_after_the_process_is_hidden_too(
-    gateway: Gateway, session: str, root: Path
-) -> None:
-    login = root.parent / ".netrc"
-    asked = {"session_id": session, "claude_tools": ["Bash"]}
-    await results(gateway, bash("true"), **asked)
-    continued = gateway.engine.pool.counts["continue"]
+    login = root.parent / ".netrc"  # it comes after the process
     login.write_text("s3cret")
+    continued = gateway.engine.pool.counts["continue"]
     [(_, said)] = await results(gateway, bash(f"cat {login}; echo read"), **asked)
     login.unlink()
     assert gateway.engine.pool.counts["continue"] == continued + 1
@@ -278,65 +254,61 @@ async def test_a_demo_hides_sessions_from_each_other() -> None:
 # MCP servers
 
 
-@pytest.mark.parametrize("name", ["time", "far"])
-async def test_the_model_calls_a_real_mcp_server(gateway: Gateway, name: str) -> None:
-    """The package mcp-server-time: as a command, and over streamable HTTP with a secret header."""
-    call = (f"mcp__{name}__convert_time", dict(NOON))
-    [(status, result)] = await results(gateway, call, mcp_servers=[name])
+def tools_offered(gateway: Gateway) -> list[str]:
+    return sorted(tool["name"] for tool in gateway.upstream.requests[0].body["tools"])
+
+
+async def test_the_model_calls_a_real_mcp_server_behind_a_url(gateway: Gateway) -> None:
+    """The package mcp-server-time, over streamable HTTP with a secret header."""
+    call = ("mcp__far__convert_time", dict(NOON))
+    [(status, result)] = await results(gateway, call, mcp_servers=["far"])
     assert (status, json.loads(result)["target"]["datetime"][11:16]) == ("finished", "21:00")
-    tools = [tool["name"] for tool in gateway.upstream.requests[0].body["tools"]]
-    assert sorted(tools) == [f"mcp__{name}__convert_time", f"mcp__{name}__get_current_time"]
+    assert tools_offered(gateway) == ["mcp__far__convert_time", "mcp__far__get_current_time"]
     assert "21:00" in received(gateway)
     assert TOKEN not in json.dumps([request.body for request in gateway.upstream.requests])
 
 
-async def test_mcp_servers_work_beside_own_tools_and_functions(
+async def test_one_that_is_a_command_works_beside_own_tools_and_functions(
     gateway: Gateway, session: str
 ) -> None:
-    function = {"type": "function", "function": {"name": "weather", "parameters": {}}}
     answer = await ask(
         gateway,
-        ("mcp__far__convert_time", dict(NOON)),
-        bash("echo hi"),
+        ("mcp__time__convert_time", dict(NOON)),
+        ("Glob", {"pattern": "*"}),
         ("weather", {}),
         session_id=session,
-        mcp_servers=["far"],
-        claude_tools=["Bash"],
-        tools=[function],
+        mcp_servers=["time"],
+        claude_tools=["Glob"],
+        tools=[{"type": "function", "function": {"name": "weather", "parameters": {}}}],
     )
     choice = answer.json()["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
-    names = [use["name"] for use in choice["message"]["claude_activity"]]
-    assert names == ["mcp__far__convert_time", "Bash"]
+    time, glob = choice["message"]["claude_activity"]
+    assert [time["name"], glob["name"]] == ["mcp__time__convert_time", "Glob"]
+    assert [time["status"], glob["status"]] == ["finished", "finished"]
+    assert json.loads(time["result"])["target"]["datetime"][11:16] == "21:00"
+    assert "21:00" in received(gateway)
+    of_time = ["mcp__time__convert_time", "mcp__time__get_current_time"]
+    assert tools_offered(gateway) == ["Glob", *of_time, "weather"]
+    given = given_to(gateway, "time")
+    assert given["MINE"] == "yes"
+    assert not [name for name in given if name.startswith("ANTHROPIC_")]
 
 
-async def given_to(gateway: Gateway, server: str) -> dict[str, Any]:
-    await ask(gateway, (f"mcp__{server}__where", {}), mcp_servers=[server])
-    [block] = json.loads(received(gateway))
-    text = block["content"] if isinstance(block["content"], str) else block["content"][0]["text"]
-    told: dict[str, Any] = json.loads(text)
-    return json.loads(told["result"]) if "result" in told else told
-
-
-async def test_an_mcp_command_gets_no_credentials_and_runs_beside_its_file(
-    gateway: Gateway,
-) -> None:
-    told = await given_to(gateway, "where")
-    assert told["folder"] == str(gateway.app.state.gateway.settings.mcp_config.parent)
-    assert told["environment"]["MINE"] == "yes"
-    assert not [name for name in told["environment"] if name.startswith("ANTHROPIC_")]
-
-
-async def test_an_mcp_command_gets_the_credential_that_its_env_names(gateway: Gateway) -> None:
-    environment = (await given_to(gateway, "with_key"))["environment"]
-    found = {name: value for name, value in environment.items() if "ANTHROPIC_" in name}
-    assert found == {"ANTHROPIC_API_KEY": "its own"}
+def given_to(gateway: Gateway, server: str) -> dict[str, str]:
+    """The environment of an MCP server's command, which runs beside the file that names it."""
+    folder = gateway.app.state.gateway.settings.mcp_config.parent
+    pairs = (folder / f"{server}.env").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
 
 
 async def test_an_mcp_server_that_does_not_start_is_told(gateway: Gateway) -> None:
     answer = await ask(gateway, bash("ls"), mcp_servers=["broken"])
     assert error_of(answer) == (502, "mcp_server_failed")
     assert "/v1/mcp/servers/broken" in answer.json()["error"]["message"]
+    given = given_to(gateway, "broken")  # a credential that its `env` names, and no other
+    found = {name: value for name, value in given.items() if "ANTHROPIC_" in name}
+    assert found == {"ANTHROPIC_API_KEY": "its own"}
 
 
 async def test_an_unknown_mcp_server_is_a_bad_request_that_names_no_other(gateway: Gateway) -> None:
@@ -347,8 +319,11 @@ async def test_an_unknown_mcp_server_is_a_bad_request_that_names_no_other(gatewa
 
 
 async def test_a_function_does_not_hide_a_tool_of_an_mcp_server(gateway: Gateway) -> None:
-    function = {"type": "function", "function": {"name": "mcp__where__where", "parameters": {}}}
-    answer = await ask(gateway, bash("ls"), mcp_servers=["where"], tools=[function])
+    function = {
+        "type": "function",
+        "function": {"name": "mcp__far__convert_time", "parameters": {}},
+    }
+    answer = await ask(gateway, bash("ls"), mcp_servers=["far"], tools=[function])
     assert error_of(answer) == (400, "invalid_value")
     assert answer.json()["error"]["param"] == "tools"
     assert not gateway.upstream.requests
