@@ -13,7 +13,7 @@ from demo import StandIn
 from sandbox import missing_for_sandbox
 from tests.harness import Gateway, gateway_at
 from tests.test_own_tools import bash, script
-from tests.wire import URL, asking, chunks
+from tests.wire import MODEL, URL, asking, chunks
 
 OPERATOR = {"authorization": "Bearer sk-operator"}
 ALICE = {"authorization": "Bearer sk-alice"}
@@ -31,6 +31,7 @@ async def shared_tools_gateway(
         "allowed_tools": ("Read", "Write", "Bash(echo *)"),
         "disallowed_tools": ("Bash(echo secret*)",),
         "max_turns": 4,
+        "pool_warm": 0,
     }
     home = tmp_path_factory.mktemp("home")
     async with gateway_at(shared_upstream, home, **settings) as gateway:
@@ -47,6 +48,10 @@ async def ask(
 ) -> httpx.Response:
     sent = {**ALICE, **(headers or {})}
     return await gateway.http.post(URL, json=asking(text, **fields), headers=sent)
+
+
+SHARED: dict[str, Any] = {"session_id": "shared", "enable_tools": True}
+"""A session that tests go on with, one turn each: a process with own tools serves no other."""
 
 
 def message(answer: httpx.Response) -> dict[str, Any]:
@@ -73,8 +78,9 @@ WRITE_AND_RUN = script(
 
 
 async def test_claude_works_and_the_client_watches(tools_gateway: Gateway) -> None:
-    tools = ["write_file", "Read", "run_command"]
-    answer = await ask(tools_gateway, WRITE_AND_RUN, stream=True, claude_tools=tools)
+    tools = ["Read", "write_file", "run_command"]
+    asked = {"session_id": SHARED["session_id"], "claude_tools": tools}
+    answer = await ask(tools_gateway, WRITE_AND_RUN, stream=True, **asked)
     choices = [chunk["choices"][0] for chunk in chunks(answer.text)]
     reasoning = "".join(choice["delta"].get("reasoning_content") or "" for choice in choices)
     assert [line.partition(" → ")[0].rpartition("/")[2] for line in reasoning.splitlines()] == [
@@ -93,20 +99,21 @@ async def test_claude_works_and_the_client_watches(tools_gateway: Gateway) -> No
 
 
 async def test_headers_ask_for_tools_where_a_body_cannot(tools_gateway: Gateway) -> None:
-    headers = {"X-Claude-Allowed-Tools": "Read, run_command", "X-Claude-Tool-Activity": "none"}
-    told = message(await ask(tools_gateway, script(bash("echo hi")), headers))
+    headers = {"X-Claude-Allowed-Tools": "Read, write_file", "X-Claude-Tool-Activity": "none"}
+    write = ("Write", {"file_path": "a.txt", "content": "one"})
+    told = message(await ask(tools_gateway, script(write), headers))
     assert "reasoning_content" not in told
     [entry] = told["claude_activity"]
-    assert (entry["friendly_name"], entry["status"]) == ("run_command", "finished")
-    assert received_tools(tools_gateway) == ["Bash", "Read"]
+    assert (entry["friendly_name"], entry["status"]) == ("write_file", "finished")
+    assert received_tools(tools_gateway) == ["Read", "Write"]
 
 
 async def test_the_official_client_reads_every_chunk(tools_gateway: Gateway) -> None:
     stream = await tools_gateway.client.with_options(api_key="sk-alice").chat.completions.create(
-        model="sonnet",
+        model=MODEL,
         messages=[{"role": "user", "content": script(bash("echo hi"))}],
         stream=True,
-        extra_body={"enable_tools": True, "tool_activity": "content"},
+        extra_body={**SHARED, "tool_activity": "content"},
     )
     text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
     assert text == "> Bash: echo hi → 1 line\n\nDone."
@@ -122,7 +129,7 @@ async def test_a_use_that_no_rule_allows_is_denied_at_once_and_counted(
 
     before = await bash_counts()
     steps = script(bash("touch x"), bash("echo secret"), bash("echo hi"))
-    told = message(await ask(tools_gateway, steps, claude_tools=["Bash"]))
+    told = message(await ask(tools_gateway, steps, **SHARED))
     denied, disallowed, done = told["claude_activity"]
     assert [u["status"] for u in (denied, disallowed, done)] == ["failed", "failed", "finished"]
     assert disallowed["result"].startswith("Permission to use Bash with command echo secret")
@@ -145,15 +152,14 @@ async def test_a_use_whose_answer_is_given_again_counts_once(tools_gateway: Gate
         return count
 
     before = await uses()
-    for status in ("new", "repeated"):
+    for statuses in ({"new", "continued"}, {"repeated"}):
         answer = await ask(
             tools_gateway,
             script(bash("echo hi")),
             {"Idempotency-Key": "once"},
-            session_id="counted",
-            claude_tools=["Bash"],
+            **SHARED,
         )
-        assert answer.headers["x-session-status"] == status
+        assert answer.headers["x-session-status"] in statuses
         assert len(message(answer)["claude_activity"]) == 1
     assert await uses() == before + 1
 
@@ -197,8 +203,8 @@ async def test_what_is_not_allowed_is_refused_in_clear_words(
 
 
 async def test_a_limit_ends_the_turn_with_what_there_is(tools_gateway: Gateway) -> None:
-    steps = script(*[bash("echo again")] * 4)
-    answer = await ask(tools_gateway, steps, claude_tools=["Bash"], max_turns=2)
+    steps = script(*[("Read", {"file_path": "a.txt"})] * 4)
+    answer = await ask(tools_gateway, steps, claude_tools=["Read"], max_turns=2)
     choice = answer.json()["choices"][0]
     assert (choice["finish_reason"], choice["claude_stop_reason"]) == ("length", "max_turns")
     assert choice["message"]["reasoning_content"].endswith("max_turns = 2.")
@@ -207,15 +213,15 @@ async def test_a_limit_ends_the_turn_with_what_there_is(tools_gateway: Gateway) 
 
 async def test_functions_and_own_tools_work_in_one_request(tools_gateway: Gateway) -> None:
     function = {"type": "function", "function": {"name": "weather", "parameters": {}}}
-    steps = script(bash("echo hi"), ("weather", {}))
-    answer = await ask(tools_gateway, steps, claude_tools=["Bash"], tools=[function])
+    steps = script(("Read", {"file_path": "a.txt"}), ("weather", {}))
+    answer = await ask(tools_gateway, steps, claude_tools=["Read"], tools=[function])
     told = message(answer)
     assert answer.json()["choices"][0]["finish_reason"] == "tool_calls"
     assert [call["function"]["name"] for call in told["tool_calls"]] == ["weather"]
-    assert [entry["name"] for entry in told["claude_activity"]] == ["Bash"]
-    assert received_tools(tools_gateway) == ["Bash", "weather"]
-    taken = {"type": "function", "function": {"name": "Bash", "parameters": {}}}
-    refused = await ask(tools_gateway, "Hi", claude_tools=["Bash"], tools=[taken])
+    assert [entry["name"] for entry in told["claude_activity"]] == ["Read"]
+    assert received_tools(tools_gateway) == ["Read", "weather"]
+    taken = {"type": "function", "function": {"name": "Read", "parameters": {}}}
+    refused = await ask(tools_gateway, "Hi", claude_tools=["Read"], tools=[taken])
     assert refusal(refused)[:2] == (400, "invalid_value")
 
 
@@ -268,7 +274,7 @@ async def test_an_operator_changes_what_is_allowed_from_the_next_request_on(
 
 async def test_a_session_has_rules_of_its_own(tools_gateway: Gateway) -> None:
     http = tools_gateway.http
-    message(await ask(tools_gateway, "Hi", session_id="ruled"))
+    await http.post("/v1/sessions", json={"id": "ruled"}, headers=ALICE)
     change = {"key": "alice", "session_id": "ruled", "allowed_tools": ["Grep"]}
     changed = await http.put(CONFIG, json=change, headers=OPERATOR)
     assert changed.json()["session"] == {"allowed_tools": ["Grep"], "disallowed_tools": []}
@@ -317,7 +323,11 @@ async def test_a_request_is_explained_with_what_it_is_granted(tools_gateway: Gat
 async def test_a_server_that_others_reach_without_a_key_refuses_all_tools(
     upstream: StandIn, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"allow_unprotected": True, "allowed_tools": ("all",)}
+    settings: dict[str, Any] = {
+        "allow_unprotected": True,
+        "allowed_tools": ("all",),
+        "pool_warm": 0,
+    }
     async with gateway_at(upstream, tmp_path, **settings) as gateway:
         asked: list[dict[str, Any]] = [{"enable_tools": True}, {"mcp_servers": ["x"]}]
         for fields in (*asked, {"web_search_options": {}}):
