@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,22 @@ from tests.harness import Gateway, cli_environ, said
 ROOT = Path(__file__).parent.parent
 KEY = "sk-right"
 NAMES = [probe.name for probe in PROBES]
+
+
+@pytest.fixture(scope="module")
+async def shared_keyed(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    settings: dict[str, Any] = {"api_key": KEY, "pool_warm": 0}
+    home = tmp_path_factory.mktemp("home")
+    async with harness.gateway_at(shared_upstream, home, **settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def keyed(shared_keyed: Gateway, upstream: StandIn) -> Gateway:
+    """One that requires a key, with nothing recorded yet."""
+    return shared_keyed
 
 
 async def checked(
@@ -76,48 +93,58 @@ async def test_all_is_well_with_a_running_server(
     assert "the first after " in results["stream"]["detail"]
     assert results["models"]["detail"].endswith("asking claude-haiku-5-5")
     assert len(gateway.upstream.requests) == 6
-
-
-async def test_the_model_is_shown_the_function_its_result_and_the_first_turn_of_the_session(
-    gateway: Gateway,
-) -> None:
-    status = await asyncio.to_thread(
-        check.main,
-        ["--url", f"{gateway.url}/v1/", "--model", "sonnet"],
-        "http://127.0.0.1:1",
-        {},
-        None,
-    )
-    assert (status, len(gateway.upstream.requests)) == (0, 6)
-    *_, call, result, first, second = gateway.upstream.requests
-    assert [tool["name"] for tool in call.body["tools"]] == ["get_temperature"]
-    assert said(result.messages[-1])[1][0]["type"] == "tool_result"
-    assert said(second.messages[0]) == said(first.messages[0])
-    assert {request.body["model"] for request in gateway.upstream.requests} == {"claude-sonnet-5-5"}
-
-
-async def test_the_session_of_the_check_is_gone_afterwards(
-    gateway: Gateway, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await checked(capsys, gateway.url)
     listed = (await gateway.http.get("/v1/sessions", params={"limit": 100})).json()["data"]
     assert [session for session in listed if session["id"].startswith("check-")] == []
 
 
-async def test_a_server_with_keys_is_seen_to_refuse_a_wrong_one(
-    make_gateway: MakeGateway, capsys: pytest.CaptureFixture[str]
+async def test_the_model_is_shown_the_function_its_result_and_the_first_turn_of_the_session(
+    keyed: Gateway,
 ) -> None:
-    async with make_gateway(api_key=KEY) as gateway:
-        status, results = await checked(capsys, gateway.url, key=KEY)
-        assert (status, {result["outcome"] for result in results.values()}) == (0, {"ok"})
-        for key in (None, "schlüssel"):
-            status, results = await checked(capsys, gateway.url, key=key)
-            assert (status, failures(results)) == (1, ["models"])
-            assert results["models"]["detail"].startswith("401 invalid_api_key: ")
-            assert "TEST_API_KEY" in results["models"]["mend"]
-            assert results["chat"]["detail"] == "needs models"
-        before = {"TEST_API_KEY": KEY}
-        assert await asyncio.to_thread(check.main, [], gateway.url, before, "sk-other") == 0
+    """At the address, of the model and with the key that go before those of the settings."""
+    status = await asyncio.to_thread(
+        check.main,
+        ["--url", f"{keyed.url}/v1/", "--model", "sonnet"],
+        "http://127.0.0.1:1",
+        {"TEST_API_KEY": KEY},
+        "sk-other",
+    )
+    assert (status, len(keyed.upstream.requests)) == (0, 6)
+    *_, call, result, first, second = keyed.upstream.requests
+    assert [tool["name"] for tool in call.body["tools"]] == ["get_temperature"]
+    assert said(result.messages[-1])[1][0]["type"] == "tool_result"
+    assert said(second.messages[0]) == said(first.messages[0])
+    assert {request.body["model"] for request in keyed.upstream.requests} == {"claude-sonnet-5-5"}
+
+
+def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.defpath, "HOME": str(folder), **variables}
+    command = [sys.executable, str(ROOT / "main.py"), "check", *arguments]
+    return subprocess.run(
+        command, env=environ, cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+async def test_the_command_tells_a_line_of_each_with_the_key_of_the_settings(
+    keyed: Gateway, tmp_path: Path
+) -> None:
+    """That a server with keys is seen to refuse a wrong one is among them."""
+    (tmp_path / ".env").write_text(f"API_KEY={KEY}\nPORT={keyed.url.rpartition(':')[2]}\n")
+    ended = await asyncio.to_thread(run, folder=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert [name for name in NAMES if any(f"  ok       {name} " in line for line in lines)] == NAMES
+    assert "  9 ok, 0 failed, 0 skipped" in lines
+
+
+@pytest.mark.parametrize("key", [None, "schlüssel"])
+async def test_a_key_that_the_server_refuses_is_told_with_what_to_do(
+    keyed: Gateway, capsys: pytest.CaptureFixture[str], key: str | None
+) -> None:
+    status, results = await checked(capsys, keyed.url, key=key)
+    assert (status, failures(results)) == (1, ["models"])
+    assert results["models"]["detail"].startswith("401 invalid_api_key: ")
+    assert "TEST_API_KEY" in results["models"]["mend"]
+    assert results["chat"]["detail"] == "needs models"
 
 
 async def test_a_limit_is_told_with_what_to_do(
@@ -134,7 +161,7 @@ async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
     upstream: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environ = {**cli_environ(upstream, tmp_path), "ANTHROPIC_API_KEY": "invalid"}
-    async with serve(create_app(harness.test_settings(), environ=environ)) as url:
+    async with serve(create_app(harness.test_settings(pool_warm=0), environ=environ)) as url:
         status, results = await checked(capsys, url)
     assert (status, failures(results)) == (1, ["chat"])
     assert "503 claude_auth_failed: " in results["chat"]["detail"]
@@ -153,7 +180,7 @@ async def test_missing_credentials_are_told_with_what_to_do(
 ) -> None:
     environ = cli_environ(upstream, tmp_path)
     del environ["ANTHROPIC_API_KEY"]
-    async with serve(create_app(harness.test_settings(), environ=environ)) as url:
+    async with serve(create_app(harness.test_settings(pool_warm=0), environ=environ)) as url:
         status, results = await checked(capsys, url)
     assert (status, failures(results)) == (1, ["ready", "credentials", "chat"])
     assert results["ready"]["detail"].startswith("not ready: credentials: ")
@@ -164,29 +191,31 @@ HTML = Response("<html>Bad Gateway</html>", 502, media_type="text/html")
 CUT = Response("data: [1", 200, media_type="text/event-stream")
 NO_DATABASE = JSONResponse(StoreUnavailable("No database.").body(), StoreUnavailable.status)
 NOT_DELETED = Response(status_code=200)
-ACCIDENTS = [
-    ("GET_health/ready", HTML, {"ready": "502 without a reason"}),
-    ("GET_v1/models", Response("[]"), {"models": "the answer is not of OpenAI's shape"}),
-    ("GET_v1/models", Response('{"data": []}'), {"models": "the list is empty"}),
-    ("GET_v1/auth", HTML, {"credentials": "502 without a reason"}),
-    ("POST_v1/chat", CUT, {"chat": "the answer is not of OpenAI's shape"}),
-    ("GET_v1/sessions", NO_DATABASE, {"sessions": "503 session_store_unavailable: No database."}),
-    ("DELETE_v1/sessions", NOT_DELETED, {"sessions": "is still there after it was deleted"}),
+ACCIDENTS: list[list[tuple[str, Response, str, str]]] = [
+    [
+        ("GET_health/ready", HTML, "ready", "502 without a reason"),
+        ("GET_v1/auth", HTML, "credentials", "502 without a reason"),
+        ("GET_v1/sessions", NO_DATABASE, "sessions", "503 session_store_unavailable: No database."),
+    ],
+    [("GET_v1/models", Response("[]"), "models", "the answer is not of OpenAI's shape")],
+    [("GET_v1/models", Response('{"data": []}'), "models", "the list is empty")],
+    [("POST_v1/chat", CUT, "chat", "the answer is not of OpenAI's shape")],
+    [("DELETE_v1/sessions", NOT_DELETED, "sessions", "is still there after it was deleted")],
 ]
+"""The accidents of one visit: request, answer, which check fails and the words of that."""
 
 
-@pytest.mark.parametrize(("request_line", "answer", "told"), ACCIDENTS)
+@pytest.mark.parametrize("accidents", ACCIDENTS)
 async def test_what_fails_in_front_of_the_server_is_told(
     gateway: Gateway,
     capsys: pytest.CaptureFixture[str],
-    request_line: str,
-    answer: Response,
-    told: dict[str, str],
+    accidents: list[tuple[str, Response, str, str]],
 ) -> None:
-    async with serve(Broken(gateway.app, **{request_line: answer})) as url:
+    answers = {request: answer for request, answer, _, _ in accidents}
+    async with serve(Broken(gateway.app, **answers)) as url:
         status, results = await checked(capsys, url)
-    assert (status, failures(results)) == (1, list(told))
-    for name, words in told.items():
+    assert (status, failures(results)) == (1, [name for _, _, name, _ in accidents])
+    for _, _, name, words in accidents:
         assert words in results[name]["detail"]
         assert results[name]["mend"]
 
@@ -230,28 +259,6 @@ async def test_another_server_is_told_from_this_one(
     assert (status, failures(results)) == (2, ["reachable"])
     assert seen in results["reachable"]["detail"]
     assert mend in results["reachable"]["mend"]
-
-
-def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.defpath, "HOME": str(folder), **variables}
-    command = [sys.executable, str(ROOT / "main.py"), "check", *arguments]
-    return subprocess.run(
-        command, env=environ, cwd=folder, capture_output=True, text=True, timeout=30, check=False
-    )
-
-
-async def test_the_command_tells_a_line_of_each_with_the_key_of_the_settings(
-    make_gateway: MakeGateway, tmp_path: Path
-) -> None:
-    async with make_gateway(api_key=KEY) as gateway:
-        (tmp_path / ".env").write_text(f"API_KEY={KEY}\nPORT={gateway.url.rpartition(':')[2]}\n")
-        ended = await asyncio.to_thread(run, folder=tmp_path)
-        assert (ended.returncode, ended.stderr) == (0, "")
-        lines = ended.stdout.splitlines()
-        assert [name for name in NAMES if any(f"  ok       {name} " in line for line in lines)] == (
-            NAMES
-        )
-        assert "  9 ok, 0 failed, 0 skipped" in lines
 
 
 @pytest.mark.parametrize(
