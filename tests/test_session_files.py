@@ -19,7 +19,7 @@ from stores.memory import MemoryStore
 from stores.protocol import StoreLimits
 from tests.conftest import MakeGateway
 from tests.harness import Gateway
-from tests.session_wire import ask, error_of
+from tests.session_wire import error_of
 from workspaces import Workspaces
 
 KEYS = "alice:sk-alice-0123456789abcdef,bob:sk-bob-0123456789abcdef"
@@ -132,7 +132,7 @@ async def test_files_go_with_their_session(gateway: Gateway, files: str) -> None
 async def test_files_of_expired_sessions_are_swept(make_gateway: MakeGateway) -> None:
     async with make_gateway(session_ttl_seconds=0.05) as gateway:
         workspaces, sessions = workspaces_of(gateway), gateway.app.state.gateway.sessions
-        await ask(gateway, "x", "one")
+        await gateway.http.post("/v1/sessions", json={"id": "x"})
         names = ("x", "never-begun")
         made = [Path(await workspaces.session_directory("local", name)) for name in names]
         while (await gateway.http.get("/v1/sessions/x")).status_code == 200:
