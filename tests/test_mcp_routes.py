@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 import mcp_status
+from demo import StandIn
 from tests.conftest import MakeGateway
-from tests.harness import Gateway
+from tests.harness import Gateway, gateway_at
 from tests.mcp_time import TIME, mcp_file, time_over_http
 from tests.session_wire import error_of
 
 TOKEN = "s3cret-token"
 URL = "/v1/mcp/servers"
+KEYS = {"api_key": "sk-operator-0123456789", "api_keys": "alice:sk-alice-0123456789abcdef"}
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +27,27 @@ async def time_url() -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture
-async def served(make_gateway: MakeGateway, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A server whose file has the time server, a command that is not there and one that hangs."""
-    slow = {"command": sys.executable, "args": ["-c", "import time; time.sleep(100)"]}
+@pytest.fixture(scope="module")
+async def shared_served(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    home = tmp_path_factory.mktemp("home")
     path = mcp_file(
-        tmp_path,
+        home,
         time={**TIME, "env": {"API_TOKEN": TOKEN}},
         missing={"command": "/nonexistent/s3cret"},
-        slow=slow,
+        slow={"command": "sleep", "args": ["100"]},
     )
-    async with make_gateway(mcp_config=path) as gateway:
+    async with gateway_at(shared_upstream, home, pool_warm=0, mcp_config=path, **KEYS) as gateway:
+        gateway.http.headers["Authorization"] = f"Bearer {KEYS['api_key']}"
         yield gateway
+
+
+@pytest.fixture
+def served(shared_served: Gateway, upstream: StandIn) -> Gateway:
+    """A server with keys, whose file has the time server, a command that is not there and one that
+    hangs."""
+    return shared_served
 
 
 def remote(url: str, token: str = TOKEN, **fields: Any) -> dict[str, Any]:
@@ -170,21 +179,19 @@ async def test_a_server_of_the_file_stays(served: Gateway) -> None:
     assert error_of(await served.http.delete(f"{URL}/time")) == (403, "permission_denied")
 
 
-async def test_only_the_operator_may_look_or_change(make_gateway: MakeGateway) -> None:
-    keys = {"api_key": "sk-operator-0123456789", "api_keys": "alice:sk-alice-0123456789abcdef"}
-    async with make_gateway(**keys) as gateway:
-        routes = [("GET", URL), ("POST", URL), ("GET", f"{URL}/a"), ("DELETE", f"{URL}/a")]
-        body = {"name": "a", "url": "http://localhost"}
+async def test_only_the_operator_may_look_or_change(served: Gateway) -> None:
+    routes = [("GET", URL), ("POST", URL), ("GET", f"{URL}/a"), ("DELETE", f"{URL}/a")]
+    body = {"name": "a", "url": "http://localhost"}
 
-        async def statuses(key: str) -> list[int]:
-            headers = {"Authorization": f"Bearer {key}"}
-            return [
-                (await gateway.http.request(method, url, json=body, headers=headers)).status_code
-                for method, url in routes
-            ]
+    async def statuses(key: str) -> list[int]:
+        headers = {"Authorization": f"Bearer {key}"}
+        return [
+            (await served.http.request(method, url, json=body, headers=headers)).status_code
+            for method, url in routes
+        ]
 
-        assert await statuses("sk-alice-0123456789abcdef") == [403] * 4
-        assert await statuses("sk-operator-0123456789") == [200] * 4
+    assert await statuses("sk-alice-0123456789abcdef") == [403] * 4
+    assert await statuses(KEYS["api_key"]) == [200] * 4
 
 
 async def test_a_server_open_to_others_has_no_operator(make_gateway: MakeGateway) -> None:
