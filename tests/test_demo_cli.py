@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,12 +34,13 @@ async def upstream(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StandIn]:
         yield stand_in
 
 
-async def asked(
-    upstream: StandIn, home: Path, prompt: str, form: Form = "anthropic", **more: Any
-) -> list[Message]:
+@asynccontextmanager
+async def client(
+    upstream: StandIn, home: Path, form: Form = "anthropic", **more: Any
+) -> AsyncIterator[ClaudeSDKClient]:
     env = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "config")}
     options = ClaudeAgentOptions(
-        env={**upstream.environment(form), **env, **more.pop("env", {})},
+        env={**upstream.environment(form), **env, "CLAUDE_CODE_MAX_RETRIES": "0"},
         cwd=home,
         setting_sources=[],
         strict_mcp_config=True,
@@ -46,11 +48,13 @@ async def asked(
         system_prompt="Be brief.",
         **{"tools": [], **more},
     )
-    messages: list[Message] = []
-    async with ClaudeSDKClient(options) as client:
-        await client.query(prompt)
-        messages = [message async for message in client.receive_response()]
-    return messages
+    async with ClaudeSDKClient(options) as made:
+        yield made
+
+
+async def asked(client: ClaudeSDKClient, prompt: str) -> list[Message]:
+    await client.query(prompt)
+    return [message async for message in client.receive_response()]
 
 
 def result(messages: list[Message]) -> ResultMessage:
@@ -59,19 +63,26 @@ def result(messages: list[Message]) -> ResultMessage:
 
 
 @pytest.mark.parametrize("form", get_args(Form))
-async def test_every_form_answers(upstream: StandIn, tmp_path: Path, form: Form) -> None:
-    messages = await asked(upstream, tmp_path, "!demo text=hi thinking=hm", form)
-    assert (result(messages).result, result(messages).is_error) == ("hi", False)
-    request = upstream.requests[-1]
-    assert request.provider == ("anthropic" if form == "oauth" else form)
-    assert "Be brief." in request.system
-    assert [each.outcome for each in upstream.requests] == ["answered"]
+async def test_every_form_answers_and_an_error_reaches_the_cli_as_one(
+    upstream: StandIn, tmp_path: Path, form: Form
+) -> None:
+    async with client(upstream, tmp_path, form) as claude:
+        messages = await asked(claude, "!demo text=hi thinking=hm")
+        assert (result(messages).result, result(messages).is_error) == ("hi", False)
+        request = upstream.requests[-1]
+        assert request.provider == ("anthropic" if form == "oauth" else form)
+        assert "Be brief." in request.system
+        assert [each.outcome for each in upstream.requests] == ["answered"]
+        messages = await asked(claude, "!demo error=429")
+        assert result(messages).api_error_status == 429
+        assert any(isinstance(m, AssistantMessage) and m.error == "rate_limit" for m in messages)
 
 
 async def test_the_default_configuration_passes_the_validation(
     upstream: StandIn, tmp_path: Path
 ) -> None:
-    messages = await asked(upstream, tmp_path, "Hello", tools=None)
+    async with client(upstream, tmp_path, tools=None) as claude:
+        messages = await asked(claude, "Hello")
     assert result(messages).result == 'Demo model: you said "Hello".'
     assert len(upstream.requests[-1].tools) > 5
 
@@ -82,23 +93,9 @@ async def test_a_scripted_agent_loop_runs_the_tools(upstream: StandIn, tmp_path:
         return {"content": [{"type": "text", "text": str(numbers["a"] + numbers["b"])}]}
 
     call = {"name": "mcp__x__add", "input": {"a": 2, "b": 3}}
-    messages = await asked(
-        upstream,
-        tmp_path,
-        f"!demo steps={json.dumps([['mcp__x__add', call], [call]])}",
-        mcp_servers={"x": create_sdk_mcp_server("x", tools=[add])},
-        allowed_tools=["mcp__x__add"],
-        extra_args={"bare": None},
-    )
+    servers = {"x": create_sdk_mcp_server("x", tools=[add])}
+    rules: dict[str, Any] = {"allowed_tools": ["mcp__x__add"], "extra_args": {"bare": None}}
+    async with client(upstream, tmp_path, mcp_servers=servers, **rules) as claude:
+        messages = await asked(claude, f"!demo steps={json.dumps([['mcp__x__add', call], [call]])}")
     assert result(messages).result == "Demo model: tool results: mcp__x__add: 5"
     assert len(upstream.requests) == 3
-
-
-@pytest.mark.parametrize("form", ["anthropic", "bedrock"])
-async def test_an_error_reaches_the_cli_as_one(
-    upstream: StandIn, tmp_path: Path, form: Form
-) -> None:
-    no_retries = {"CLAUDE_CODE_MAX_RETRIES": "0"}
-    messages = await asked(upstream, tmp_path, "!demo error=429", form, env=no_retries)
-    assert result(messages).api_error_status == 429
-    assert any(isinstance(m, AssistantMessage) and m.error == "rate_limit" for m in messages)
