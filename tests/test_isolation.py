@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,13 +35,17 @@ from tests.conftest import MakeGateway
 from tests.harness import said, system_texts
 
 MARKER = re.compile(r"mark-[0-9a-f]{12}")
-CONVERSATIONS = 200
 CLIENTS = 4
 SHARED = "You are shared by two principals."
 LOOK = FunctionTool(
     "look", "Looks it up", {"type": "object", "properties": {"q": {"type": "string"}}}
 )
-PROFILES = [("ann", SHARED, ()), ("bob", SHARED, ()), ("bob", "", (LOOK,))]
+PROFILES: dict[tuple[str, str, tuple[FunctionTool, ...]], int] = {
+    ("ann", SHARED, ()): 90,
+    ("bob", "", (LOOK,)): 20,
+    ("bob", SHARED, ()): 90,
+}
+"""How many conversations each has."""
 
 
 @dataclass(slots=True)
@@ -126,7 +131,7 @@ async def leave_at_once(engine: ClaudeEngine, it: Conversation) -> None:
     """Cancelled wherever it just is: in the queue, while binding, while replaying."""
     kept = it.messages
     leaving = asyncio.create_task(answered(engine, it, it.turn(it.says("hang"))))
-    for _ in range(len(it.sent) * 7 % 40):
+    for _ in range(int(it.marker[-2:], 16) % 40):
         await asyncio.sleep(0)
     leaving.cancel()
     with suppress(asyncio.CancelledError):
@@ -134,49 +139,64 @@ async def leave_at_once(engine: ClaudeEngine, it: Conversation) -> None:
     it.messages = kept
 
 
-async def fail(engine: ClaudeEngine, it: Conversation) -> None:
+async def fail(engine: ClaudeEngine, it: Conversation, order: str) -> None:
     kept = it.messages
-    orders = ("error=500", "error_midstream=overloaded_error error_after=2 tokens=5", "cut=3")
     with pytest.raises(GatewayError):
-        await answered(engine, it, it.turn(it.says(orders[len(it.sent) % 3])))
+        await answered(engine, it, it.turn(it.says(order)))
     it.messages = kept
 
 
-ACTIONS: list[Callable[[ClaudeEngine, Conversation], Any]] = [
-    *[ask] * 10,
-    *[recall] * 8,
-    *[call] * 9,
-    *[edit] * 7,
-    leave_in_the_middle,
-    leave_at_once,
-    abandon_a_call,
-    fail,
+Action = Callable[[ClaudeEngine, Conversation], Any]
+FAILURES = ("error=500", "error_midstream=overloaded_error error_after=2 tokens=5", "cut=3")
+USUAL: list[Action] = [*[ask] * 10, *[recall] * 8, *[call] * 9, *[edit] * 7]
+FAULTS: list[Action] = [
+    *[leave_in_the_middle] * 2,
+    *[leave_at_once] * 5,
+    *[partial(fail, order=order) for order in FAILURES],
 ]
+"""Few of each: a fault costs a process."""
 
 
-@pytest.mark.timeout(150)  # 15 s on two idle cores
+def planned(dice: random.Random) -> list[tuple[Conversation, list[Action]]]:
+    """What each conversation does. One profile comes after the other, so that the processes of one
+    make way for the next; the faults befall any of them."""
+    plans = []
+    for profile in (profile for profile, many in PROFILES.items() for _ in range(many)):
+        talk = Conversation(f"mark-{dice.randbytes(6).hex()}", *profile)
+        plans.append((talk, dice.choices(USUAL, k=dice.choice((1, 1, 1, 1, 1, 3)))))
+    with_tools = [plan for plan in plans if plan[0].tools]
+    for faults, whom in ((FAULTS, plans), ([abandon_a_call] * 2, with_tools)):
+        for fault in faults:
+            _, actions = dice.choice(whom)
+            actions.insert(dice.randrange(len(actions) + 1), fault)
+    return plans
+
+
+@pytest.mark.timeout(150)  # 10 s on two idle cores
 @pytest.mark.parametrize("seed", [1])
 async def test_every_request_holds_its_own_conversation_and_nothing_of_another(
     make_gateway: MakeGateway, seed: int
 ) -> None:
-    dice = random.Random(seed)
-    talks = [
-        Conversation(f"mark-{dice.randbytes(6).hex()}", *dice.choices(PROFILES, (40, 2, 2))[0])
-        for _ in range(CONVERSATIONS)
-    ]
-    waiting = iter(talks)
+    plans = planned(random.Random(seed))
+    waiting = iter(plans)
 
     async def client(engine: ClaudeEngine) -> None:
-        for talk in waiting:
-            for action in dice.choices(ACTIONS, k=dice.choice((1, 1, 3))):
+        for talk, actions in waiting:
+            for action in actions:
                 await action(engine, talk)
 
     async with make_gateway(max_processes=3, queue_timeout=60) as gateway:
         await asyncio.gather(*(client(gateway.engine) for _ in range(CLIENTS)))
+        alone = plans[-1][0]  # its process surely remembers it
+        await ask(gateway.engine, alone)
+        await recall(gateway.engine, alone)
         requests = list(gateway.upstream.requests)
         kinds = gateway.engine.pool.counts
         assert min(kinds["continue"], kinds["reuse"], kinds["evicted"]) > 0
-    assert len(requests) > 160
+    assert len(requests) > len(plans) == 200
+    outcomes = {request.outcome for request in requests}
+    assert outcomes == {"answered", "disconnected", "error 500", "error 529"}
+    talks = [talk for talk, _ in plans]
     by_marker = {talk.marker: talk for talk in talks}
     for request in requests:
         check(request, by_marker)
