@@ -1,20 +1,17 @@
-"""Rate limits: one conformance suite over memory and a real Redis, then live servers."""
+"""Rate limits: one conformance suite over memory and a real Redis, then a live server. Two servers
+that share a limit: tests/test_scale_out.py."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import pytest
 from starlette.requests import Request
 
@@ -231,7 +228,7 @@ async def test_a_limited_server_tells_of_its_limits_in_every_answer(
     make_gateway: MakeGateway,
 ) -> None:
     limits: dict[str, Any] = {"rate_limit_enabled": True, "rate_limit_chat_per_minute": 3}
-    async with make_gateway(**limits) as gateway:
+    async with make_gateway(max_processes=1, **limits) as gateway:
         answers = [
             await gateway.http.post(CHAT, content="{"),
             await gateway.http.post(CHAT, json={"model": "no-such-model", "messages": []}),
@@ -257,37 +254,6 @@ async def test_a_limited_server_tells_of_its_limits_in_every_answer(
 async def test_without_limits_no_answer_tells_of_any(gateway: Any) -> None:
     answer = await gateway.http.get("/health")
     assert not [name for name in answer.headers if "ratelimit" in name]
-
-
-def start(folder: Path, redis_url: str) -> subprocess.Popen[bytes]:
-    variables = {
-        "PATH": os.defpath,
-        "HOME": str(folder),
-        "REDIS_URL": redis_url,
-        "RATE_LIMIT_ENABLED": "true",
-        "RATE_LIMIT_GENERAL_PER_MINUTE": "4",
-        "POOL_WARM": "0",
-    }
-    command = [sys.executable, str(ROOT / "main.py"), "--demo"]
-    return subprocess.Popen(command, env=variables, cwd=folder, stdout=subprocess.PIPE)
-
-
-def url_of(server: subprocess.Popen[bytes]) -> str:
-    assert server.stdout is not None
-    return next(line.split()[1] for line in server.stdout if b" URL " in line).decode()
-
-
-def test_two_server_processes_share_one_limit(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-"))
-        url = stack.enter_context(redis_server(Path(folder) / "s"))
-        servers = [stack.enter_context(start(tmp_path, url)) for _ in range(2)]
-        for server in servers:
-            stack.callback(server.terminate)
-        http = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
-        urls = [url_of(server) for server in servers]
-        statuses = [http.get(f"{urls[turn % 2]}/nowhere").status_code for turn in range(6)]
-    assert statuses == [404, 404, 404, 404, 429, 429]
 
 
 async def test_a_limit_logs_no_secret_of_the_redis_url(caplog: pytest.LogCaptureFixture) -> None:

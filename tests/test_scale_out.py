@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +20,27 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from demo import StandIn
-from stores.database import Database, database_url
-from stores.protocol import StoreLimits
-from stores.sql import SqlStore
 from tests.harness import cli_environ, said
 from tests.nginx import nginx
 from tests.postgres import Postgres
 from tests.redis_server import redis_server
 from tests.server_process import ServerProcess, server_process
+from tests.session_clients import (
+    Client,
+    agrees,
+    asked_conversations,
+    database,
+    stored_turns,
+    until_answered,
+)
 from tests.wire import URL, asking
 
 OPERATOR, LIMITED = "sk-operator", "sk-limited"
 KEYS = {"operator": {"key": OPERATOR}, "limited": {"key": LIMITED, "requests_per_minute": 3}}
+UNLIMITED = ("CHAT", "HEALTH", "SESSION", "GENERAL")
 SLOW = "!demo tokens=20 rate=20"
 PATIENCE_SECONDS = 20.0
+TURNS = 3
 
 Answer = TypeVar("Answer")
 
@@ -74,6 +82,10 @@ async def running(
             "REDIS_URL": redis,
             "API_KEYS_FILE": str(folder / "keys.json"),
             "MAX_PROCESSES": "3",
+            "POOL_WARM": "0",
+            "RATE_LIMIT_ENABLED": "true",
+            "RATE_LIMIT_DEBUG_PER_MINUTE": "4",
+            **{f"RATE_LIMIT_{group}_PER_MINUTE": "10000" for group in UNLIMITED},
             "SESSION_LEASE_SECONDS": "1",
             "SESSION_SWEEP_SECONDS": "1",
             "LOG_LEVEL": "WARNING",
@@ -120,15 +132,24 @@ async def test_the_proxy_gives_work_to_both(cluster: Cluster) -> None:
 async def test_a_limit_is_counted_over_both(cluster: Cluster) -> None:
     first, second = cluster.servers
     headers = {"Authorization": f"Bearer {LIMITED}"}
-    statuses, remaining = [], []
+    statuses: list[int] = []
+    remaining: list[str] = []
     for server in (first, second, first, second, first):
-        answer = await cluster.http.post(server.url + URL, json=asking("hi"), headers=headers)
+        body = asking("hi") if not remaining else {}  # a wrong request counts too
+        answer = await cluster.http.post(server.url + URL, json=body, headers=headers)
         statuses.append(answer.status_code)
         remaining.append(answer.headers["x-ratelimit-remaining-requests"])
-    assert (statuses, remaining) == ([200, 200, 200, 429, 429], ["2", "1", "0", "0", "0"])
+    assert (statuses, remaining) == ([200, 400, 400, 429, 429], ["2", "1", "0", "0", "0"])
     refused = await cluster.http.post(URL, json=asking("hi"), headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_requests")
     assert int(refused.headers["retry-after"]) <= 60
+
+
+async def test_an_address_without_a_key_is_counted_over_both(cluster: Cluster) -> None:
+    async with httpx.AsyncClient() as http:
+        urls = [f"{server.url}/v1/debug/nothing" for server in cluster.servers]
+        statuses = [(await http.get(urls[turn % 2])).status_code for turn in range(6)]
+    assert statuses == [404, 404, 404, 404, 429, 429]
 
 
 async def test_a_stream_comes_as_it_is_written_and_ends_when_its_reader_leaves(
@@ -144,21 +165,33 @@ async def test_a_stream_comes_as_it_is_written_and_ends_when_its_reader_leaves(
     assert cluster.upstream.requests[-1].outcome == "disconnected"
 
 
-async def test_who_was_in_flight_at_a_killed_server_is_told_and_a_retry_is_answered(
+async def test_a_killed_server_is_told_of_and_the_other_answers_and_sweeps_for_it(
     cluster: Cluster,
 ) -> None:
+    killed = cluster.servers[0]
+    await cluster.http.post(f"{killed.url}/v1/sessions", json={"id": "left", "ttl_seconds": 5})
+    assert (await cluster.at(killed, "left", "hello")).status_code == 200
     raw = [asyncio.create_task(cluster.http.post(URL, json=asking("!demo hang"))) for _ in range(2)]
-    await cluster.upstream.wait_for_requests(2, PATIENCE_SECONDS)
+    await cluster.upstream.wait_for_requests(3, PATIENCE_SECONDS)
+    streams = [asyncio.create_task(_streamed(cluster)) for _ in range(2)]
+    await cluster.upstream.wait_for_requests(5, PATIENCE_SECONDS)
     official = [asyncio.create_task(_officially(cluster)) for _ in range(2)]
-    await cluster.upstream.wait_for_requests(4, PATIENCE_SECONDS)
-    await cluster.servers[0].kill()
+    await cluster.upstream.wait_for_requests(7, PATIENCE_SECONDS)
+    await killed.kill()
+    assert await _stored(cluster, "left") == 2
+
     [answer] = [task.result() for task in await _ended(raw)]
     assert (answer.status_code, answer.headers["retry-after"]) == (502, "1")
     error = answer.json()["error"]
     assert (error["type"], error["code"]) == ("server_error", "upstream_error")
     assert "again" in error["message"]
+    [broken] = [task.exception() for task in await _ended(streams)]
+    assert type(broken) is httpx.RemoteProtocolError
     assert [words.endswith("word40") for words in await asyncio.gather(*official)] == [True] * 2
-    assert len(cluster.upstream.requests) == 5  # the official client repeated one by itself
+    assert len(cluster.upstream.requests) == 8  # the official client repeated one by itself
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await _stored(cluster, "left"):  # noqa: ASYNC110  # another process does it
+            await asyncio.sleep(0.1)
 
 
 async def _officially(cluster: Cluster) -> str:
@@ -177,69 +210,43 @@ async def _ended(tasks: list[asyncio.Task[Answer]]) -> set[asyncio.Task[Answer]]
     return ended
 
 
-async def test_a_killed_servers_streams_break_off_and_the_other_sweeps_its_sessions(
-    cluster: Cluster,
-) -> None:
-    killed = cluster.servers[1]  # it has both, while nginx still rests the one killed before
-    streams = [asyncio.create_task(_streamed(cluster)) for _ in range(2)]
-    await cluster.upstream.wait_for_requests(2, PATIENCE_SECONDS)
-    await cluster.http.post(f"{killed.url}/v1/sessions", json={"id": "left", "ttl_seconds": 3})
-    assert (await cluster.at(killed, "left", "hello")).status_code == 200
-    await killed.kill()
-    assert await _stored(cluster, "left") == 2
-    broken = [task.exception() for task in await _ended(streams)]
-    assert {type(error) for error in broken} == {httpx.RemoteProtocolError}
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await _stored(cluster, "left"):  # noqa: ASYNC110  # another process does it
-            await asyncio.sleep(0.1)
-
-
 async def _streamed(cluster: Cluster) -> str:
     body = asking("!demo tokens=9 delay_after=2:50", stream=True)
     async with cluster.http.stream("POST", URL, json=body) as response:
         return "".join([line async for line in response.aiter_lines()])
 
 
-async def test_nothing_stored_is_lost_when_a_server_is_killed_under_load(cluster: Cluster) -> None:
-    sessions = [f"load-{number}" for number in range(8)]
-    answered: dict[str, list[tuple[str, str]]] = {session: [] for session in sessions}
+async def test_turns_of_both_agree_with_the_store_although_they_are_killed(
+    cluster: Cluster,
+) -> None:
+    sessions = [f"load-{number}" for number in range(10)]
+    urls = [str(cluster.http.base_url).rstrip("/"), *(server.url for server in cluster.servers)]
+    clients = [Client(cluster.http, urls, seed) for seed in range(2 * len(sessions))]
 
-    async def converse(session: str) -> None:
-        for turn in range(4):
-            question = f"{session} turn {turn}"
-            answered[session].append((question, await _until_answered(cluster, session, question)))
+    async def converse(number: int) -> None:
+        session = sessions[number // 2]
+        for turn in range(TURNS):
+            await clients[number].ask(session, f"{session} client {number % 2} turn {turn}")
 
     async def disturb() -> None:
-        await cluster.upstream.wait_for_requests(10, PATIENCE_SECONDS)
-        await cluster.servers[0].kill()
+        first, second = cluster.servers
+        await until_answered(clients, 15)
+        await first.kill()
+        await first.start()
+        await until_answered(clients, 35)
+        await second.kill()
 
-    await asyncio.gather(disturb(), *(converse(session) for session in sessions))
-    async with SqlStore(
-        Database(database_url(cluster.database)), StoreLimits(ttl_seconds=0)
-    ) as store:
-        for session in sessions:
-            _, kept = await store.read("operator", session)
-            texts = [_text(message.message.content) for message in kept]
-            assert list(zip(texts[::2], texts[1::2], strict=True)) == answered[session]
-
-
-def _text(blocks: Iterable[Any]) -> str:
-    return "".join(block["text"] for block in blocks)
-
-
-async def _until_answered(cluster: Cluster, session: str, question: str) -> str:
-    """Repeats under the same Idempotency-Key, as docs/sessions.md says, what got no answer."""
-    while True:
-        answer = await cluster.http.post(
-            URL,
-            json=asking(question, session_id=session),
-            headers={"Idempotency-Key": question},
-        )
-        if answer.status_code == 200:
-            content: str = answer.json()["choices"][0]["message"]["content"]
-            return content
-        assert answer.status_code in (409, 502, 503), answer.text
-        await asyncio.sleep(0.05)
+    await asyncio.gather(disturb(), *(converse(number) for number in range(len(clients))))
+    conversations = asked_conversations(cluster.upstream)
+    async with database(cluster.database) as store:
+        for number, session in enumerate(sessions):
+            turns = await stored_turns(store, session, "operator")
+            pair = clients[2 * number : 2 * number + 2]
+            assert Counter(turns) == Counter(turn for client in pair for turn in client.answered)
+            assert len(turns) == 2 * TURNS
+            for client in pair:
+                assert [turn for turn in turns if turn in client.answered] == client.answered
+            assert agrees(turns, conversations), session
 
 
 async def _stored(cluster: Cluster, session: str) -> int:
