@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
+import pytest
 
+from demo import StandIn
 from events import Message, Turn, text_block
 from tests.conftest import MakeGateway
-from tests.harness import Gateway
+from tests.harness import Gateway, gateway_at
 from tests.wire import MODEL, URL, asking, streaming
 
 PROCESSES, QUEUE = 2, 6
@@ -23,10 +26,11 @@ async def load(gateway: Gateway, requests: int) -> list[httpx.Response]:
 
 
 async def probe(gateway: Gateway, until_done: asyncio.Future[list[httpx.Response]]) -> list[int]:
-    """Asks for `/health` all the time; the statuses."""
+    """Asks for `/health` again and again; the statuses."""
     statuses = []
     while not until_done.done():
         statuses.append((await gateway.http.get("/health")).status_code)
+        await asyncio.sleep(0.02)
     return statuses
 
 
@@ -59,36 +63,42 @@ async def test_four_times_the_load_is_answered_and_leaves_no_trace(
         assert pool.waits[-1] < min(pool.limits.queue_timeout, 1)
 
 
+@pytest.fixture(scope="module")
+async def single(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """A server of one process."""
+    home = tmp_path_factory.mktemp("home")
+    async with gateway_at(shared_upstream, home, max_processes=1, pool_warm=0) as gateway:
+        yield gateway
+
+
 async def test_requests_reach_the_model_in_the_order_in_which_they_came(
-    make_gateway: MakeGateway,
+    single: Gateway, upstream: StandIn
 ) -> None:
-    async with make_gateway(max_processes=1) as gateway:
+    async def ask(number: int) -> None:
+        turn = Turn(MODEL, (Message("user", (text_block(f"number {number}"),)),))
+        async for _ in single.engine.run(turn):
+            pass
 
-        async def ask(number: int) -> None:
-            turn = Turn(MODEL, (Message("user", (text_block(f"number {number}"),)),))
-            async for _ in gateway.engine.run(turn):
-                pass
-
-        await asyncio.gather(*(ask(number) for number in range(12)))
-        texts = [request.messages[0]["content"][0]["text"] for request in gateway.upstream.requests]
-        assert texts == [f"number {number}" for number in range(12)]
+    await asyncio.gather(*(ask(number) for number in range(12)))
+    texts = [request.messages[0]["content"][0]["text"] for request in upstream.requests]
+    assert texts == [f"number {number}" for number in range(12)]
 
 
-async def test_a_wait_over_the_queue_timeout_is_a_503(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_processes=1) as gateway:
-        async with streaming(gateway.http, "!demo tokens=100000 rate=20") as lines:
-            await anext(lines)
-            gateway.engine.pool.limits = replace(gateway.engine.pool.limits, queue_timeout=0.1)
-            answer = await gateway.http.post(URL, json=asking("hi"))
-        assert answer.status_code == 503
-        assert answer.json()["error"]["code"] == "overloaded"
-        assert "retry-after" in answer.headers
-
-
-async def test_without_a_queue_a_busy_server_refuses_at_once(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_processes=1, queue_size=0) as gateway:
-        async with streaming(gateway.http, "!demo tokens=100000 rate=20") as lines:
-            await anext(lines)
-            answer = await gateway.http.post(URL, json=asking("hi"))
-            assert gateway.engine.pool.queued == 0
-        assert answer.status_code == 503
+async def test_a_busy_server_refuses_after_the_queue_timeout_or_at_once_without_a_queue(
+    single: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = single.engine.pool
+    async with streaming(single.http, "!demo tokens=100000 rate=20") as lines:
+        await anext(lines)
+        for limits in (
+            replace(pool.limits, queue_timeout=0.1),
+            replace(pool.limits, queue_size=0),
+        ):
+            monkeypatch.setattr(pool, "limits", limits)
+            answer = await single.http.post(URL, json=asking("hi"))
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "overloaded"
+            assert "retry-after" in answer.headers
+            assert pool.queued == 0

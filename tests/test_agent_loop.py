@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.conftest import MakeGateway
 from tests.harness import Gateway, said
 from tests.wire import MODEL, until
 
@@ -62,20 +62,24 @@ def outcome(call: dict[str, Any], number: int) -> dict[str, Any]:
 
 async def lose_held(gateway: Gateway) -> None:
     """Ends the processes that wait for results."""
+    pool = gateway.engine.pool
+    limits = pool.limits
+    pool.limits = replace(limits, hold_seconds=0)
 
     def held() -> int:
-        gateway.engine.pool.sweep()
-        count: int = gateway.engine.pool.snapshot()["states"]["held"]
-        return count
+        pool.sweep()
+        return len(pool.in_state("held"))
 
     await until(lambda: held() == 0)
+    pool.limits = limits
 
 
-async def agent(gateway: Gateway, *, keep_held: bool) -> Run:
+async def agent(gateway: Gateway, *, lost_at: Container[int] = ()) -> Run:
+    """Calls until it has the answer; the process is lost before these steps' results are sent."""
     run = Run(messages=[{"role": "user", "content": ASKED}])
     gateway.upstream.clear()
     while run.messages[-1]["role"] != "assistant":
-        if not keep_held:
+        if len(run.events) in lost_at:
             await lose_held(gateway)
         asked: Any = {"model": MODEL, "messages": run.messages, "tools": TOOLS, "temperature": 0}
         async with gateway.client.chat.completions.stream(
@@ -104,13 +108,13 @@ async def agent(gateway: Gateway, *, keep_held: bool) -> Run:
 PARTS = ("name", "arguments")
 
 
-async def test_a_five_step_loop_is_the_same_held_and_replayed(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_processes=3) as gateway:
-        held = await agent(gateway, keep_held=True)
-        assert gateway.engine.pool.counts["continue"] == 5
-    async with make_gateway(max_processes=3, hold_seconds=0.01) as gateway:
-        replayed = await agent(gateway, keep_held=False)
-        assert gateway.engine.pool.counts["continue"] == 0
+async def test_a_five_step_loop_is_the_same_held_and_replayed(gateway: Gateway) -> None:
+    counts = gateway.engine.pool.counts
+    before = counts["continue"]
+    held = await agent(gateway)
+    assert counts["continue"] - before == 5
+    replayed = await agent(gateway, lost_at=(1, 3, 5))  # after two calls, three calls and one
+    assert counts["continue"] - before == 5 + 2
     assert held.numbered() == replayed.numbered()
     called = [
         [

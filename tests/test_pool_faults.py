@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,53 @@ import httpx
 import psutil
 import pytest
 
+from demo import StandIn
+from launch_profile import DEFAULT_PROFILE, LaunchProfile
+from leases import Slot
 from tests.conftest import MakeGateway
 from tests.fake_cli import fake_claude
-from tests.harness import Gateway, cli_processes
+from tests.harness import Gateway, cli_processes, gateway_at
+from tests.harness import test_settings as settings_of
 from tests.wire import URL, asking, streaming, until
 from worker import ClaudeWorker
 
 ENDLESS = "!demo tokens=100000 rate=50"
-TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+TOOLS, OTHER_TOOLS = (
+    [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}]
+    for name in ("look", "other")
+)
+
+
+@pytest.fixture(scope="module")
+async def pair_running(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    home = tmp_path_factory.mktemp("home")
+    async with gateway_at(
+        shared_upstream, home, max_processes=2, pool_warm=0, queue_size=200
+    ) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def pair(pair_running: Gateway, upstream: StandIn) -> Gateway:
+    """A server of at most two processes, as earlier tests left them."""
+    return pair_running
 
 
 def only(gateway: Gateway, state: Any) -> int:
     """The pid of the only process in this state."""
     [slot] = gateway.engine.pool.in_state(state)
+    return pid_of(slot)
+
+
+def next_one(gateway: Gateway) -> int:
+    """The pid of the idle process that the next question without tools takes."""
+    idle = gateway.engine.pool.in_state("idle")
+    return next(pid_of(slot) for slot in idle if slot.profile == DEFAULT_PROFILE)
+
+
+def pid_of(slot: Slot[LaunchProfile, ClaudeWorker]) -> int:
     pid: int = slot.worker.describe()["pid"]
     return pid
 
@@ -64,11 +99,48 @@ async def recovering(gateway: Gateway) -> AsyncIterator[None]:
     assert len(known) <= pool.limits.max_processes
 
 
-async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_processes=1) as gateway, recovering(gateway):
-        await ask(gateway)
-        os.kill(only(gateway, "idle"), signal.SIGKILL)  # the very next line asks again
-        assert (await ask(gateway)).status_code == 200
+async def test_a_process_killed_while_idle_is_not_noticed(pair: Gateway) -> None:
+    async with recovering(pair):
+        await ask(pair)
+        os.kill(next_one(pair), signal.SIGKILL)  # the very next line asks again
+        assert (await ask(pair)).status_code == 200
+
+
+async def test_a_process_killed_while_streaming_ends_its_stream_only(pair: Gateway) -> None:
+    async with recovering(pair):
+        async with streaming(pair.http, ENDLESS) as lines:
+            await anext(lines)
+            victim = only(pair, "busy")
+            other = asyncio.create_task(ask(pair, "!demo tokens=20 rate=40"))
+            await pair.upstream.wait_for_requests(2)
+            os.kill(victim, signal.SIGKILL)
+            rest = [line async for line in lines]
+        assert any('"code":"upstream_error"' in line.replace(" ", "") for line in rest)
+        assert (await other).status_code == 200
+
+
+async def test_a_process_that_hangs_is_ended_when_the_time_is_over(
+    pair: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recovering(pair):
+        await ask(pair)
+        os.kill(next_one(pair), signal.SIGSTOP)
+        with monkeypatch.context() as context:
+            context.setattr(pair.engine, "_settings", settings_of(max_timeout=2))
+            answer = await ask(pair)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+
+
+async def test_a_process_killed_while_held_is_replaced_by_a_replay(pair: Gateway) -> None:
+    async with recovering(pair):
+        body = asking("!demo call=look", tools=TOOLS)
+        message = (await pair.http.post(URL, json=body)).json()["choices"][0]["message"]
+        call_id = message["tool_calls"][0]["id"]
+        os.kill(only(pair, "held"), signal.SIGKILL)
+        result = {"role": "tool", "tool_call_id": call_id, "content": "it is 42"}
+        body["messages"] += [message, result]
+        answer = await pair.http.post(URL, json=body)
+        assert "it is 42" in answer.json()["choices"][0]["message"]["content"]
 
 
 @pytest.fixture
@@ -79,59 +151,36 @@ def collector_off() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("collector_off")
-async def test_one_collection_frees_what_a_process_held(make_gateway: MakeGateway) -> None:
+async def test_one_collection_frees_what_a_process_held(
+    pair: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A generator that nobody closed would bring all of it back for another round."""
-    async with make_gateway(max_processes=1) as gateway:
-        await ask(gateway)
-        gone = only(gateway, "idle")
-        await ask(gateway, tools=TOOLS)  # which it cannot serve: it makes way
-        await until(lambda: not gateway.engine.pool.in_state("closing"))
-        gc.collect()
-        kept = [found for found in gc.get_objects() if isinstance(found, ClaudeWorker)]
-        pids = [worker.describe()["pid"] for worker in kept]
-        assert only(gateway, "idle") in pids
-        assert gone not in pids
+    await ask(pair)
+    gone = next_one(pair)
+    pool = pair.engine.pool
+    with monkeypatch.context() as context:
+        context.setattr(pool, "limits", replace(pool.limits, max_processes=1))
+        await ask(pair, tools=OTHER_TOOLS)  # which nobody can serve: all make way
+    await until(lambda: not pool.in_state("closing"))
+    gc.collect()
+    kept = [found for found in gc.get_objects() if isinstance(found, ClaudeWorker)]
+    pids = [worker.describe()["pid"] for worker in kept]
+    assert only(pair, "idle") in pids
+    assert gone not in pids
 
 
-async def test_a_process_killed_while_streaming_ends_its_stream_only(
-    make_gateway: MakeGateway,
-) -> None:
-    async with make_gateway(max_processes=2) as gateway, recovering(gateway):
-        await ask(gateway)
-        async with streaming(gateway.http, ENDLESS) as lines:
-            await anext(lines)
-            victim = only(gateway, "busy")
-            other = asyncio.create_task(ask(gateway, "!demo tokens=20 rate=40"))
-            await gateway.upstream.wait_for_requests(3)
-            os.kill(victim, signal.SIGKILL)
-            rest = [line async for line in lines]
-        assert any('"code":"upstream_error"' in line.replace(" ", "") for line in rest)
-        assert (await other).status_code == 200
-
-
-async def test_a_process_killed_while_held_is_replaced_by_a_replay(
-    make_gateway: MakeGateway,
-) -> None:
-    async with make_gateway(max_processes=2) as gateway, recovering(gateway):
-        body = asking("!demo call=look", tools=TOOLS)
-        message = (await gateway.http.post(URL, json=body)).json()["choices"][0]["message"]
-        call_id = message["tool_calls"][0]["id"]
-        os.kill(only(gateway, "held"), signal.SIGKILL)
-        result = {"role": "tool", "tool_call_id": call_id, "content": "it is 42"}
-        body["messages"] += [message, result]
-        answer = await gateway.http.post(URL, json=body)
-        assert "it is 42" in answer.json()["choices"][0]["message"]["content"]
-
-
-async def test_a_process_that_hangs_is_ended_when_the_time_is_over(
-    make_gateway: MakeGateway,
-) -> None:
-    making = make_gateway(max_processes=1, max_timeout=2)
-    async with making as gateway, recovering(gateway):
-        await ask(gateway)
-        os.kill(only(gateway, "idle"), signal.SIGSTOP)
-        answer = await ask(gateway)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+async def test_a_hundred_clients_that_leave_at_once_leave_a_full_pool(pair: Gateway) -> None:
+    pair.engine.pool.counts.clear()
+    async with recovering(pair):
+        body = asking(ENDLESS, stream=True)
+        tasks = [asyncio.create_task(pair.http.post(URL, json=body)) for _ in range(100)]
+        await pair.upstream.wait_for_requests(2)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+    assert pair.engine.pool.counts["refused"] == 0
 
 
 FLOOD = """
@@ -207,7 +256,7 @@ async def test_an_unusable_config_directory_does_no_harm(
 ) -> None:
     """A file in its place: nothing can be written there."""
     (tmp_path / ".claude").write_text("not a directory")
-    async with make_gateway(max_processes=2) as gateway, recovering(gateway):
+    async with make_gateway(max_processes=1) as gateway, recovering(gateway):
         answers = await asyncio.gather(*(ask(gateway) for _ in range(3)))
         assert [answer.status_code for answer in answers] == [200] * 3
 
@@ -230,32 +279,16 @@ def cli_on_a_full_disk(folder: Path, cli: Path) -> Path:
 
 
 async def test_a_full_disk_under_the_config_directory_does_no_harm(
-    make_gateway: MakeGateway, gateway: Gateway, tmp_path: Path
+    make_gateway: MakeGateway, pair: Gateway, tmp_path: Path
 ) -> None:
-    cli = cli_on_a_full_disk(tmp_path, gateway.engine.cli_path)
+    cli = cli_on_a_full_disk(tmp_path, pair.engine.cli_path)
     environ = {"PATH": "/usr/bin:/bin", "CLAUDE_CONFIG_DIR": str(tmp_path / ".claude")}
     tried = await asyncio.create_subprocess_exec(cli, "--version", env=environ)
     if await tried.wait() != 0:
         pytest.skip("this machine lets nobody mount a file system of their own (unshare -rm)")
-    making = make_gateway(max_processes=2, claude_cli_path=cli)
+    making = make_gateway(max_processes=1, claude_cli_path=cli)
     async with making as gateway, recovering(gateway):
         answers = await asyncio.gather(*(ask(gateway) for _ in range(3)))
         assert [answer.status_code for answer in answers] == [200] * 3
         [pid, *_] = processes_of(gateway)
         assert os.statvfs(f"/proc/{pid}/root{tmp_path}/.claude").f_bavail == 0
-
-
-async def test_a_hundred_clients_that_leave_at_once_leave_a_full_pool(
-    make_gateway: MakeGateway,
-) -> None:
-    async with make_gateway(max_processes=3, queue_size=200) as gateway:
-        async with recovering(gateway):
-            body = asking(ENDLESS, stream=True)
-            tasks = [asyncio.create_task(gateway.http.post(URL, json=body)) for _ in range(100)]
-            await gateway.upstream.wait_for_requests(3)
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
-        assert gateway.engine.pool.counts["refused"] == 0

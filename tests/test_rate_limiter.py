@@ -22,7 +22,6 @@ from settings import Settings
 from tests.conftest import MakeGateway
 from tests.redis_server import redis_server
 
-ROOT = Path(__file__).parent.parent
 CHAT = "/v1/chat/completions"
 
 

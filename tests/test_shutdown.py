@@ -88,29 +88,26 @@ def claudes(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if "claude" in process.name()]
 
 
-async def test_sigterm_lets_a_running_answer_finish_and_takes_no_new_ones(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        async with streaming(server.http, "!demo tokens=20 rate=20") as lines:
+async def test_sigterm_lets_answers_finish_in_the_grace_time_and_takes_no_new_ones(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, SHUTDOWN_GRACE_SECONDS="3") as server:
+        async with (
+            streaming(server.http, "!demo tokens=100000 rate=20") as endless,
+            streaming(server.http, "!demo tokens=20 rate=20") as lines,
+        ):
+            await anext(endless)
             await anext(lines)
             started = server.processes()
-            assert claudes(started)
+            assert len(claudes(started)) >= 2
             server.process.send_signal(signal.SIGTERM)
             rest = [line async for line in lines]
-        assert rest[-2:] == ["data: [DONE]", ""]
-        with suppress(httpx.TransportError):
-            assert (await server.http.get("/health")).status_code == 503
-        assert await server.process.wait() == 0
-        assert alive(started) == []
-
-
-async def test_an_answer_that_does_not_end_is_ended_after_the_grace_time(tmp_path: Path) -> None:
-    async with running(tmp_path, SHUTDOWN_GRACE_SECONDS="1") as server:
-        async with streaming(server.http, "!demo tokens=100000 rate=20") as lines:
-            await anext(lines)
-            started = server.processes()
-            server.process.send_signal(signal.SIGTERM)
+            assert rest[-2:] == ["data: [DONE]", ""]
             with suppress(httpx.TransportError):
-                async for _ in lines:
+                assert (await server.http.get("/health")).status_code == 503
+            assert server.process.returncode is None
+            with suppress(httpx.TransportError):
+                async for _ in endless:
                     pass
         assert await server.process.wait() == 0
         assert alive(started) == []
