@@ -91,10 +91,10 @@ def claudes(processes: list[psutil.Process]) -> list[psutil.Process]:
 async def test_sigterm_lets_answers_finish_in_the_grace_time_and_takes_no_new_ones(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, SHUTDOWN_GRACE_SECONDS="3") as server:
+    async with running(tmp_path, SHUTDOWN_GRACE_SECONDS="2") as server:
         async with (
-            streaming(server.http, "!demo tokens=100000 rate=20") as endless,
-            streaming(server.http, "!demo tokens=20 rate=20") as lines,
+            streaming(server.http, "!demo tokens=100000 rate=5") as endless,
+            streaming(server.http, "!demo tokens=10 rate=20") as lines,
         ):
             await anext(endless)
             await anext(lines)
