@@ -100,7 +100,7 @@ class ClaudeEngine:
         turn = replace(turn, messages=_conversation(turn))
         if not turn.messages or turn.messages[-1].role != "user":
             raise InvalidRequest("The last message must be the user's.", param="messages")
-        again, lost, begun = True, False, False
+        again, losses, begun = True, 0, False
         while again:
             again = False
             try:
@@ -114,8 +114,8 @@ class ClaudeEngine:
                     error.param = error.param or blamed(turn, error.message)
                     raise
             except ProcessLost:
-                again = not lost
-                lost = True
+                losses += 1
+                again = not begun and losses < LOSSES
                 if not again:
                     raise
 
@@ -141,7 +141,7 @@ class ClaudeEngine:
                         raise TurnTimeout(
                             f"No answer within {self._settings.timeout_seconds:g} seconds."
                         ) from error
-                    if lease.kind != "blank" and lease.worker.was_lost(lease.leased_at):
+                    if lease.worker.was_lost(lease.leased_at):
                         raise ProcessLost(error.message) from error
                     if lease.worker.refused and lease.worker.reusable:
                         lease.park(None)
@@ -223,6 +223,9 @@ class ClaudeEngine:
             return error.message
         return None
 
+
+LOSSES = 3
+"""Processes in a row that may end by themselves before they ask the API."""
 
 LIMITS = frozenset({"max_turns", "max_budget"})
 

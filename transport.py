@@ -67,6 +67,7 @@ class CliTransport(Transport):
         self._initialize: dict[str, Any] = {}
         self._initialized = False
         self.killed = False
+        self._closing = False
         self.inspect: Inspector = lambda message: None
 
     @property
@@ -170,7 +171,8 @@ class CliTransport(Transport):
             self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
 
     def is_ready(self) -> bool:
-        return self._process is not None and self._process.returncode is None and not self.killed
+        running = self._process is not None and self._process.returncode is None
+        return running and not self.killed and not self._closing
 
     async def write(self, data: str) -> None:
         process = self._process
@@ -208,7 +210,7 @@ class CliTransport(Transport):
         while message := await self._next():
             self._initialized |= message.get("type") == "control_response"
             yield message
-        if not (self.killed and self._initialized):
+        if not ((self.killed or self._closing) and self._initialized):
             await self._ended()
 
     async def end_input(self) -> None:
@@ -218,6 +220,9 @@ class CliTransport(Transport):
     def kill(self) -> None:
         """Ends the process and its children now. Does not wait; safe at any time."""
         self.killed = True
+        self._kill()
+
+    def _kill(self) -> None:
         if self._ahead is not None:
             self._ahead.release()
         if self._process is not None and self._process.returncode is None:
@@ -243,18 +248,20 @@ class CliTransport(Transport):
 
     async def _end(self) -> None:
         assert self._process is not None
-        self.kill()
+        self._closing = True
+        self._kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
-                await _drain(self._process.stdout)
+                await self._read_what_is_left(self._process)
                 await self._process.wait()
         for task in (self._reader, self._stderr_task):
             if task is not None:
                 task.cancel()
 
-
-async def _drain(stream: asyncio.StreamReader | None) -> None:
-    """Reads what a dead process left: a full buffer would keep its pipe open."""
-    with suppress(RuntimeError):  # somebody else reads already
-        while stream is not None and await stream.read(CHUNK_BYTES):
+    async def _read_what_is_left(self, process: asyncio.subprocess.Process) -> None:
+        """A full buffer would keep the pipe open. Of two who read one stream, one may never wake:
+        we read only after the reader, which gives up at a line that is too long."""
+        if self._reader is not None:
+            await asyncio.wait({self._reader})
+        while process.stdout is not None and await process.stdout.read(CHUNK_BYTES):
             pass
