@@ -67,7 +67,7 @@ class CliTransport(Transport):
         self._initialize: dict[str, Any] = {}
         self._initialized = False
         self.killed = False
-        self._closing = False
+        self._ended_by_itself: bool | None = None
         self.inspect: Inspector = lambda message: None
 
     @property
@@ -157,6 +157,7 @@ class CliTransport(Transport):
         try:
             return await self._ahead.take()
         except LineTooLong as error:
+            self._ended_by_itself = False
             self.kill()
             raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from error
 
@@ -171,8 +172,15 @@ class CliTransport(Transport):
             self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
 
     def is_ready(self) -> bool:
-        running = self._process is not None and self._process.returncode is None
-        return running and not self.killed and not self._closing
+        return self._process is not None and self._process.returncode is None and not self.killed
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether the process was gone, or at least its output, before we ended it."""
+        if self._ended_by_itself is not None:
+            return self._ended_by_itself
+        has_ended = self._process is not None and self._process.returncode is not None
+        return has_ended or (self._reader is not None and self._reader.done())
 
     async def write(self, data: str) -> None:
         process = self._process
@@ -186,6 +194,8 @@ class CliTransport(Transport):
             process.stdin.write(data.encode())
             await process.stdin.drain()
         except (ConnectionError, RuntimeError) as error:
+            if not self.killed:
+                self._ended_by_itself = True
             raise CLIConnectionError("Claude Code closed its input") from error
 
     def write_soon(self, data: str) -> None:
@@ -210,7 +220,7 @@ class CliTransport(Transport):
         while message := await self._next():
             self._initialized |= message.get("type") == "control_response"
             yield message
-        if not ((self.killed or self._closing) and self._initialized):
+        if not (self.killed and self._initialized):
             await self._ended()
 
     async def end_input(self) -> None:
@@ -219,10 +229,8 @@ class CliTransport(Transport):
 
     def kill(self) -> None:
         """Ends the process and its children now. Does not wait; safe at any time."""
+        self._ended_by_itself = self.ended_by_itself
         self.killed = True
-        self._kill()
-
-    def _kill(self) -> None:
         if self._ahead is not None:
             self._ahead.release()
         if self._process is not None and self._process.returncode is None:
@@ -248,8 +256,7 @@ class CliTransport(Transport):
 
     async def _end(self) -> None:
         assert self._process is not None
-        self._closing = True
-        self._kill()
+        self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
                 await self._read_what_is_left(self._process)

@@ -147,7 +147,7 @@ class ClaudeWorker:
 
     def was_lost(self, since: float) -> bool:
         """Whether the process ended by itself, and without asking the API since that time."""
-        return not self._transport.killed and (self.asked_at or 0.0) < since
+        return self._transport.ended_by_itself and (self.asked_at or 0.0) < since
 
     def kill(self) -> None:
         """Ends the process at once; whoever reads from it gets an error."""

@@ -87,14 +87,19 @@ def serve(app: Any) -> AbstractAsyncContextManager[str]:
 async def test_all_is_well_with_a_running_server(
     gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = await sessions_of_checks(gateway)
     status, results = await checked(capsys, gateway.url)
     assert (status, list(results), failures(results)) == (0, NAMES, [])
     assert [name for name in NAMES if results[name]["outcome"] == "skipped"] == ["wrong key"]
     assert "the first after " in results["stream"]["detail"]
     assert results["models"]["detail"].endswith("asking claude-haiku-5-5")
     assert len(gateway.upstream.requests) == 6
+    assert await sessions_of_checks(gateway) == before
+
+
+async def sessions_of_checks(gateway: Gateway) -> list[str]:
     listed = (await gateway.http.get("/v1/sessions", params={"limit": 100})).json()["data"]
-    assert [session for session in listed if session["id"].startswith("check-")] == []
+    return [session["id"] for session in listed if session["id"].startswith("check-")]
 
 
 async def test_the_model_is_shown_the_function_its_result_and_the_first_turn_of_the_session(
