@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -38,73 +38,6 @@ async def protected(
         yield gateway
 
 
-FORKS = """
-import gc, json, os, runpy, sys
-import openai.resources.chat
-
-gc.freeze()  # no fork looks for garbage in what they share
-for line in sys.stdin:
-    started = json.loads(line)
-    if (child := os.fork()) == 0:
-        for number, path in enumerate(started["files"]):
-            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
-        os.environ.clear()
-        os.environ.update(started["environ"])
-        sys.argv = started["argv"]
-        sys.path[0] = os.path.dirname(sys.argv[0])
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""An interpreter whose forks run the programs that it is told to: importing openai costs more
-than most examples do."""
-
-
-@pytest.fixture(scope="module")
-async def forks() -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", FORKS),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    yield process
-    await process.communicate(b"")
-    assert process.returncode == 0
-
-
-Python = Callable[..., Awaitable[str]]
-
-
-@pytest.fixture
-def python(server: Gateway, forks: asyncio.subprocess.Process, tmp_path: Path) -> Python:
-    """What an example in Python that ends well prints, run in a fork."""
-
-    async def printed(name: str, *arguments: str) -> str:
-        out, err = tmp_path / "stdout", tmp_path / "stderr"
-        started = {
-            "argv": [str(EXAMPLES / name), *arguments],
-            "environ": {**environ_of_a_reader(), **address(server)},
-            "files": [os.devnull, str(out), str(err)],
-        }
-        assert forks.stdin is not None
-        assert forks.stdout is not None
-        forks.stdin.write(json.dumps(started).encode() + b"\n")
-        async with asyncio.timeout(50):
-            status = int(await forks.stdout.readline())
-        assert (status, err.read_text()) == (0, "")
-        return out.read_text()
-
-    return printed
-
-
-def environ_of_a_reader(**variables: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **variables}
-
-
-def address(server: Gateway) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": KEY}
-
-
 @pytest.fixture
 def server(protected: Gateway, upstream: object) -> Gateway:
     """One that requires a key, with nothing recorded yet."""
@@ -115,7 +48,7 @@ async def run(
     *command: str | Path, cwd: Path = ROOT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """As a reader runs it: its output is read, and its environment is made from nothing."""
-    environ = environ_of_a_reader(**variables)
+    environ = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **variables}
     return await asyncio.to_thread(
         subprocess.run, command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=50
     )
@@ -123,9 +56,14 @@ async def run(
 
 async def done(server: Gateway, *command: str | Path, **options: Any) -> str:
     """What an example that ends well prints."""
-    ended = await run(*command, **{**address(server), **options})
+    url = f"{server.url}/v1"
+    ended = await run(*command, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY, **options)
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
+
+
+async def python(server: Gateway, name: str, *arguments: str) -> str:
+    return await done(server, sys.executable, EXAMPLES / name, *arguments)
 
 
 def asked(server: Gateway, number: int = -1) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -134,25 +72,21 @@ def asked(server: Gateway, number: int = -1) -> list[tuple[str, list[dict[str, A
 
 
 async def test_chat_goes_on_with_its_first_answer(server: Gateway) -> None:
-    shown = await done(server, sys.executable, EXAMPLES / "chat.py")
+    shown = await python(server, "chat.py")
     assert [role for role, _ in asked(server)] == ["user", "assistant", "user"]
     assert system_texts(server.upstream.requests[-1].body)[-1] == "You are a patient teacher."
     assert 'you said "And for a child?"' in shown
     assert re.search(r"\d+ tokens asked, \d+ answered", shown)
 
 
-async def test_streaming_shows_the_answer_and_when_it_began(
-    server: Gateway, python: Python
-) -> None:
-    shown = await python("chat_streaming.py")
+async def test_streaming_shows_the_answer_and_when_it_began(server: Gateway) -> None:
+    shown = await python(server, "chat_streaming.py")
     assert shown.startswith('Demo model: you said "Write a short poem about rivers.".')
     assert re.search(r"\n\d+ tokens, the first after \d+ ms\n", shown)
 
 
-async def test_function_tools_sends_back_what_the_function_returned(
-    server: Gateway, python: Python
-) -> None:
-    shown = await python("function_tools.py")
+async def test_function_tools_sends_back_what_the_function_returned(server: Gateway) -> None:
+    shown = await python(server, "function_tools.py")
     *_, (role, [result]) = asked(server)
     assert (role, result["type"]) == ("user", "tool_result")
     assert "17" in json.dumps(result["content"])
@@ -160,31 +94,30 @@ async def test_function_tools_sends_back_what_the_function_returned(
     assert "17" in shown.splitlines()[-1]
 
 
-async def test_structured_output_gives_an_instance_of_the_class(
-    server: Gateway, python: Python
-) -> None:
-    assert (await python("structured_output.py")).startswith("Meeting(title=")
+async def test_structured_output_gives_an_instance_of_the_class(server: Gateway) -> None:
+    assert (await python(server, "structured_output.py")).startswith("Meeting(title=")
     schema = server.upstream.requests[-1].body["output_config"]["format"]["schema"]
     assert list(schema["properties"]) == ["title", "day", "people"]
 
 
 async def test_images_shows_the_model_the_named_file_or_its_own(
-    server: Gateway, python: Python, tmp_path: Path
+    server: Gateway, tmp_path: Path
 ) -> None:
     file = tmp_path / "image.gif"
     file.write_bytes(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;")
-    shown = [await python("images.py"), await python("images.py", str(file))]
+    shown = await asyncio.gather(
+        python(server, "images.py"), python(server, "images.py", str(file))
+    )
     assert all("What do you see?" in text for text in shown)
     images = [said(request.messages[0])[1][1] for request in server.upstream.requests]
-    assert [image["source"]["media_type"] for image in images] == ["image/png", "image/gif"]
+    kinds = sorted(image["source"]["media_type"] for image in images)
+    assert kinds == ["image/gif", "image/png"]
 
 
-async def test_tools_lets_claude_read_and_the_program_answer(
-    server: Gateway, python: Python
-) -> None:
+async def test_tools_lets_claude_read_and_the_program_answer(server: Gateway) -> None:
     step = [[{"name": "Read", "input": {"file_path": "invoice.csv"}}]]
     question = f'!demo steps={json.dumps(step)} text="125 euros."\nThe sum?'
-    shown = await python("tools_example.py", question)
+    shown = await python(server, "tools_example.py", question)
     assert re.search(r"\nRead invoice.csv → \d lines\n125 euros\.\n", shown)
     assert shown.count("-> get_rate({") == 2
     names = [[t["name"] for t in r.body.get("tools", [])] for r in server.upstream.requests]
@@ -198,8 +131,8 @@ async def test_tools_lets_claude_read_and_the_program_answer(
     assert shown.endswith("invoice.csv, 28 bytes, is deleted with the session.\n")
 
 
-async def test_langchain_chains_streams_and_calls_its_tool(server: Gateway, python: Python) -> None:
-    shown = await python("langchain_chain.py")
+async def test_langchain_chains_streams_and_calls_its_tool(server: Gateway) -> None:
+    shown = await python(server, "langchain_chain.py")
     streamed = server.upstream.requests[0]
     assert system_texts(streamed.body)[-1] == "Translate to French."
     assert [tool["name"] for tool in server.upstream.requests[1].body["tools"]] == ["multiply"]
@@ -207,8 +140,8 @@ async def test_langchain_chains_streams_and_calls_its_tool(server: Gateway, pyth
     assert 'you said "Good day"' in shown
 
 
-async def test_the_sessions_remember_and_are_deleted(server: Gateway, python: Python) -> None:
-    shown = await python("session_continuity.py")
+async def test_the_sessions_remember_and_are_deleted(server: Gateway) -> None:
+    shown = await python(server, "session_continuity.py")
     assert [role for role, _ in asked(server)] == ["user", "assistant", "user"]
     assert "4 messages, $" in shown
     shown = await done(server, "sh", EXAMPLES / "session_curl_example.sh")
