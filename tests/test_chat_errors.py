@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -236,27 +237,27 @@ async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGate
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_no_answer_within_the_limit_is_a_504(
-    make_gateway: MakeGateway, stream: bool, caplog: pytest.LogCaptureFixture
+async def test_no_answer_within_the_limit_is_a_504_and_in_a_stream_an_error_frame(
+    make_gateway: MakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with make_gateway(max_timeout=2) as gateway:
-        await gateway.http.get("/health/ready")  # what follows takes no time but the model's
-        answer = await gateway.http.post(URL, json=asking("!demo hang", stream=stream))
+    asked = [
+        asking("!demo hang"),
+        asking("!demo hang", stream=True),
+        asking("!demo tokens=9 delay_after=2:60", stream=True),
+    ]
+    async with make_gateway(max_timeout=2, max_processes=3, pool_warm=3) as gateway:
+        blank = gateway.engine.pool.in_state
+        await until(lambda: len(blank("blank")) == 3)  # so that no time goes into their start
+        *silent, cut = await asyncio.gather(*(gateway.http.post(URL, json=body) for body in asked))
+        await gateway.upstream.wait_until_idle()
+        outcomes = [request.outcome for request in gateway.upstream.requests]
+    for answer in silent:
         assert error_of(answer) == (504, "server_error", "timeout", None)
         assert "within 2 seconds" in answer.json()["error"]["message"]
-        await gateway.upstream.wait_until_idle()
-        assert [request.outcome for request in gateway.upstream.requests] == ["disconnected"]
+    assert streamed_text(cut.text) == "word1 word2 "
+    assert chunks(cut.text)[-1]["error"]["code"] == "timeout"
+    assert outcomes == ["disconnected"] * 3
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
-
-
-async def test_a_limit_reached_inside_a_stream_is_an_error_frame(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_timeout=2) as gateway:
-        await gateway.http.get("/health/ready")
-        asked = asking("!demo tokens=9 delay_after=2:60", stream=True)
-        raw = (await gateway.http.post(URL, json=asked)).text
-    assert streamed_text(raw) == "word1 word2 "
-    assert chunks(raw)[-1]["error"]["code"] == "timeout"
 
 
 async def test_a_missing_binary_is_told(make_gateway: MakeGateway, tmp_path: Path) -> None:
