@@ -174,7 +174,7 @@ def _part(block: Json) -> Json:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_way_to_write_a_conversation_is_read_as_that_conversation(data: Any) -> None:
     native = data.draw(conversations())
     request = ChatRequest.model_validate({"messages": written(native, data.draw)})
@@ -184,7 +184,7 @@ def test_every_way_to_write_a_conversation_is_read_as_that_conversation(data: An
 
 @given(st.data())
 @settings(
-    max_examples=25,
+    max_examples=12,
     phases=[Phase.generate],  # shrinking takes a turn for each try
     deadline=None,
     derandomize=True,
@@ -255,6 +255,7 @@ def _runs(blocks: list[Any]) -> list[Any]:
 
 
 @given(st.data())
+@settings(max_examples=40, deadline=None)
 def test_ids_that_come_again_are_renamed_with_their_results(data: Any) -> None:
     native = data.draw(conversations())
     few = {"tool_use": "id", "tool_result": "tool_use_id"}
@@ -286,7 +287,7 @@ strange_messages = st.fixed_dictionaries(
 
 
 @given(st.lists(strange_messages, min_size=1, max_size=4))
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_written_is_understood_or_refused_in_words(messages: list[Json]) -> None:
     try:
         request = ChatRequest.model_validate({"messages": messages})

@@ -41,7 +41,7 @@ TRIALS = [
     ("/v1/compatibility", "GET", ALLOWED),
 ]
 BOUNDED = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     database=None,
     derandomize=True,
@@ -130,7 +130,7 @@ def test_every_route_is_tried(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(("path", "method"), OTHERS)
 @given(data=st.data())
-@settings(BOUNDED, max_examples=10)
+@settings(BOUNDED, max_examples=6)
 async def test_whatever_is_sent_to_another_route_is_not_our_fault(
     gateway: Gateway, document: Any, path: str, method: str, data: Any
 ) -> None:
