@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, get_args
 
+import psutil
 import pytest
 
-from tests.conftest import MakeGateway
-from tests.harness import Gateway, cli_processes
+from demo import StandIn
+from leases import State
+from tests.harness import Gateway, gateway_at
+from tests.openai_types import typed_body, typed_chunks
 from tests.wire import MODEL, URL, asking, chunks, frames, streamed_text, until
 
 
@@ -80,10 +84,7 @@ async def test_fields_without_effect_are_named_in_a_header(gateway: Gateway, str
         "hi",
         "two\n\nparagraphs, é ✓ 𝄞 \u2028 and data: [DONE]",
         "!demo tokens=40",
-        "!demo empty",
-        "!demo thinking_force thinking=hm text=so",
         '!demo json={"a":"\\n\\n"}',
-        "!demo stop=refusal",
     ],
 )
 async def test_stream_and_body_say_the_same(gateway: Gateway, text: str) -> None:
@@ -94,17 +95,33 @@ async def test_stream_and_body_say_the_same(gateway: Gateway, text: str) -> None
 
 async def test_thinking_is_beside_the_text(gateway: Gateway) -> None:
     text = '!demo thinking_force thinking="a b" text=so'
-    deltas = [chunk["choices"][0]["delta"] for chunk in await stream(gateway, text)]
+    sent = await stream(gateway, text)
+    deltas = [chunk["choices"][0]["delta"] for chunk in sent]
     thought = "".join(delta.get("reasoning_content", "") for delta in deltas)
     message = (await body(gateway, text))["choices"][0]["message"]
     assert thought == message["reasoning_content"] == "a b"
-    assert message["content"] == "so"
+    assert message["content"] == joined(sent) == "so"
 
 
-async def test_silence_is_filled_with_comments(make_gateway: MakeGateway) -> None:
-    async with make_gateway(heartbeat_seconds=0.05) as gateway:
-        asked = asking("!demo tokens=4 delay_after=2:0.3", stream=True)
-        raw = (await gateway.http.post(URL, json=asked)).text
+@pytest.fixture(scope="module")
+async def shared_narrow(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """A server of one process, which soon fills a silence."""
+    home = tmp_path_factory.mktemp("narrow")
+    narrow = {"max_processes": 1, "pool_warm": 0, "heartbeat_seconds": 0.05}
+    async with gateway_at(shared_upstream, home, **narrow) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def narrow(shared_narrow: Gateway, upstream: StandIn) -> Gateway:
+    return shared_narrow
+
+
+async def test_silence_is_filled_with_comments(narrow: Gateway) -> None:
+    asked = asking("!demo tokens=4 delay_after=2:0.3", stream=True)
+    raw = (await narrow.http.post(URL, json=asked)).text
     told = frames(raw)
     second, third = (at for at, frame in enumerate(told) if "word2" in frame or "word3" in frame)
     silence = told[second + 1 : third]
@@ -127,34 +144,42 @@ async def test_the_turn_ends_at_max_tokens_with_one_request(
     await after_the_next_turn(gateway)
 
 
-@pytest.mark.parametrize("streams", [False, True])
-async def test_a_refusal_is_a_content_filter_with_one_request(
-    gateway: Gateway, streams: bool
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("!demo stop=refusal text=No.", "content_filter"), ("!demo empty first_delay=0.3", "stop")],
+)
+async def test_a_refusal_and_an_empty_answer_end_the_turn_with_one_request(
+    gateway: Gateway, text: str, reason: str
 ) -> None:
-    asked = asking("!demo stop=refusal text=No.", stream=streams)
-    answer = (await gateway.http.post(URL, json=asked)).text
-    choice = (chunks(answer)[-1] if streams else json.loads(answer))["choices"][0]
-    assert choice["finish_reason"] == "content_filter"
-    await after_the_next_turn(gateway)
+    streamed, whole = await both(gateway, text)
+    assert streamed[-2]["choices"][0]["finish_reason"] == reason
+    choice = whole["choices"][0]
+    assert choice["finish_reason"] == reason
+    assert choice["message"]["content"] == joined(streamed)
+    if reason == "stop":
+        assert choice["message"]["content"] == ""
+    await after_the_next_turn(gateway, turns=2)
 
 
-@pytest.mark.parametrize("streams", [False, True])
-async def test_an_empty_answer_is_an_empty_text_with_one_request(
-    gateway: Gateway, streams: bool
-) -> None:
-    asked = asking("!demo empty first_delay=0.3", stream=streams)
-    answer = (await gateway.http.post(URL, json=asked)).text
-    choice = (chunks(answer)[-1] if streams else json.loads(answer))["choices"][0]
-    assert choice["finish_reason"] == "stop"
-    assert (streamed_text(answer) if streams else choice["message"]["content"]) == ""
-    await after_the_next_turn(gateway)
+async def both(gateway: Gateway, text: str, **fields: Any) -> tuple[list[dict[str, Any]], Any]:
+    """The answer's chunks with their usage, and its body; of the official client's types."""
+    streamed = await stream(gateway, text, **fields, stream_options={"include_usage": True})
+    whole = await body(gateway, text, **fields)
+    typed_chunks(streamed)
+    typed_body(whole)
+    return streamed, whole
 
 
-async def after_the_next_turn(gateway: Gateway) -> None:
-    """One more turn, so that a second request of the first one would have been seen."""
+def joined(sent: list[dict[str, Any]]) -> str:
+    deltas = [chunk["choices"][0]["delta"] for chunk in sent if chunk["choices"]]
+    return "".join(delta.get("content") or "" for delta in deltas)
+
+
+async def after_the_next_turn(gateway: Gateway, turns: int = 1) -> None:
+    """One more turn, so that a second request of an earlier one would have been seen."""
     await body(gateway, "and now?")
     asked = [request.messages[-1]["content"] for request in gateway.upstream.requests]
-    assert len(asked) == 2
+    assert len(asked) == turns + 1
     assert "and now?" in str(asked[-1])
 
 
@@ -193,29 +218,29 @@ async def test_an_error_inside_the_stream_ends_it(gateway: Gateway) -> None:
 
 
 async def test_a_stop_sequence_ends_the_answer_before_it(gateway: Gateway) -> None:
-    answer = await body(gateway, "!demo tokens=9", stop=["word4", "never"])
-    assert answer["choices"][0]["finish_reason"] == "stop"
-    assert answer["choices"][0]["message"]["content"].split() == ["word1", "word2", "word3"]
-    [request] = gateway.upstream.requests
-    assert request.body["stop_sequences"] == ["word4", "never"]
+    streamed, whole = await both(gateway, "!demo tokens=9", stop=["word4", "never"])
+    assert streamed[-2]["choices"][0]["finish_reason"] == "stop"
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    assert joined(streamed).split() == ["word1", "word2", "word3"]
+    assert whole["choices"][0]["message"]["content"].split() == ["word1", "word2", "word3"]
+    assert [request.body["stop_sequences"] for request in gateway.upstream.requests] == [
+        ["word4", "never"]
+    ] * 2
 
 
-async def test_only_a_process_whose_turn_ended_cleanly_is_used_again(
-    make_gateway: MakeGateway,
-) -> None:
-    others = {process.pid for process in cli_processes()}
-    async with make_gateway(max_processes=1) as gateway:
+async def test_only_a_process_whose_turn_ended_cleanly_is_used_again(narrow: Gateway) -> None:
+    def pids() -> list[int]:
+        slots = narrow.engine.pool.in_state(*get_args(State))
+        return [slot.worker.describe()["pid"] for slot in slots]
 
-        def pids() -> list[int]:
-            return [p.pid for p in cli_processes() if p.pid not in others]
-
-        await gateway.http.get("/health/ready")  # asks its process for the models, once
-        await body(gateway, "one")
-        clean = pids()
-        await body(gateway, "two")
-        assert pids() == clean
-        await body(gateway, "!demo empty")
-        await until(lambda: pids() == [])
-        answer = await body(gateway, "!demo recall")
-        assert pids() not in ([], clean)
-        assert json.loads(answer["choices"][0]["message"]["content"]) == [["user", "!demo recall"]]
+    await narrow.http.get("/health/ready")  # asks its process for the models, once
+    await body(narrow, "one")
+    clean = pids()
+    await body(narrow, "two")
+    assert pids() == clean
+    await body(narrow, "!demo empty")
+    await until(lambda: pids() == [])
+    assert not any(map(psutil.pid_exists, clean))
+    answer = await body(narrow, "!demo recall")
+    assert pids() not in ([], clean)
+    assert json.loads(answer["choices"][0]["message"]["content"]) == [["user", "!demo recall"]]
