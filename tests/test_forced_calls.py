@@ -30,7 +30,12 @@ OPEN = {
         "parameters": {"type": "object", "additionalProperties": {"type": "string"}},
     },
 }
-NAMED = {"type": "function", "function": {"name": "get_weather"}}
+ALL = [WEATHER, OPEN, CLOCK]
+"""One set for all tests: it is part of what a process is bound to."""
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
 
 
 async def ask(gateway: Gateway, tools: list[Any], choice: Any, **more: Any) -> Any:
@@ -40,11 +45,12 @@ async def ask(gateway: Gateway, tools: list[Any], choice: Any, **more: Any) -> A
     )
 
 
-@pytest.mark.parametrize("choice", [NAMED, "required"])
+@pytest.mark.parametrize(
+    ("tools", "choice"), [(ALL, named("get_weather")), ([WEATHER], "required")]
+)
 async def test_one_function_is_called_with_arguments_of_its_schema(
-    gateway: Gateway, choice: Any
+    gateway: Gateway, tools: list[Any], choice: Any
 ) -> None:
-    tools = [WEATHER, CLOCK] if choice is NAMED else [WEATHER]
     answer = await ask(gateway, tools, choice)
     [call] = answer.choices[0].message.tool_calls
     assert answer.choices[0].finish_reason == "tool_calls"
@@ -59,24 +65,27 @@ async def test_one_function_is_called_with_arguments_of_its_schema(
 
 
 async def test_of_several_functions_the_model_chooses_one(gateway: Gateway) -> None:
-    answer = await ask(gateway, [WEATHER, OPEN, CLOCK], "required")
+    answer = await ask(gateway, ALL, "required")
     [call] = answer.choices[0].message.tool_calls
     assert call.function.name in ("get_weather", "clock", "store")
     assert isinstance(json.loads(call.function.arguments), dict)
 
 
-@pytest.mark.parametrize("tool", [OPEN, CLOCK])
+@pytest.mark.parametrize(
+    ("tools", "choice", "name"),
+    [([OPEN], "required", "store"), (ALL, named("store"), "store"), (ALL, named("clock"), "clock")],
+)
 async def test_a_schema_that_no_answer_can_be_held_to_is_called_too(
-    gateway: Gateway, tool: Any
+    gateway: Gateway, tools: list[Any], choice: Any, name: str
 ) -> None:
-    answer = await ask(gateway, [tool], "required")
+    answer = await ask(gateway, tools, choice)
     [call] = answer.choices[0].message.tool_calls
-    assert call.function.name == tool["function"]["name"]
+    assert call.function.name == name
     assert isinstance(json.loads(call.function.arguments), dict)
 
 
 async def test_the_call_is_streamed_and_its_result_goes_on(gateway: Gateway) -> None:
-    stream = await ask(gateway, [WEATHER, CLOCK], NAMED, stream=True)
+    stream = await ask(gateway, ALL, named("get_weather"), stream=True)
     pieces = [chunk.choices[0].delta.tool_calls async for chunk in stream if chunk.choices]
     calls = [piece[0] for piece in pieces if piece]
     assert calls[0].id
@@ -94,7 +103,7 @@ async def test_the_call_is_streamed_and_its_result_goes_on(gateway: Gateway) -> 
     }
     result = {"role": "tool", "tool_call_id": calls[0].id, "content": "sunny"}
     messages = [{"role": "user", "content": "Hello"}, said, result]
-    answer = await ask(gateway, [WEATHER, CLOCK], "auto", messages=messages)
+    answer = await ask(gateway, ALL, "auto", messages=messages)
     assert "sunny" in answer.choices[0].message.content
     received = gateway.upstream.requests[-1].messages
     assert received[1]["content"][0]["input"] == json.loads(arguments)

@@ -11,7 +11,6 @@ import pytest
 from pydantic import BaseModel, Field
 
 from dialects import json_schemas
-from tests.conftest import MakeGateway
 from tests.harness import Gateway, said
 from tests.wire import MODEL, URL, asking, chunks, streamed_text
 
@@ -69,17 +68,17 @@ async def test_a_schema_is_native_and_the_answer_follows_it(
         assert request.body["tools"] == []
 
 
-async def test_native_answers_continue_their_conversation(make_gateway: MakeGateway) -> None:
-    async with make_gateway(max_processes=2) as gateway:
-        body = asking("Who?", response_format=schema_format(PERSON))
-        first = (await gateway.http.post(URL, json=body)).json()["choices"][0]["message"]
-        more = [*body["messages"], first, {"role": "user", "content": "And who else?"}]
-        await gateway.http.post(URL, json={**body, "messages": more})
-        assert gateway.engine.pool.counts["continue"] == 1
-        assert said(gateway.upstream.requests[-1].messages[1]) == (
-            "assistant",
-            [{"type": "text", "text": first["content"]}],
-        )
+async def test_native_answers_continue_their_conversation(gateway: Gateway) -> None:
+    body = asking("Who?", response_format=schema_format(PERSON))
+    first = (await gateway.http.post(URL, json=body)).json()["choices"][0]["message"]
+    more = [*body["messages"], first, {"role": "user", "content": "And who else?"}]
+    gateway.engine.pool.counts.clear()
+    await gateway.http.post(URL, json={**body, "messages": more})
+    assert gateway.engine.pool.counts["continue"] == 1
+    assert said(gateway.upstream.requests[-1].messages[1]) == (
+        "assistant",
+        [{"type": "text", "text": first["content"]}],
+    )
 
 
 async def test_parse_and_stream_of_the_official_client_give_pydantic_models(
@@ -130,23 +129,22 @@ async def test_json_object_is_always_one_object_at_the_cost_of_one_request(
 
 
 async def test_an_answer_by_tool_leaves_a_clean_process_and_a_plain_history(
-    make_gateway: MakeGateway,
+    gateway: Gateway,
 ) -> None:
-    async with make_gateway(max_processes=1) as gateway:
-        await gateway.http.get("/health/ready")  # asks its process for the models, once
-        body = asking("Hello", response_format={"type": "json_object"})
-        first = await gateway.http.post(URL, json=body)
-        started = gateway.engine.pool.counts["started"]
-        assert first.json()["usage"]["cost_usd"] > 0
-        message = first.json()["choices"][0]["message"]
-        more = [*body["messages"], message, {"role": "user", "content": "Again"}]
-        await gateway.http.post(URL, json={**body, "messages": more})
-        assert gateway.engine.pool.counts["started"] == started
-        assert [said(m) for m in gateway.upstream.requests[-1].messages] == [
-            ("user", [{"type": "text", "text": "Hello"}]),
-            ("assistant", [{"type": "text", "text": message["content"]}]),
-            ("user", [{"type": "text", "text": "Again"}]),
-        ]
+    body = asking("Hello", response_format={"type": "json_object"})
+    first = await gateway.http.post(URL, json=body)
+    assert first.json()["usage"]["cost_usd"] > 0
+    message = first.json()["choices"][0]["message"]
+    more = [*body["messages"], message, {"role": "user", "content": "Again"}]
+    gateway.engine.pool.counts.clear()
+    await gateway.http.post(URL, json={**body, "messages": more})
+    counts = gateway.engine.pool.counts
+    assert (counts["continue"] + counts["reuse"], counts["blank"]) == (1, 0)
+    assert [said(m) for m in gateway.upstream.requests[-1].messages] == [
+        ("user", [{"type": "text", "text": "Hello"}]),
+        ("assistant", [{"type": "text", "text": message["content"]}]),
+        ("user", [{"type": "text", "text": "Again"}]),
+    ]
 
 
 async def test_a_model_that_never_stops_thinking_is_made_to_answer_in_json(
@@ -208,7 +206,8 @@ async def test_a_schema_that_the_api_refuses_says_nothing_of_others(gateway: Gat
 async def test_tools_and_a_json_object_together_call_or_answer(gateway: Gateway) -> None:
     tool = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
     fields: dict[str, Any] = {"tools": [tool], "response_format": {"type": "json_object"}}
-    called = (await gateway.http.post(URL, json=asking("!demo call=look_up", **fields))).json()
+    first = asking("!demo call=look_up", **fields)
+    called = (await gateway.http.post(URL, json=first)).json()
     assert called["choices"][0]["finish_reason"] == "tool_calls"
     assert gateway.upstream.requests[-1].body["tool_choice"] == {"type": "any"}
     message = called["choices"][0]["message"]
@@ -217,10 +216,10 @@ async def test_tools_and_a_json_object_together_call_or_answer(gateway: Gateway)
         "tool_call_id": message["tool_calls"][0]["id"],
         "content": "42",
     }
-    asked = asking(f"!demo call=look_up,{ANSWER_TOOL}", **fields)
-    history = [*asking("!demo call=look_up")["messages"], message, result]
-    again = (await gateway.http.post(URL, json={**asked, "messages": history})).json()
+    history = [*first["messages"], message, result]
+    again = (await gateway.http.post(URL, json={**first, "messages": history})).json()
     assert again["choices"][0]["finish_reason"] in ("stop", "tool_calls")
+    asked = asking(f"!demo call=look_up,{ANSWER_TOOL}", **fields)
     both = (await gateway.http.post(URL, json=asked)).json()["choices"][0]
     assert (both["message"]["content"], both["finish_reason"]) == ("{}", "tool_calls")
     assert [c["function"]["name"] for c in both["message"]["tool_calls"]] == ["look_up"]
@@ -229,7 +228,9 @@ async def test_tools_and_a_json_object_together_call_or_answer(gateway: Gateway)
 async def test_a_callers_tool_of_the_same_name_is_told_apart(gateway: Gateway) -> None:
     tool = {"type": "function", "function": {"name": ANSWER_TOOL, "parameters": {}}}
     fields: dict[str, Any] = {"tools": [tool], "response_format": {"type": "json_object"}}
-    await gateway.http.post(URL, json=asking("Hello", **fields))
+    text = f'!demo call={ANSWER_TOOL} args={{"a":1}}'  # ours: its process is free again
+    answered = (await gateway.http.post(URL, json=asking(text, **fields))).json()
+    assert answered["choices"][0]["message"]["content"] == '{"a": 1}'
     own, ours = [tool["name"] for tool in gateway.upstream.requests[-1].body["tools"]]
     assert ours == ANSWER_TOOL
     answer = (await gateway.http.post(URL, json=asking(f"!demo call={own}", **fields))).json()

@@ -48,7 +48,7 @@ def asking(text: str, **fields: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 async def shared_protected(shared_upstream: Any, tmp_path_factory: Any) -> AsyncIterator[Gateway]:
     home = tmp_path_factory.mktemp("protected")
-    async with gateway_at(shared_upstream, home, api_keys=KEYS) as gateway:
+    async with gateway_at(shared_upstream, home, api_keys=KEYS, pool_warm=0) as gateway:
         yield gateway
 
 
@@ -415,7 +415,7 @@ async def test_no_secret_of_the_host_reaches_the_cli(
         monkeypatch.setenv(name, f"own-s3cret-{name}")
     secrets = {name: f"host-s3cret-{name}" for name in names}
     environ = {**cli_environ(upstream, tmp_path), **secrets}
-    app = create_app(harness.test_settings(), environ=environ)
+    app = create_app(harness.test_settings(pool_warm=0), environ=environ)
     async with serve(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         assert (await http.post(CHAT, json=asking("hi"))).status_code == 200
         slots = app.state.gateway.engine.pool.in_state("idle")
