@@ -297,11 +297,11 @@ async def test_statistics_count_by_day_and_outlive_their_sessions(bench: Bench) 
 async def test_turns_of_many_sessions_at_once_are_all_there(bench: Bench) -> None:
     stores = [bench.store, bench.other]
     await asyncio.gather(
-        *(add(stores[n % 2], "a", f"s{n}", *(str(i) for i in range(10))) for n in range(10))
+        *(add(stores[n % 2], "a", f"s{n}", *(str(i) for i in range(6))) for n in range(6))
     )
-    for number in range(10):
-        assert await texts(bench.store, "a", f"s{number}") == [str(i) for i in range(10)]
-    assert (await bench.store.stats("a", 1)).total.turns == 50
+    for number in range(6):
+        assert await texts(bench.store, "a", f"s{number}") == [str(i) for i in range(6)]
+    assert (await bench.store.stats("a", 1)).total.turns == 18
 
 
 async def test_a_turn_that_is_cancelled_at_any_moment_is_whole_or_not_there(bench: Bench) -> None:

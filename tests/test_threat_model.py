@@ -52,6 +52,20 @@ async def shared_protected(shared_upstream: Any, tmp_path_factory: Any) -> Async
         yield gateway
 
 
+@pytest.fixture(scope="module")
+async def shared_generous(shared_upstream: Any, tmp_path_factory: Any) -> AsyncIterator[Gateway]:
+    home = tmp_path_factory.mktemp("generous")
+    allowed: dict[str, Any] = {"cors_origins": ("https://chat.example",), "image_urls": True}
+    async with gateway_at(shared_upstream, home, pool_warm=0, **allowed) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def generous(shared_generous: Gateway, upstream: Any) -> Gateway:
+    """A server that lets a page's origin in and fetches images."""
+    return shared_generous
+
+
 @pytest.fixture
 def protected(shared_protected: Gateway, upstream: Any) -> Gateway:
     """A server that knows Alice and Bob."""
@@ -223,12 +237,10 @@ async def test_with_keys_any_name_and_origin_may_knock(protected: Gateway) -> No
     assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_only_named_origins_are_let_in_by_the_browser(make_gateway: MakeGateway) -> None:
-    origins = ("https://chat.example",)
-    async with make_gateway(cors_origins=origins) as gateway:
-        named = await gateway.http.get("/health", headers={"origin": origins[0]})
-        other = await gateway.http.get("/v1/models", headers={"origin": "https://evil.example"})
-    assert named.headers["access-control-allow-origin"] == origins[0]
+async def test_only_named_origins_are_let_in_by_the_browser(generous: Gateway) -> None:
+    named = await generous.http.get("/health", headers={"origin": "https://chat.example"})
+    other = await generous.http.get("/v1/models", headers={"origin": "https://evil.example"})
+    assert named.headers["access-control-allow-origin"] == "https://chat.example"
     assert "access-control-allow-credentials" not in named.headers
     refused(other, 403, "foreign_origin")
     assert "access-control-allow-origin" not in other.headers
@@ -316,17 +328,16 @@ async def test_ids_lead_to_no_file_and_no_header(protected: Gateway, path: str) 
     assert "x-evil" not in answer.headers
 
 
-async def test_an_image_url_reaches_nothing_inside(make_gateway: MakeGateway) -> None:
+async def test_an_image_url_reaches_nothing_inside(generous: Gateway) -> None:
     """Also where the operator allows image URLs; test_media.py has every form of inner address."""
-    async with make_gateway(image_urls=True) as gateway:
-        before = len(gateway.upstream.other_requests)
-        for url in (gateway.upstream.url, "https://127.0.0.1/", "https://169.254.169.254/latest"):
-            image = {"type": "image_url", "image_url": {"url": url}}
-            body = {"messages": [{"role": "user", "content": [image]}]}
-            answer = await gateway.http.post(CHAT, json=body)
-            assert answer.status_code == 400, answer.text
-        assert len(gateway.upstream.other_requests) == before
-        assert not gateway.upstream.requests
+    before = len(generous.upstream.other_requests)
+    for url in (generous.upstream.url, "https://127.0.0.1/", "https://169.254.169.254/latest"):
+        image = {"type": "image_url", "image_url": {"url": url}}
+        body = {"messages": [{"role": "user", "content": [image]}]}
+        answer = await generous.http.post(CHAT, json=body)
+        assert answer.status_code == 400, answer.text
+    assert len(generous.upstream.other_requests) == before
+    assert not generous.upstream.requests
 
 
 BREAKS = ["x\r\nx-evil: 1", "x\nx-evil: 1", "x\u0000y", "é", "a" * 5000]
