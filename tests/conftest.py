@@ -60,8 +60,10 @@ async def shared_upstream() -> AsyncIterator[StandIn]:
 async def shared_gateway(
     shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
+    """With places for the processes of all prompts and tools that the tests of a file share."""
     home = tmp_path_factory.mktemp("home")
-    async with gateway_at(shared_upstream, home, database_url=f"sqlite:///{home}/s.db") as gateway:
+    settings = {"database_url": f"sqlite:///{home}/s.db", "max_processes": 10}
+    async with gateway_at(shared_upstream, home, **settings) as gateway:
         yield gateway
 
 
@@ -73,9 +75,17 @@ def upstream(shared_upstream: StandIn) -> StandIn:
 
 
 @pytest.fixture
-def gateway(shared_gateway: Gateway, upstream: StandIn) -> Gateway:
-    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them."""
-    return shared_gateway
+async def gateway(shared_gateway: Gateway, upstream: StandIn) -> AsyncIterator[Gateway]:
+    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them.
+
+    Processes that still wait for the results of a test's calls are ended with it: they would keep
+    their places from the processes that the next tests could use again.
+    """
+    yield shared_gateway
+    pool = shared_gateway.engine.pool
+    for slot in pool.in_state("held"):
+        slot.worker.kill()
+    pool.sweep()
 
 
 @pytest.fixture
