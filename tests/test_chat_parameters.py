@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from demo import StandIn
 from dialects.chat_fields import FIELDS
 from events import Event, Finished, Started, TextDelta
 from stop_filter import StopFilter
-from tests.conftest import MakeGateway
-from tests.harness import Gateway, said
+from tests.harness import Gateway, gateway_at, said
 from tests.wire import URL, asking, chunks, streamed_text, until
 
 PLAIN: dict[str, Any] = {
@@ -72,7 +73,7 @@ CASES = [
     Case({"top_p": 0.9}, {"top_p": 0.9}),
     Case({"stop": "END"}, {"stop_sequences": ["END"]}),
     Case({"stop": ["END", "\n\n", ""]}, {"stop_sequences": ["END"]}),
-    Case({"stop": [" "]}),
+    Case({"stop": ["\n"]}),
     Case({"n": 1}),
     Case({"tools": [TOOL]}, {"tools": [NATIVE_TOOL]}),
     Case({"tools": []}),
@@ -234,6 +235,23 @@ async def test_each_field_reaches_the_model_or_the_header(gateway: Gateway, case
         ("user", [{"type": "text", "text": "Hello"}])
     ]
     assert answer.headers.get("x-ignored-parameters") == case.ignored
+    await answer_calls(gateway, answer.json()["choices"][0]["message"], case)
+
+
+async def answer_calls(gateway: Gateway, message: dict[str, Any], case: Case) -> None:
+    """Ends the turn where the model called a tool: its process may serve the next case."""
+    results = [
+        {"role": "tool", "tool_call_id": call["id"], "content": "fine"}
+        for call in message.get("tool_calls", ())
+    ]
+    if "function_call" in message:
+        results = [{"role": "function", "name": "f", "content": "fine"}]
+    if results:
+        messages = [*asking("Hello")["messages"], message, *results]
+        body = {**asking(""), **case.sent, "messages": messages}
+        for choice in ("tool_choice", "function_call"):
+            body.pop(choice, None)
+        assert (await gateway.http.post(URL, json=body)).status_code == 200
 
 
 def test_the_table_has_a_case_for_each_field() -> None:
@@ -265,17 +283,27 @@ async def test_a_value_out_of_its_bounds_is_a_400_that_names_it(
     assert not gateway.upstream.requests
 
 
+@pytest.fixture(scope="module")
+async def strict_gateway(
+    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """A server with strict parameters and a single process."""
+    home = tmp_path_factory.mktemp("strict")
+    settings = {"strict_parameters": True, "max_processes": 1, "pool_warm": 0}
+    async with gateway_at(shared_upstream, home, **settings) as gateway:
+        yield gateway
+
+
 async def test_strict_parameters_refuse_what_would_have_no_effect(
-    make_gateway: MakeGateway,
+    strict_gateway: Gateway, upstream: StandIn
 ) -> None:
-    async with make_gateway(strict_parameters=True) as gateway:
-        refused = await gateway.http.post(URL, json=asking("Hello", logprobs=True))
-        assert refused.status_code == 400
-        assert refused.json()["error"]["code"] == "unsupported_parameter"
-        assert refused.json()["error"]["param"] == "logprobs"
-        assert not gateway.upstream.requests
-        taken = await gateway.http.post(URL, json=asking("Hello", logprobs=False, user="u"))
-        assert taken.status_code == 200
+    refused = await strict_gateway.http.post(URL, json=asking("Hello", logprobs=True))
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "unsupported_parameter"
+    assert refused.json()["error"]["param"] == "logprobs"
+    assert not upstream.requests
+    body = asking("Hello", logprobs=False, user="u")
+    assert (await strict_gateway.http.post(URL, json=body)).status_code == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -309,11 +337,13 @@ async def test_effort_that_a_model_refuses_is_left_out(gateway: Gateway) -> None
     assert gateway.upstream.requests[-1].body["output_config"]["effort"] != "low"
 
 
-STOPPED = '!demo text="one\\n\\ntwo" chars=1'
+STOPPED = '!demo text="one\\n\\ntwo three four" chars=1 rate=20'
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_stop_that_the_api_refuses_is_watched_for(gateway: Gateway, stream: bool) -> None:
+async def test_a_stop_that_the_api_refuses_is_watched_for_and_ends_the_turn_upstream(
+    gateway: Gateway, stream: bool
+) -> None:
     body = asking(STOPPED, stop=["\n\n", "zzz"], stream=stream)
     answer = await gateway.http.post(URL, json=body)
     if stream:
@@ -325,13 +355,6 @@ async def test_a_stop_that_the_api_refuses_is_watched_for(gateway: Gateway, stre
         assert answer.json()["usage"]["prompt_tokens"] > 0
     [request] = gateway.upstream.requests
     assert request.body["stop_sequences"] == ["zzz"]
-
-
-async def test_an_emulated_stop_ends_the_turn_upstream(gateway: Gateway) -> None:
-    text = '!demo text="a b\\nc d e f g h" rate=20'
-    answer = await gateway.http.post(URL, json=asking(text, stop="\n"))
-    assert answer.json()["choices"][0]["message"]["content"] == "a b"
-    [request] = gateway.upstream.requests
     await until(lambda: request.outcome != "open")
     assert request.outcome == "disconnected"
 
@@ -392,18 +415,29 @@ async def test_a_length_finish_takes_one_upstream_request(gateway: Gateway, stre
 
 
 async def test_a_process_whose_answer_was_cut_off_remembers_nothing_of_it(
-    make_gateway: MakeGateway,
+    strict_gateway: Gateway, upstream: StandIn
 ) -> None:
-    async with make_gateway(max_processes=1) as gateway:
-        await gateway.http.get("/health/ready")  # asks its process for the models, once
-        cut = asking("!demo tokens=50 delay_after=2:0.2", max_tokens=3)
-        first = (await gateway.http.post(URL, json=cut)).json()["choices"][0]["message"]
-        started = gateway.engine.pool.counts["started"]
-        follow_up = [*cut["messages"], first, {"role": "user", "content": "!demo recall"}]
-        await gateway.http.post(URL, json={**cut, "messages": follow_up})
-        texts = [said(m)[1][0]["text"] for m in gateway.upstream.requests[1].messages]
-        assert texts == [cut["messages"][0]["content"], first["content"], "!demo recall"]
-        assert gateway.engine.pool.counts["started"] == started
+    http, counts = strict_gateway.http, strict_gateway.engine.pool.counts
+    await http.get("/health/ready")  # asks its process for the models, once
+    cut = asking("!demo tokens=50 delay_after=2:0.2", max_tokens=3)
+    first = (await http.post(URL, json=cut)).json()["choices"][0]["message"]
+    started = counts["started"]
+    follow_up = [*cut["messages"], first, {"role": "user", "content": "!demo recall"}]
+    await http.post(URL, json={**cut, "messages": follow_up})
+    texts = [said(m)[1][0]["text"] for m in upstream.requests[1].messages]
+    assert texts == [cut["messages"][0]["content"], first["content"], "!demo recall"]
+    assert counts["started"] == started
+
+
+async def test_requests_at_the_same_time_keep_their_own_parameters(gateway: Gateway) -> None:
+    limits = [10, 11, 12]
+    bodies = [asking(f"Hello {n}", max_tokens=n, temperature=n / 20) for n in limits]
+    await asyncio.gather(*(gateway.http.post(URL, json=body) for body in bodies))
+    received = {
+        (said(r.messages[0])[1][0]["text"], r.body["max_tokens"], r.body["temperature"])
+        for r in gateway.upstream.requests
+    }
+    assert received == {(f"Hello {n}", n, n / 20) for n in limits}
 
 
 async def test_n_answers_share_one_stream_by_index(gateway: Gateway) -> None:
@@ -463,14 +497,3 @@ async def test_a_refusal_is_a_content_filter_finish(gateway: Gateway) -> None:
     streamed = chunks((await gateway.http.post(URL, json=asking(text, stream=True))).text)
     assert streamed[-1]["choices"][0]["delta"] == {"refusal": "The model refused to answer."}
     assert len(gateway.upstream.requests) == 2
-
-
-async def test_requests_at_the_same_time_keep_their_own_parameters(gateway: Gateway) -> None:
-    limits = [10 + number for number in range(6)]
-    bodies = [asking(f"Hello {n}", max_tokens=n, temperature=n / 20) for n in limits]
-    await asyncio.gather(*(gateway.http.post(URL, json=body) for body in bodies))
-    received = {
-        (said(r.messages[0])[1][0]["text"], r.body["max_tokens"], r.body["temperature"])
-        for r in gateway.upstream.requests
-    }
-    assert received == {(f"Hello {n}", n, n / 20) for n in limits}
