@@ -29,12 +29,15 @@ from events import (
     text_block,
 )
 from launch_profile import LaunchProfile
-from tests.conftest import MakeGateway
 from tests.harness import Gateway, said, system_texts
 from worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
 
 MODEL = "claude-sonnet-5"
 OTHER_MODEL = "claude-opus-4-5"
+SYSTEM = "Be exact."
+PROFILE = LaunchProfile.of("contract", SYSTEM)
+"""What the processes of most tests here are bound to, so that they share one."""
+
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -75,11 +78,12 @@ async def run(gateway: Gateway, asked: Turn) -> Reply:
 
 @asynccontextmanager
 async def leased(gateway: Gateway, profile: LaunchProfile) -> AsyncIterator[ClaudeWorker]:
-    """A bound process of its own, without the engine's choices."""
+    """A bound process, without the engine's choices; other tests may have it afterwards."""
     async with gateway.engine.pool.lease(profile) as lease:
         if not lease.worker.bound:
             await lease.worker.bind(profile)
         yield lease.worker
+        lease.park(None)
 
 
 async def say(worker: ClaudeWorker, asked: Turn, *, fresh: bool = True) -> Reply:
@@ -98,12 +102,13 @@ async def test_the_bundled_version_is_one_that_these_tests_passed_on(gateway: Ga
 
 
 async def test_a_process_that_started_blank_takes_prompt_and_tools(
-    make_gateway: MakeGateway, upstream: StandIn
+    gateway: Gateway, upstream: StandIn
 ) -> None:
     tools = (FunctionTool("look", "Looks.\n  Twice", SCHEMA), FunctionTool("a-b_C", "", SCHEMA))
-    async with make_gateway(pool_warm=1) as gateway:
-        reply = await run(gateway, turn("hi", system="Be  exact.\n", tools=tools))
+    blank = gateway.engine.pool.counts["blank"]
+    reply = await run(gateway, turn("hi", system="Be  exact.\n", tools=tools))
     assert reply.finished is not None
+    assert gateway.engine.pool.counts["blank"] == blank + 1
     [request] = upstream.requests
     assert system_texts(request.body)[-1] == "Be  exact.\n"
     offered = {t["name"]: (t.get("description", ""), t["input_schema"]) for t in request.tools}
@@ -125,7 +130,7 @@ async def test_a_boundary_makes_it_forget_and_keeps_prompt_and_tools(
 
 
 async def test_without_a_boundary_it_remembers(gateway: Gateway, upstream: StandIn) -> None:
-    async with leased(gateway, LaunchProfile.of("contract", "Remember.")) as worker:
+    async with leased(gateway, PROFILE) as worker:
         first = await say(worker, turn("one"))
         await say(worker, turn("two"), fresh=False)
     assert received(upstream) == native(
@@ -143,7 +148,7 @@ async def test_a_new_model_and_new_settings_leave_no_notice(
         turn("three", model="claude-haiku-4-5", sampling=Sampling(top_p=0.5)),
         turn("four"),
     ]
-    async with leased(gateway, LaunchProfile.of("contract", "Settings.")) as worker:
+    async with leased(gateway, PROFILE) as worker:
         for each in asked:
             await say(worker, each)
     for index, each in enumerate(asked):
@@ -206,7 +211,7 @@ async def test_the_cost_of_a_held_turn_is_told_without_a_request(
 
 
 async def test_effort_is_set_and_unset_between_turns(gateway: Gateway, upstream: StandIn) -> None:
-    async with leased(gateway, LaunchProfile.of("contract", "Effort.")) as worker:
+    async with leased(gateway, PROFILE) as worker:
         for effort in (None, "low", "high", None):
             await say(worker, turn("hi", effort=effort))
     efforts = [(r.body.get("output_config") or {}).get("effort") for r in upstream.requests]
@@ -279,28 +284,31 @@ async def test_commands_and_paths_stay_text(gateway: Gateway, upstream: StandIn,
 
 
 @pytest.mark.parametrize("size", [240_000, 600_000])
-@pytest.mark.parametrize("held", [True, False])
-async def test_what_is_large_arrives_whole(
-    gateway: Gateway, upstream: StandIn, size: int, held: bool
-) -> None:
+async def test_what_is_large_arrives_whole(gateway: Gateway, upstream: StandIn, size: int) -> None:
     system = "".join(f"Rule {n}: be exact. " for n in range(15_000))
     result = "".join(f"𝄞 {n} " for n in range(size // 8)).ljust(size)[:size]
     tools = (FunctionTool("look", "d", SCHEMA),)
     question = turn("!demo call=look", system=system, tools=tools)
     [call] = (await run(gateway, question)).tool_calls
+    continued = gateway.engine.pool.counts["continue"]
     # other arguments are another conversation, which no process remembers
-    arguments = json.loads(call.arguments) if held else {"city": "elsewhere"}
-    use: Block = {"type": "tool_use", "id": call.id, "name": "look", "input": arguments}
-    block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": [text_block(result)]}
-    messages = (*question.messages, message("assistant", use), message("user", block))
-    await run(gateway, replace(question, messages=messages))
-    assert system_texts(upstream.requests[-1].body)[-1] == system
+    for arguments in (json.loads(call.arguments), {"city": "elsewhere"}):
+        use: Block = {"type": "tool_use", "id": call.id, "name": "look", "input": arguments}
+        block: Block = {
+            "type": "tool_result",
+            "tool_use_id": call.id,
+            "content": [text_block(result)],
+        }
+        messages = (*question.messages, message("assistant", use), message("user", block))
+        await run(gateway, replace(question, messages=messages))
+        assert system_texts(upstream.requests[-1].body)[-1] == system
+        [last] = received(upstream)[-1][1]
+        content = last["content"]
+        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+        assert text == result
     assert len(system) > 300_000
-    [last] = received(upstream)[-1][1]
-    content = last["content"]
-    text = content if isinstance(content, str) else "".join(part["text"] for part in content)
-    assert text == result
-    assert len(upstream.requests) == 2
+    assert len(upstream.requests) == 3
+    assert gateway.engine.pool.counts["continue"] == continued + 1
 
 
 async def test_a_prompt_of_any_size_is_left_to_the_api_to_refuse(
@@ -317,7 +325,7 @@ async def test_a_turn_cut_at_its_limit_is_not_gone_on_with_whatever_comes_late(
     """The engine kills a process at `max_tokens`; here that never happens, as on a slow machine."""
     monkeypatch.setattr("cli_events.StopWatch.must_stop", lambda watch, line: False)
     cut = turn("!demo tokens=50 delay_after=2:0.2", sampling=Sampling(max_tokens=5))
-    async with leased(gateway, LaunchProfile.of("contract", "Cut.")) as worker:
+    async with leased(gateway, PROFILE) as worker:
         with pytest.raises(ContextTooLong):
             await say(worker, cut)
         assert len(upstream.requests) == 1
@@ -340,13 +348,12 @@ async def test_an_abandoned_turn_ends_its_process(gateway: Gateway, upstream: St
 async def test_a_refused_request_leaves_nothing_that_a_boundary_does_not_sweep_away(
     gateway: Gateway, upstream: StandIn
 ) -> None:
-    system = "Refused, then used again."
-    await run(gateway, turn("Begin.", system=system))
+    await run(gateway, turn("Begin.", system=SYSTEM))
     started = gateway.engine.pool.counts["started"]
     for status in (400, 401, 403, 404, 413, 429, 500, 503, 529):
         with pytest.raises(GatewayError):
-            await run(gateway, turn(f"secret {status}\n!demo error={status}", system=system))
-        await run(gateway, turn("And now?", system=system))
+            await run(gateway, turn(f"secret {status}\n!demo error={status}", system=SYSTEM))
+        await run(gateway, turn("And now?", system=SYSTEM))
         assert received(upstream) == [("user", [text_block("And now?")])]
     assert gateway.engine.pool.counts["started"] == started
 
