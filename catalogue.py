@@ -51,7 +51,11 @@ ServerInfo = Callable[[], Awaitable[JsonObject | None]]
 
 
 class ModelCatalogue:
-    """Which models there are. `aclose` ends a refresh that is still under way."""
+    """Which models there are. `aclose` ends a refresh that is still under way.
+
+    `server_info` asks the CLI, by a process of its own if need be; `heard` is what a process that
+    was started for a turn told, None before the first.
+    """
 
     def __init__(
         self,
