@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -192,12 +193,12 @@ def _lifespan(
     return lifespan
 
 
+@cache
 def _exempt_what_stays() -> None:
     """Takes what is here now, 180,000 objects that stay, out of the garbage collector's sight: it
     looks at all objects only when their number has grown by a quarter, and garbage piles up."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _store(settings: Settings, *, demo: bool) -> SessionStore:

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import uvicorn
 from fastapi import FastAPI
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from starlette.types import ASGIApp
 
 from claude_cli import ClaudeEngine
@@ -108,10 +108,16 @@ async def gateway_at(
     app = create_app(chosen, environ=cli_environ(upstream, home, form))
     async with (
         serve(app, chosen) as url,
-        AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client,
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        openai_client(url) as client,
+        httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http,
     ):
         yield Gateway(url, app, upstream, client, http)
+
+
+def openai_client(url: str, key: str = "unused") -> AsyncOpenAI:
+    """The official client, which asks once. It reads no certificates: that takes 20 ms."""
+    plain = DefaultAsyncHttpxClient(verify=False)
+    return AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, http_client=plain)
 
 
 def png(size: int = 8) -> str:
