@@ -12,20 +12,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-
-import uvicorn
-from uvicorn.supervisors import ChangeReload
+from typing import TYPE_CHECKING
 
 from addresses import is_loopback
 from auth import load_keyring, new_key, wants_key
-from connections import server_options
 from credentials import LOGIN_COMMAND, Credentials, detect_credentials, find_cli
-from main import NAME, VERSION, create_app, host_environ
 from own_tools import tool_of
 from sandbox import why_unsandboxed
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, host_environ, load_settings
 from telemetry import configure_logging
 from tool_policy import base_rules
+from version import NAME, VERSION
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 PORT_TRIES = 50
 STARTUP_FAILED = 3
@@ -175,13 +175,17 @@ def run(settings: Settings, listener: socket.socket, *, demo: bool, reload: bool
 
     The reloader's children make the app themselves.
     """
-    by_name = "main:create_demo_app" if demo else "main:app"
-    config = uvicorn.Config(
-        by_name if reload else create_app(settings, demo=demo),
-        factory=reload and demo,
-        reload=reload,
-        **server_options(settings),
-    )
+    import uvicorn  # it and all of the server take a second to load
+    from uvicorn.supervisors import ChangeReload
+
+    from connections import server_options
+
+    app: FastAPI | str = "main:create_demo_app" if demo else "main:app"
+    if not reload:
+        from main import create_app
+
+        app = create_app(settings, demo=demo)
+    config = uvicorn.Config(app, factory=reload and demo, reload=reload, **server_options(settings))
     server = uvicorn.Server(config)
     # uvicorn raises Ctrl-C and SIGTERM again once it has stopped well
     with listener, suppress(KeyboardInterrupt), _sigterm_exits_with(0):

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import gc
+import sys
+
+if __name__ == "__main__":  # first, since most commands need nothing of what follows
+    import command_line
+
+    sys.exit(command_line.main(sys.argv[1:]))
 
 gc.disable()  # what is loaded stays: looking for garbage in it would be a fifth of the start
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,7 +24,6 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dotenv import dotenv_values
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -53,17 +57,16 @@ from routes import (
 )
 from seed_cache import SeedCache
 from session_manager import RunTurn, SessionManager, SessionRules
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, host_environ, load_settings
 from stores import SessionStore, StoreLimits, make_store
 from telemetry import RequestLog, configure_logging
 from tool_policy import ToolPolicy, base_rules
 from tool_stats import ToolStats
+from version import NAME, VERSION
 from workspaces import Workspaces
 
 gc.enable()
 
-NAME = "claude-code-openai-server"
-VERSION = "0.1.0"
 DESCRIPTION = "Claude Code for every OpenAI client."
 
 EXPOSED_HEADERS = (
@@ -253,12 +256,6 @@ async def _demo_credentials(
     return replace(found, detected_by="Demo: a stand-in answers, no account is used.")
 
 
-def host_environ() -> dict[str, str]:
-    """`.env` of the working directory under the process's environment."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return {**from_file, **os.environ}
-
-
 def _app(*, demo: bool = False) -> FastAPI:
     """The app with its logging, for a server; a bad setting ends the process with one sentence."""
     try:
@@ -280,9 +277,3 @@ def __getattr__(name: str) -> FastAPI:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     app = globals()["app"] = _app()
     return app
-
-
-if __name__ == "__main__":
-    import command_line
-
-    sys.exit(command_line.main(sys.argv[1:]))

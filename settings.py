@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import psutil
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -384,6 +385,12 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_sentence(error.errors(include_url=False)[0])) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read: {error}.") from None
+
+
+def host_environ() -> dict[str, str]:
+    """`.env` of the working directory under the process's environment: also what is not ours."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**from_file, **os.environ}
 
 
 ALLOWED: dict[str, Callable[[dict[str, Any]], str]] = {

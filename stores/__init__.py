@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from stores.database import Database, database_url, in_memory
-from stores.memory import MemoryStore
 from stores.protocol import SessionStore, StoreLimits
-from stores.sql import SqlStore
 
 __all__ = ["SessionStore", "StoreLimits", "make_store"]
 
 
 def make_store(url: str, limits: StoreLimits) -> SessionStore:
     """The store that a `DATABASE_URL` names; not opened yet. Raises ValueError."""
+    from stores.database import Database, database_url, in_memory  # SQLAlchemy, a fifth of a second
+    from stores.memory import MemoryStore
+    from stores.sql import SqlStore
+
     parsed = database_url(url)
     return MemoryStore(limits) if in_memory(parsed) else SqlStore(Database(parsed), limits)

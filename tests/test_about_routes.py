@@ -11,8 +11,9 @@ import pytest
 from fastapi import FastAPI
 from openai.types import Model
 
-from main import VERSION, create_app
+from main import create_app
 from settings import Settings
+from version import VERSION
 
 
 def settings(cli: Path | None = None) -> Settings:

@@ -15,9 +15,10 @@ from fastapi import FastAPI
 
 import command_line
 from credentials import Credentials
-from main import NAME, VERSION, create_app
+from main import create_app
 from sandbox import missing_for_sandbox
 from settings import Settings, SettingsError
+from version import NAME, VERSION
 
 ROOT = Path(__file__).parent.parent
 KEY = Credentials("anthropic", "ANTHROPIC_API_KEY is set.", bare=True)
