@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import psutil
 
-from benchmarks.contenders import contest, server, stand_in_only
+from benchmarks.contenders import Contender, Contest, contest, server, stand_in_only
 from benchmarks.measure import Bench, MemoryWatch
 from benchmarks.plan import Plan
 from benchmarks.results import Results, Soak
@@ -21,8 +21,14 @@ Say = Callable[[str], None]
 
 async def compare(plan: Plan, say: Say) -> Results:
     """This server between the floor and the naive way."""
+    async with contest() as everyone:
+        return await compared(everyone, plan, say)
+
+
+async def compared(everyone: Contest, plan: Plan, say: Say) -> Results:
+    """Those that run already."""
     results = Results(plan=plan.name, machine=machine())
-    async with contest() as everyone, MemoryWatch(everyone.ours) as memory:
+    async with MemoryWatch(everyone.ours) as memory:
         bench = Bench(everyone, plan)
         await bench.warm_up()
         say("start-up")
@@ -38,15 +44,20 @@ async def compare(plan: Plan, say: Say) -> Results:
     return results
 
 
-async def soak(requests: int, say: Say, clients: int = CLIENTS) -> Soak:
+async def soak(requests: int, say: Say) -> Soak:
     """This server alone, for long: so many requests after those that warm it up."""
     say(f"soak of {requests:,} requests")
     async with (
         stand_in_only() as (environment, home),
         server("ours", environment, home) as contender,
     ):
-        soaker = Soaker(contender, requests, clients, min(WARM_UP, requests))
-        found = await soaker.run()
+        return await soaked(contender, requests, say)
+
+
+async def soaked(contender: Contender, requests: int, say: Say, clients: int = CLIENTS) -> Soak:
+    """One that runs already."""
+    soaker = Soaker(contender, requests, clients, min(WARM_UP, requests))
+    found = await soaker.run()
     for failure, count in soaker.failures.most_common(10):
         say(f"  {count} x {failure[:300]}")
     return found

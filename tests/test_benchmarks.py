@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.client import Exchange, unchunked
+from benchmarks.contenders import Contest, contest
 from benchmarks.conversations import answer_message, continued, for_messages_api, with_tool
 from benchmarks.plan import SMOKE
 from benchmarks.plot import svg
@@ -25,7 +26,7 @@ from benchmarks.results import (
     Streams,
     read_results,
 )
-from benchmarks.run import compare, soak
+from benchmarks.run import compared, soaked
 from benchmarks.soak import growth
 
 
@@ -151,10 +152,16 @@ def test_a_chunked_answer_is_read_and_continued_with_its_results() -> None:
     assert native[2]["content"][0]["tool_use_id"] == "c1"
 
 
+@pytest.fixture(scope="module")
+async def everyone() -> AsyncIterator[Contest]:
+    async with contest() as running:
+        yield running
+
+
 @pytest.mark.timeout(120)
-async def test_a_whole_run_in_its_smallest_form_measures_everything() -> None:
+async def test_a_whole_run_in_its_smallest_form_measures_everything(everyone: Contest) -> None:
     said: list[str] = []
-    results = await compare(SMOKE, said.append)
+    results = await compared(everyone, SMOKE, said.append)
     names = {"floor", "ours", "naive"}
     assert {scenario: set(by) for scenario, by in results.latency.items()} == {
         "fresh": names,
@@ -170,8 +177,9 @@ async def test_a_whole_run_in_its_smallest_form_measures_everything() -> None:
     assert said
 
 
-async def test_a_soak_in_its_smallest_form_counts_every_request() -> None:
-    result = await soak(5, lambda text: None, clients=1)
+@pytest.mark.timeout(120)
+async def test_a_soak_in_its_smallest_form_counts_every_request(everyone: Contest) -> None:
+    result = await soaked(everyone.ours, 5, lambda text: None, clients=1)
     assert result.requests - result.warm_up >= 5
     assert result.failures == 0
     assert len(result.samples) > 3
