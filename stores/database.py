@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import aiosqlite
 import anyio
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -135,10 +138,22 @@ def _engine(url: URL) -> AsyncEngine:
 
 def _prepare(connection: Any, record: object) -> None:
     connection.isolation_level = None  # the driver would begin by itself, too late and too weakly
-    cursor = connection.cursor()
+    connection.run_async(_set_up)
+
+
+async def _set_up(connection: aiosqlite.Connection) -> None:
+    """SQLite's own wait does not cover the change of a new file to WAL by two at the same time: to
+    one of them the file is locked at once."""
+    deadline = time.monotonic() + BUSY_SECONDS
     for pragma in PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        while True:
+            try:
+                await connection.execute_fetchall(f"PRAGMA {pragma}")
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.01)
 
 
 def _begin(connection: Connection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,21 @@ async def test_servers_that_start_together_migrate_once(url: str) -> None:
         versions = await db.execute(text("SELECT version_num FROM alembic_version"))
         assert versions.scalars().all() == [REVISIONS[-1]]
     for database in databases:
+        await database.dispose()
+
+
+async def test_a_new_file_that_another_server_is_about_to_write_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    """SQLite says at once that it is locked to whoever would change its journal then."""
+    with closing(sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database = Database(database_url(f"sqlite:///{tmp_path}/sessions.db"))
+        opening = asyncio.create_task(migrate(database))
+        await asyncio.sleep(0.2)
+        assert not opening.done()
+        other.execute("COMMIT")
+        await opening
         await database.dispose()
 
 
