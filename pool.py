@@ -40,6 +40,10 @@ OVERTAKING_SECONDS = 1.0
 SPARE_SECONDS = 5.0
 """An idle worker that was not used for so long may be ended for a blank one."""
 
+GRACE_SECONDS = 60.0
+"""A worker held for longer makes way like an idle one: many callers never come back, and a few such
+would leave all others to share what is left."""
+
 MAX_BACKOFF_SECONDS = 30.0
 RECENT_WAITS = 100
 
@@ -307,14 +311,17 @@ class Pool(Generic[P, W]):
     def _evict(self, count: int, waiting: Sequence[Hashable]) -> None:
         """Makes room. A blank worker is worth an idle one only where places are not scarce and
         that one was left alone for a while."""
-        victims = self.in_state("idle")
         if waiting:
             useless = [slot for slot in self.in_state("blank") if slot.kind not in waiting]
-            victims = [*useless, *victims, *self.in_state("held")]
+            in_grace = self._clock() - GRACE_SECONDS
+            expected = [slot for slot in self.in_state("held") if slot.since >= in_grace]
+            others = [slot for slot in self.in_state("idle", "held") if slot not in expected]
+            victims = [*useless, *others, *expected]
         elif self.limits.warm * 2 > self.limits.max_processes:
             return
         else:
-            victims = [slot for slot in victims if self._clock() - slot.since > SPARE_SECONDS]
+            left_alone = self._clock() - SPARE_SECONDS
+            victims = [slot for slot in self.in_state("idle") if slot.since < left_alone]
         for slot in victims[: max(0, count)]:
             self.counts["evicted"] += 1
             self._retire(slot)
