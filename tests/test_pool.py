@@ -277,26 +277,15 @@ async def test_a_wait_that_is_too_long_is_refused() -> None:
         assert it.pool.queued == 0
 
 
-async def test_the_longest_idle_makes_way_before_a_held_one() -> None:
+async def test_the_longest_idle_makes_way_and_one_that_was_held_for_long() -> None:
     async with world(max_processes=3) as it:
         held = await it.hold("a", "calls")
-        _, old = await it.serve("b")
-        it.now = 1
-        _, young = await it.serve("c")
+        (_, old), (_, young) = await it.serve("b"), await it.serve("c")
         await it.serve("d")
         assert (old.closed, young.closed, held.closed) == (1, 0, 0)
-
-
-async def test_one_that_was_held_for_long_makes_way_before_what_was_used_since() -> None:
-    async with world(max_processes=3) as it:
-        left = await it.hold("a", "calls")
         it.now = GRACE_SECONDS + 1
-        waiting = await it.hold("a", "others")
-        _, idle = await it.serve("b")
-        await it.serve("c")
-        assert (left.closed, waiting.closed, idle.closed) == (1, 0, 0)
-        await it.serve("d")
-        assert (waiting.closed, idle.closed) == (0, 1)
+        await it.serve("e")
+        assert (young.closed, held.closed) == (0, 1)
 
 
 async def test_held_workers_make_way_where_all_are_held() -> None:
