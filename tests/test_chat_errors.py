@@ -226,7 +226,9 @@ async def test_a_process_killed_in_a_stream_ends_it_with_an_error(gateway: Gatew
     assert again.status_code == 200
 
 
-async def test_a_process_killed_while_idle_is_not_noticed(make_gateway: MakeGateway) -> None:
+async def test_processes_killed_while_unused_are_not_noticed(
+    make_gateway: MakeGateway,
+) -> None:
     async with make_gateway(max_processes=2, pool_warm=1) as gateway:
         await gateway.http.post(URL, json=asking("hi"))
         pool = gateway.engine.pool
@@ -245,9 +247,10 @@ async def test_no_answer_within_the_limit_is_a_504_and_in_a_stream_an_error_fram
         asking("!demo hang", stream=True),
         asking("!demo tokens=9 delay_after=2:60", stream=True),
     ]
-    async with make_gateway(max_timeout=2, max_processes=3, pool_warm=3) as gateway:
-        blank = gateway.engine.pool.in_state
-        await until(lambda: len(blank("blank")) == 3)  # so that no time goes into their start
+    async with make_gateway(max_timeout=2, max_processes=3) as gateway:
+        first = [gateway.http.post(URL, json=asking("!demo first_delay=0.1")) for _ in asked]
+        await asyncio.gather(*first)  # so that no time goes into the start of their processes
+        gateway.upstream.clear()
         *silent, cut = await asyncio.gather(*(gateway.http.post(URL, json=body) for body in asked))
         await gateway.upstream.wait_until_idle()
         outcomes = [request.outcome for request in gateway.upstream.requests]

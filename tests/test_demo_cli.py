@@ -1,15 +1,15 @@
-"""The real Claude Code CLI takes the stand-in for its provider."""
+"""The real Claude Code CLI, as it is by default, takes the stand-in for its provider. Each form of
+it: tests/test_providers.py."""
 
 import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from claude_agent_sdk import (
-    AssistantMessage,
     ClaudeAgentOptions,
     ClaudeSDKClient,
     Message,
@@ -19,7 +19,6 @@ from claude_agent_sdk import (
 )
 
 from demo import StandIn
-from demo.server import Form
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -35,12 +34,10 @@ async def upstream(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StandIn]:
 
 
 @asynccontextmanager
-async def client(
-    upstream: StandIn, home: Path, form: Form = "anthropic", **more: Any
-) -> AsyncIterator[ClaudeSDKClient]:
+async def client(upstream: StandIn, home: Path, **more: Any) -> AsyncIterator[ClaudeSDKClient]:
     env = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "config")}
     options = ClaudeAgentOptions(
-        env={**upstream.environment(form), **env, "CLAUDE_CODE_MAX_RETRIES": "0"},
+        env={**upstream.environment("anthropic"), **env, "CLAUDE_CODE_MAX_RETRIES": "0"},
         cwd=home,
         setting_sources=[],
         strict_mcp_config=True,
@@ -60,22 +57,6 @@ async def asked(client: ClaudeSDKClient, prompt: str) -> list[Message]:
 def result(messages: list[Message]) -> ResultMessage:
     assert isinstance(messages[-1], ResultMessage)
     return messages[-1]
-
-
-@pytest.mark.parametrize("form", get_args(Form))
-async def test_every_form_answers_and_an_error_reaches_the_cli_as_one(
-    upstream: StandIn, tmp_path: Path, form: Form
-) -> None:
-    async with client(upstream, tmp_path, form) as claude:
-        messages = await asked(claude, "!demo text=hi thinking=hm")
-        assert (result(messages).result, result(messages).is_error) == ("hi", False)
-        request = upstream.requests[-1]
-        assert request.provider == ("anthropic" if form == "oauth" else form)
-        assert "Be brief." in request.system
-        assert [each.outcome for each in upstream.requests] == ["answered"]
-        messages = await asked(claude, "!demo error=429")
-        assert result(messages).api_error_status == 429
-        assert any(isinstance(m, AssistantMessage) and m.error == "rate_limit" for m in messages)
 
 
 async def test_the_default_configuration_passes_the_validation(

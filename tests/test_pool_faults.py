@@ -99,13 +99,6 @@ async def recovering(gateway: Gateway) -> AsyncIterator[None]:
     assert len(known) <= pool.limits.max_processes
 
 
-async def test_a_process_killed_while_idle_is_not_noticed(pair: Gateway) -> None:
-    async with recovering(pair):
-        await ask(pair)
-        os.kill(next_one(pair), signal.SIGKILL)  # the very next line asks again
-        assert (await ask(pair)).status_code == 200
-
-
 async def test_a_process_killed_while_streaming_ends_its_stream_only(pair: Gateway) -> None:
     async with recovering(pair):
         async with streaming(pair.http, ENDLESS) as lines:

@@ -39,12 +39,13 @@ async def test_a_chat_runs_by_every_provider(make_gateway: MakeGateway, form: st
     method, provider, header = FORMS[form]
     async with make_gateway(form=form, max_processes=2) as gateway:
         status = (await gateway.http.get("/v1/auth/status")).json()
-        ready = await gateway.http.get("/health/ready")
         system = {"role": "system", "content": "You are Ada."}
         asked = asking(ASKED, temperature=0.5, max_tokens=99)
         asked["messages"].insert(0, system)
         answer = await gateway.http.post(URL, json=asked)
         raw = (await gateway.http.post(URL, json=asking("!demo tokens=3", stream=True))).text
+        refused = await gateway.http.post(URL, json=asking("!demo error=429"))
+        ready = await gateway.http.get("/health/ready")
         requests = list(gateway.upstream.requests)
     assert (status["method"], status["missing"], status["mend"]) == (method, [], None)
     assert ready.status_code == 200
@@ -54,13 +55,14 @@ async def test_a_chat_runs_by_every_provider(make_gateway: MakeGateway, form: st
     assert content == f'Demo model: you said "{ASKED}".'
     assert streamed_text(raw) == "word1 word2 word3"
     assert chunks(raw)[-1]["choices"][0]["finish_reason"] == "stop"
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_exceeded")
     assert {request.provider for request in requests} == {provider}
     first = requests[0]
     assert without_reminders(first.messages) == [("user", [{"type": "text", "text": ASKED}])]
     assert "You are Ada." in system_texts(first.body)
     assert not first.tools
     assert first.body["max_tokens"] == 99
-    assert len(requests) == 2
+    assert len(requests) == 3
     for request in requests:
         for credential in ("x-api-key", "authorization"):  # a key sends no login, a login no key
             assert header is None or (credential in request.headers) == (credential == header)
