@@ -46,8 +46,8 @@ ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
-    # Its runtime (Bun) looks for garbage after ten idle seconds, not after each turn and start.
-    "BUN_GC_TIMER_INTERVAL": "10000",
+    # Its runtime (Bun) looks for garbage after a quiet minute, not after each turn and start.
+    "BUN_GC_TIMER_INTERVAL": "60000",
 }
 ARGUMENTS = (
     "--output-format=stream-json",
