@@ -25,6 +25,9 @@ from settings import Settings
 from tools import ALLOW_ALL
 from transport import CliTransport
 
+COLLECTOR = "BUN_GC_TIMER_INTERVAL"
+"""For the CLI alone: a command may be a program of the same runtime."""
+
 ENVIRONMENT = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__,
@@ -47,7 +50,7 @@ ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
     # Its runtime (Bun) looks for garbage after a quiet minute, not after each turn and start.
-    "BUN_GC_TIMER_INTERVAL": "60000",
+    COLLECTOR: "60000",
 }
 ARGUMENTS = (
     "--output-format=stream-json",
@@ -199,9 +202,8 @@ def secret_names(environment: Iterable[str]) -> list[str]:
 
 def _command_script(environment: Iterable[str]) -> str:
     """Runs its first argument as a command, without credentials in its environment."""
-    names = secret_names(environment)
-    unset = f"unset {' '.join(names)}\n" if names else ""
-    return f'#!/bin/sh\n{unset}exec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
+    names = " ".join([COLLECTOR, *secret_names(environment)])
+    return f'#!/bin/sh\nunset {names}\nexec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
 
 
 def _server_rules(own: OwnTools) -> list[str]:

@@ -314,9 +314,9 @@ class Pool(Generic[P, W]):
         if waiting:
             useless = [slot for slot in self.in_state("blank") if slot.kind not in waiting]
             in_grace = self._clock() - GRACE_SECONDS
-            expected = [slot for slot in self.in_state("held") if slot.since >= in_grace]
-            others = [slot for slot in self.in_state("idle", "held") if slot not in expected]
-            victims = [*useless, *others, *expected]
+            parked = self.in_state("idle", "held")
+            parked.sort(key=lambda slot: slot.state == "held" and slot.since >= in_grace)
+            victims = [*useless, *parked]
         elif self.limits.warm * 2 > self.limits.max_processes:
             return
         else:

@@ -152,6 +152,7 @@ async def test_claude_reads_edits_runs_and_answers(gateway: Gateway, tmp_path: P
     assert "PATH=" in seen
     assert "ANTHROPIC_" not in seen
     assert "sk-ant" not in seen
+    assert "BUN_" not in seen  # how the CLI's own runtime is set
 
 
 async def test_the_callers_words_and_limit_arrive_beside_one_note_on_the_environment(

@@ -23,6 +23,7 @@ from tests.mcp_time import NOON, TIME, mcp_file, time_over_http
 from tests.session_wire import error_of
 from tests.test_own_tools import Step, bash, script
 from tests.wire import URL, asking
+from workspaces import SESSIONS
 
 TOKEN = "time-token"
 RECORD = 'env -0 > "$0.env"; exec "$@"'
@@ -153,8 +154,9 @@ async def test_a_request_may_work_in_a_directory_of_the_root(gateway: Gateway, r
     ],
 )
 async def test_a_directory_elsewhere_is_refused(
-    gateway: Gateway, cwd: str, expected: tuple[int, str]
+    gateway: Gateway, root: Path, cwd: str, expected: tuple[int, str]
 ) -> None:
+    (root / SESSIONS).mkdir(exist_ok=True)  # it comes with the first session
     answer = await ask(gateway, bash("ls"), cwd=cwd, enable_tools=True)
     assert error_of(answer) == expected
     assert answer.json()["error"]["param"] == "cwd"
