@@ -28,10 +28,11 @@ from events import (
     Finished,
     JsonObject,
     Message,
-    OwnTools,
     Reply,
+    ToolGrant,
     Turn,
     merged,
+    system_text,
     text_block,
 )
 from extra_body import answers_by_tool, emulated_stops
@@ -80,7 +81,7 @@ class ClaudeEngine:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    def _make(self, own: OwnTools | None) -> ClaudeWorker:
+    def _make(self, own: ToolGrant | None) -> ClaudeWorker:
         assert self._launcher is not None
         if own is None:
             return ClaudeWorker(self._launcher.blank())
@@ -123,7 +124,7 @@ class ClaudeEngine:
         turn, dropped = self._refusals.adapted(asked), self._refusals.dropped(asked)
         profile = LaunchProfile.of(
             turn.principal,
-            turn.system or "",
+            system_text(turn.system) or "",
             turn.tools,
             answers_by_tool=answers_by_tool(turn),
             own_tools=turn.own_tools,

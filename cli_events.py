@@ -32,9 +32,9 @@ from errors import (
     UpstreamError,
 )
 from events import (
+    BuiltinToolResult,
+    BuiltinToolUse,
     Event,
-    OwnToolResult,
-    OwnToolUse,
     Started,
     StopReason,
     TextDelta,
@@ -82,7 +82,7 @@ class AnswerReader:
         self._functions = functions
         self._own: dict[int, tuple[str, str, list[str]]] = {}
         self._used: set[str] = set()
-        self._early: list[OwnToolResult] = []
+        self._early: list[BuiltinToolResult] = []
         self._answered = False
         self.started = False
         self._answer_chars = 0
@@ -145,7 +145,7 @@ class AnswerReader:
             self.visible = True
             yield TextDelta(block["text"])
 
-    def own_results(self, blocks: Iterable[object]) -> Iterator[OwnToolResult]:
+    def own_results(self, blocks: Iterable[object]) -> Iterator[BuiltinToolResult]:
         """What own tools gave back, of the content of a user message. The CLI uses a tool while the
         model still writes the next call: results wait for the end of its answer, which they follow
         in the conversation."""
@@ -155,7 +155,7 @@ class AnswerReader:
         if self.stop_reason is not None:
             yield from self._results_so_far()
 
-    def _results_so_far(self) -> Iterator[OwnToolResult]:
+    def _results_so_far(self) -> Iterator[BuiltinToolResult]:
         early, self._early = self._early, []
         yield from early
 
@@ -227,20 +227,20 @@ class AnswerReader:
         )
 
 
-def _own_result(result: ToolResultBlock) -> OwnToolResult:
+def _own_result(result: ToolResultBlock) -> BuiltinToolResult:
     content: Any = result.content or ()
     parts = [text_block(content)] if isinstance(content, str) else content
     kept = tuple(part for part in parts if part.get("type") in ("text", "image", "document"))
-    return OwnToolResult(result.tool_use_id, kept, bool(result.is_error))
+    return BuiltinToolResult(result.tool_use_id, kept, bool(result.is_error))
 
 
-def _own_use(call_id: str, name: str, written: list[str]) -> OwnToolUse:
+def _own_use(call_id: str, name: str, written: list[str]) -> BuiltinToolUse:
     """Arguments that are no JSON object are an error, which the result of the use says."""
     try:
         arguments = json.loads("".join(written) or "{}")
     except ValueError:
         arguments = {}
-    return OwnToolUse(call_id, name, arguments if isinstance(arguments, dict) else {})
+    return BuiltinToolUse(call_id, name, arguments if isinstance(arguments, dict) else {})
 
 
 def _count(value: Any, otherwise: int) -> int:

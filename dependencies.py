@@ -21,8 +21,8 @@ import tool_policy
 import tool_stats
 import workspaces
 from errors import InvalidApiKey, PermissionDenied, ToolsNotAllowed
-from events import OwnTools
-from own_tools import ToolWish
+from events import ToolGrant
+from own_tools import ToolRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,11 @@ async def _resolve_model(state: _State, principal: _Principal) -> Callable[[str]
     return resolve
 
 
-_Grant = Callable[[ToolWish, str | None], Awaitable[OwnTools]]
+_Grant = Callable[[ToolRequest, str | None], Awaitable[ToolGrant]]
 
 
 async def _grant_tools(state: _State, principal: _Principal) -> _Grant:
-    async def grant(wish: ToolWish, session_id: str | None) -> OwnTools:
+    async def grant(wish: ToolRequest, session_id: str | None) -> ToolGrant:
         """The policy's `grant`, with a place to work. Raises ToolsNotAllowed, PermissionDenied or
         InvalidRequest."""
         return await _granted(state, principal, wish, session_id, home=session_id)
@@ -109,7 +109,7 @@ async def _grant_tools(state: _State, principal: _Principal) -> _Grant:
 
 
 async def _foresee_tools(state: _State, principal: _Principal) -> _Grant:
-    async def foresee(wish: ToolWish, session_id: str | None) -> OwnTools:
+    async def foresee(wish: ToolRequest, session_id: str | None) -> ToolGrant:
         """As `grant`, but without the session's directory, which would be made for it."""
         return await _granted(state, principal, wish, session_id, home=None)
 
@@ -119,11 +119,11 @@ async def _foresee_tools(state: _State, principal: _Principal) -> _Grant:
 async def _granted(
     state: State,
     principal: auth.Principal,
-    wish: ToolWish,
+    wish: ToolRequest,
     session_id: str | None,
     *,
     home: str | None,
-) -> OwnTools:
+) -> ToolGrant:
     granted = await state.tools.grant(principal, wish, session_id)
     directory = await state.workspaces.directory(principal.name, home, wish.cwd)
     mcp_config = await state.mcp_servers.config(wish.mcp_servers)

@@ -2,7 +2,9 @@
 
 Blocks are the native content blocks of the Anthropic Messages API
 (https://docs.anthropic.com/en/api/messages), as plain JSON, so that what a client wrote can be
-stored, replayed and sent without being changed. This module imports nothing of ours.
+stored, replayed and sent without being changed. The typed ones are those that this server makes
+itself; a block may have any other `type` and any further key (`cache_control`, `citations`), which
+travel as they are. This module imports no project module.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ StopReason = Literal[
     "tool_use",
     "refusal",
     "empty",
+    "pause_turn",
     "max_turns",
     "max_budget",
 ]
@@ -114,6 +117,16 @@ def text_block(text: str) -> TextBlock:
     return {"type": "text", "text": text}
 
 
+SystemPrompt: TypeAlias = str | tuple[TextBlock, ...] | None
+
+
+def system_text(system: SystemPrompt) -> str | None:
+    """The system prompt as one text, without cache marks."""
+    if system is None or isinstance(system, str):
+        return system
+    return "\n".join(block["text"] for block in system)
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
     """A function that the caller runs itself: the model sees just this name, text and schema."""
@@ -123,6 +136,9 @@ class FunctionTool:
     input_schema: JsonObject = field(hash=False)
     strict: bool = False
     """Whether the API itself holds the arguments to the schema."""
+
+    cache_control: JsonObject | None = field(default=None, hash=False)
+    """The caller's own cache mark, which replaces those that this server sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +157,12 @@ class Sampling:
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTools:
+class ToolGrant:
     """Claude Code's own tools and MCP servers as granted to one turn: what is asked for is allowed.
 
     `tools` are the built-in ones that the model sees. `allow` and `deny` are Claude Code's
@@ -169,18 +186,28 @@ class OwnTools:
 class Turn:
     """One request to the model, complete: nothing else reaches it.
 
-    `messages` ends with a user message. `model` is an id or alias that the CLI knows. `thinking`
+    `model` is an id or alias that the CLI knows. `system` is a text, or native text blocks with
+    cache marks of the caller's. `server_tools` are definitions of the API's own tools
+    (`web_search_20250305`), sent behind `tools` as they are. `user` is the caller's name for its
+    end user, sent as a hash; `cache_hour` asks for cache entries that last an hour. `thinking`
     False means off where the model allows it; `thinking_tokens` is a budget for models that take
     one; `show_thinking` asks a model for its thoughts that would else keep them to itself.
     `output_schema` is a JSON Schema of type object that the answer follows: `native_output` asks
     the API itself for that, else the answer is the input of a tool, which any schema allows.
     `calls_as_output` names the functions of which the answer is a call (written_calls.py).
+
+    `native` are top-level fields of the request as a client of the Messages API wrote them, without
+    `model`, `messages`, `system` and `stream`: where it is not None it is all that goes out beside
+    those, unchanged, and no cache mark is added. What the other attributes say of the same things
+    is then for turns with built-in tools only. `betas` are values of the `anthropic-beta` header;
+    `api_events` asks for an `ApiEvent` before each event that comes of it.
     """
 
     model: str
     messages: tuple[Message, ...]
-    system: str | None = None
+    system: SystemPrompt = None
     tools: tuple[FunctionTool, ...] = ()
+    server_tools: tuple[JsonObject, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     sampling: Sampling = Sampling()
     effort: Effort | None = None
@@ -190,9 +217,14 @@ class Turn:
     output_schema: JsonObject | None = None
     native_output: bool = True
     calls_as_output: tuple[str, ...] = ()
-    own_tools: OwnTools | None = None
+    own_tools: ToolGrant | None = None
     principal: str = "local"
     session_id: str | None = None
+    user: str | None = None
+    cache_hour: bool = False
+    native: JsonObject | None = None
+    betas: tuple[str, ...] = ()
+    api_events: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +270,32 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiEvent:
+    """A stream event of the Messages API as it came (https://docs.anthropic.com/en/api/
+    messages-streaming), `ping` included; only for turns that ask for them. What it means follows as
+    events of its own."""
+
+    event: JsonObject = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A source of the text so far in this block, as the API writes it."""
+
+    citation: JsonObject = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBlock:
+    """A complete block of a kind that no other event tells of: `redacted_thinking`, the API's own
+    server tools and their results (`server_tool_use`, `web_search_tool_result`, …)."""
+
+    block: JsonObject = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +333,7 @@ class ToolCallEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnToolUse:
+class BuiltinToolUse:
     """Claude Code is about to use a tool of its own, or one of an MCP server. The turn goes on."""
 
     id: str
@@ -286,7 +342,7 @@ class OwnToolUse:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnToolResult:
+class BuiltinToolResult:
     """What came of it, as the model sees it. A denied use is an error whose text says why."""
 
     id: str
@@ -303,18 +359,23 @@ class Finished:
     usage: Usage = Usage()
     cost_usd: float | None = None
     stop_sequence: str | None = None
+    details: JsonObject | None = field(default=None, hash=False)
+    """The API's `stop_details`, for a refusal."""
 
 
 Event: TypeAlias = (
     Started
+    | ApiEvent
     | TextDelta
+    | Citation
+    | OtherBlock
     | ThinkingDelta
     | ThinkingEnd
     | ToolCallStart
     | ToolCallDelta
     | ToolCallEnd
-    | OwnToolUse
-    | OwnToolResult
+    | BuiltinToolUse
+    | BuiltinToolResult
     | Finished
 )
 
@@ -350,6 +411,8 @@ class Reply:
     dropped: tuple[str, ...] = ()
     version: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
+    citations: list[JsonObject] = field(default_factory=list)
+    other_blocks: list[JsonObject] = field(default_factory=list)
     finished: Finished | None = None
     _apart: bool = False
     _text: StringIO = field(default_factory=StringIO)
@@ -372,7 +435,7 @@ class Reply:
                 self._apart = False
             case ThinkingDelta(text):
                 self._thinking.write(text)
-            case OwnToolUse():
+            case BuiltinToolUse():
                 self._apart = True
             case ToolCallStart(_, id_, name):
                 self.tool_calls.append(ToolCall(id_, name))
@@ -380,7 +443,11 @@ class Reply:
                 self.tool_calls[index].add(json)
             case Finished():
                 self.finished = event
-            case ThinkingEnd() | ToolCallEnd() | OwnToolResult():
+            case Citation(citation):
+                self.citations.append(citation)
+            case OtherBlock(block):
+                self.other_blocks.append(block)
+            case ApiEvent() | ThinkingEnd() | ToolCallEnd() | BuiltinToolResult():
                 pass
             case _:
                 assert_never(event)

@@ -18,7 +18,7 @@ from pathlib import Path
 import claude_agent_sdk
 
 from credentials import Credentials, may_pass
-from events import JsonObject, OwnTools
+from events import JsonObject, ToolGrant
 from process_tree import MARK
 from sandbox import sandbox_settings
 from settings import Settings
@@ -121,7 +121,7 @@ class Launcher:
             argv.append("--bare")
         return CliTransport(argv, self._environment(self._scratch), self._scratch)
 
-    def granted(self, own: OwnTools) -> CliTransport:
+    def granted(self, own: ToolGrant) -> CliTransport:
         """A process with what was granted. Its temporary files go with it."""
         mark = secrets.token_hex(16)
         belongings = Belongings(self._scratch / mark, own.mcp_config)
@@ -148,7 +148,7 @@ class Launcher:
     def _command_timeout(self) -> str:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
-    def _granting(self, own: OwnTools, directory: Path, belongings: Belongings) -> Iterable[str]:
+    def _granting(self, own: ToolGrant, directory: Path, belongings: Belongings) -> Iterable[str]:
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
@@ -164,7 +164,7 @@ class Launcher:
         if self._credentials.bare and not own.tools:
             yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
 
-    def _cli_settings(self, own: OwnTools, directory: Path, belongings: Belongings) -> JsonObject:
+    def _cli_settings(self, own: ToolGrant, directory: Path, belongings: Belongings) -> JsonObject:
         """A command reads neither what other processes have nor the secrets of MCP servers."""
         if "Bash" not in own.tools:
             return NO_ATTRIBUTION
@@ -206,7 +206,7 @@ def _command_script(environment: Iterable[str]) -> str:
     return f'#!/bin/sh\nunset {names}\nexec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
 
 
-def _server_rules(own: OwnTools) -> list[str]:
+def _server_rules(own: ToolGrant) -> list[str]:
     if not own.mcp_config:
         return []
     return [f"mcp__{name}" for name in json.loads(own.mcp_config)["mcpServers"]]

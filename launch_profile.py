@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import astuple, dataclass, field
 
-from events import FunctionTool, OwnTools
+from events import FunctionTool, ToolGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class LaunchProfile:
     answers_by_tool: bool = False
     """Whether the process has the CLI's tool for structured answers, extra_body.ANSWER_TOOL."""
 
-    own_tools: OwnTools | None = None
+    own_tools: ToolGrant | None = None
     """What the process is started with of Claude Code's own tools."""
 
     @classmethod
@@ -35,7 +35,7 @@ class LaunchProfile:
         tools: tuple[FunctionTool, ...] = (),
         *,
         answers_by_tool: bool = False,
-        own_tools: OwnTools | None = None,
+        own_tools: ToolGrant | None = None,
     ) -> LaunchProfile:
         seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
         return cls(principal, system, json.dumps(seen), tools, answers_by_tool, own_tools)

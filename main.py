@@ -243,9 +243,9 @@ async def _demo_credentials(
     stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
 ) -> Credentials:
     """The stand-in's dummy key and an empty home: real credentials are out of the CLI's reach."""
-    from demo import StandIn  # only where it is asked for: a server of its own
+    from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
-    upstream = await stack.enter_async_context(StandIn(record=100))
+    upstream = await stack.enter_async_context(FakeAnthropic(record=100))
     scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
     home = stack.enter_context(scratch)
     own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}

@@ -110,6 +110,13 @@ class OwnToolHeaders(BaseModel):
     x_claude_tool_activity: ToolActivity | None = None
 
 
+class TurnHeaders(OwnToolHeaders):
+    """All request headers of this server's own that a turn of any dialect may have."""
+
+    x_session_id: str | None = None
+    idempotency_key: str | None = Field(None, max_length=255)
+
+
 class ChatRequest(OwnToolFields):
     """The body of `POST /v1/chat/completions`."""
 

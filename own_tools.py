@@ -107,7 +107,7 @@ MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class ToolWish:
+class ToolRequest:
     """What a request asks for: `tools` by name, with `all_allowed` whatever else is allowed too,
     and nothing of `without`."""
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from events import (
+    ApiEvent,
     Block,
+    BuiltinToolResult,
+    BuiltinToolUse,
+    Citation,
     Event,
     Finished,
     Message,
-    OwnToolResult,
-    OwnToolUse,
+    OtherBlock,
     Started,
     TextDelta,
     ThinkingDelta,
@@ -57,13 +60,17 @@ class NativeAnswer:
                 self._calls[index][1].append(piece)
             case ToolCallEnd(index):
                 self._end_call(*self._calls[index])
-            case OwnToolUse():
+            case BuiltinToolUse():
                 self._open_uses.add(event.id)
                 self._blocks.append(_use_block(event))
-            case OwnToolResult():
+            case BuiltinToolResult():
                 self._add_result(event)
             case Finished():
                 self.finished = event
+            case ApiEvent() | Citation():
+                pass
+            case OtherBlock(block):
+                self._blocks.append(block)  # type: ignore[arg-type]  # any kind of block
             case _:
                 assert_never(event)
 
@@ -80,7 +87,7 @@ class NativeAnswer:
             self._blocks.append(block)  # type: ignore[arg-type]  # mypy sees no literal "thinking"
         self._thinking = ""
 
-    def _add_result(self, result: OwnToolResult) -> None:
+    def _add_result(self, result: BuiltinToolResult) -> None:
         """Into the same message: rounds.py has the form. One whose use was in an earlier turn
         (the caller's function was called beside it) has no place any more."""
         if result.id in self._open_uses:
@@ -126,11 +133,11 @@ class NativeAnswer:
         return Answer(self.model, done.reason, done.usage, done.cost_usd, done.stop_sequence)
 
 
-def _use_block(use: OwnToolUse) -> ToolUseBlock:
+def _use_block(use: BuiltinToolUse) -> ToolUseBlock:
     return {"type": "tool_use", "id": use.id, "name": use.name, "input": use.input}
 
 
-def _result_block(result: OwnToolResult) -> ToolResultBlock:
+def _result_block(result: BuiltinToolResult) -> ToolResultBlock:
     block: ToolResultBlock = {
         "type": "tool_result",
         "tool_use_id": result.id,
@@ -152,10 +159,10 @@ def events_of(message: Message, answer: Answer) -> Iterator[Event]:
                     yield ThinkingDelta(block["thinking"])
                 yield ThinkingEnd(block["signature"])
             case "tool_use" if block["id"] in own:
-                yield OwnToolUse(block["id"], block["name"], block["input"])
+                yield BuiltinToolUse(block["id"], block["name"], block["input"])
             case "tool_result":
                 content = tuple(block["content"])
-                yield OwnToolResult(block["tool_use_id"], content, block.get("is_error", False))
+                yield BuiltinToolResult(block["tool_use_id"], content, block.get("is_error", False))
             case "tool_use":
                 yield ToolCallStart(calls, block["id"], block["name"])
                 yield ToolCallDelta(calls, json.dumps(block["input"]))

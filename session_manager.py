@@ -27,7 +27,7 @@ from errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from events import Event, Finished, Message, Turn
+from events import Event, Finished, Message, Turn, system_text
 from session_answer import NativeAnswer, events_of
 from session_cache import HistoryCache
 from session_history import History, digest, joined
@@ -270,7 +270,7 @@ def _directory(call: SessionCall) -> str | None:
 def _system(call: SessionCall, lease: Lease) -> str | None:
     """A system prompt in the request replaces the session's."""
     kept = None if lease.session.expired else lease.session.system
-    return kept if call.turn.system is None else call.turn.system
+    return kept if call.turn.system is None else system_text(call.turn.system)
 
 
 def _named(call: SessionCall) -> str | None:

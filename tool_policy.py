@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from auth import Principal
 from errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
-from events import OwnTools
-from own_tools import BY_NAME, OwnTool, ToolWish, rules, tool_of, tool_rules
+from events import ToolGrant
+from own_tools import BY_NAME, OwnTool, ToolRequest, rules, tool_of, tool_rules
 from settings import Settings, SettingsError
 from stores.protocol import SessionStore, ToolRules
 
@@ -105,7 +105,9 @@ class ToolPolicy:
         except SessionNotFound:
             return None  # this turn begins it
 
-    async def grant(self, principal: Principal, wish: ToolWish, session_id: str | None) -> OwnTools:
+    async def grant(
+        self, principal: Principal, wish: ToolRequest, session_id: str | None
+    ) -> ToolGrant:
         """What the turn gets, without its directory and MCP servers. Raises ToolsNotAllowed, and
         InvalidRequest for a limit above the server's."""
         held = await self.permissions(principal, session_id)
@@ -113,7 +115,7 @@ class ToolPolicy:
             raise ToolsNotAllowed(refusal)
         _check_servers(held, wish)
         tools = _granted(held, wish)
-        return OwnTools(
+        return ToolGrant(
             tools=tuple(tool.name for tool in tools),
             allow=tuple(rule for tool in tools for rule in held.rules_of(tool)),
             deny=held.disallowed,
@@ -185,7 +187,7 @@ def _combined(layers: Iterable[ToolRules]) -> tuple[tuple[str, ...], tuple[str, 
     return allowed, tuple(dict.fromkeys(disallowed))
 
 
-def _granted(held: Permissions, wish: ToolWish) -> list[OwnTool]:
+def _granted(held: Permissions, wish: ToolRequest) -> list[OwnTool]:
     """In the catalogue's order."""
     for name in wish.tools:
         if reason := held.why_not(BY_NAME[name]):
@@ -204,7 +206,7 @@ def _with_others(reason: str, held: Permissions) -> str:
     return f"{reason} Allowed: {names or 'none'}."
 
 
-def _check_servers(held: Permissions, wish: ToolWish) -> None:
+def _check_servers(held: Permissions, wish: ToolRequest) -> None:
     for name in wish.mcp_servers:
         if f"mcp__{name}" in held.disallowed:
             message = f"The MCP server {name} is disallowed here."

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from choices import Run
-from events import Event, OwnToolResult, OwnToolUse, Turn
+from events import BuiltinToolResult, BuiltinToolUse, Event, Turn
 
 MOST_PRINCIPALS = 1_000
 MOST_TOOLS = 200
@@ -59,10 +59,10 @@ class ToolStats:
 
     def _count(self, principal: str, event: Event, names: dict[str, str]) -> None:
         match event:
-            case OwnToolUse(id, name):
+            case BuiltinToolUse(id, name):
                 names[id] = name
                 self._of_tool(principal, name).uses += 1
-            case OwnToolResult(id, content, True) if id in names:
+            case BuiltinToolResult(id, content, True) if id in names:
                 counts = self._of_tool(principal, names[id])
                 counts.errors += 1
                 counts.denials += any(

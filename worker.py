@@ -43,8 +43,8 @@ from events import (
     Finished,
     JsonObject,
     Message,
-    OwnTools,
     StopReason,
+    ToolGrant,
     Usage,
 )
 from extra_body import ANSWER_TOOL
@@ -73,7 +73,7 @@ BAR_AFTER_SECONDS = 0.05
 class ClaudeWorker:
     """A process, its SDK client and what it remembers. Serves one turn at a time."""
 
-    def __init__(self, transport: CliTransport, own: OwnTools | None = None) -> None:
+    def __init__(self, transport: CliTransport, own: ToolGrant | None = None) -> None:
         self._transport = transport
         self._own = own
         self._functions: frozenset[str] = frozenset()

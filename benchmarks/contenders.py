@@ -22,7 +22,7 @@ import psutil
 from benchmarks.client import BenchmarkError, Connection, Exchange
 from benchmarks.conversations import for_messages_api
 from benchmarks.results import Name, Served
-from demo import StandIn
+from demo import FakeAnthropic
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
@@ -116,7 +116,7 @@ async def stand_in_only() -> AsyncIterator[tuple[dict[str, str], Path]]:
 
 def child_environment(home: Path, upstream_port: int) -> dict[str, str]:
     """Everything that a server under test may know of this machine."""
-    upstream = StandIn()
+    upstream = FakeAnthropic()
     upstream.url = f"http://127.0.0.1:{upstream_port}"
     own = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / ".claude")}
     quiet = {"PYTHONDONTWRITEBYTECODE": "1", "RATE_LIMIT_ENABLED": "false"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from demo import StandIn
+from demo import FakeAnthropic
 from events import Message, Usage, text_block
 from stores.protocol import Answer, CompletedTurn, NewSession, SessionStore
 from tests.harness import gateway_at
@@ -86,7 +86,10 @@ async def main(url: str | None) -> None:
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         kept = url or f"sqlite:///{home}/sessions.db"
-        async with StandIn() as upstream, gateway_at(upstream, home, database_url=kept) as gateway:
+        async with (
+            FakeAnthropic() as upstream,
+            gateway_at(upstream, home, database_url=kept) as gateway,
+        ):
             store: SessionStore = gateway.app.state.gateway.sessions.store
             await gateway.http.get("/v1/models")
             await turns(gateway.http, await filled(store))

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from demo.server import StandIn
+from demo.server import FakeAnthropic
 
 
 async def serve(port: int, record: int) -> None:
@@ -14,7 +14,7 @@ async def serve(port: int, record: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with StandIn(port=port, record=record) as upstream:
+    async with FakeAnthropic(port=port, record=record) as upstream:
         sys.stdout.write(f"{upstream.url}\n")
         sys.stdout.flush()
         await stop.wait()

@@ -37,7 +37,7 @@ class _Config(uvicorn.Config):
         """Leave the logging of the process alone: it may be another server's."""
 
 
-class StandIn:
+class FakeAnthropic:
     """The Anthropic Messages API on a loopback port, answered by the demo model.
 
     Use as `async with`; leaving it closes every connection within two seconds. `record` is how

@@ -21,12 +21,14 @@ from dialects.chat_reasoning import Traits
 from dialects.chat_tools import Names, toolset
 from errors import GatewayError, InvalidRequest, UnsupportedParameter, UpstreamError
 from events import (
+    ApiEvent,
+    BuiltinToolResult,
+    BuiltinToolUse,
     ChoiceEvent,
+    Citation,
     Event,
     Finished,
-    OwnToolResult,
-    OwnTools,
-    OwnToolUse,
+    OtherBlock,
     Reply,
     Sampling,
     Started,
@@ -37,6 +39,7 @@ from events import (
     ToolCallDelta,
     ToolCallEnd,
     ToolCallStart,
+    ToolGrant,
     Turn,
     Usage,
 )
@@ -56,7 +59,7 @@ from models import (
     PromptTokensDetails,
     ToolActivity,
 )
-from own_tools import ToolWish
+from own_tools import ToolRequest
 
 FINISH: dict[StopReason, FinishReason] = {
     "end_turn": "stop",
@@ -65,6 +68,7 @@ FINISH: dict[StopReason, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
     "empty": "stop",
+    "pause_turn": "stop",
     "max_turns": "length",
     "max_budget": "length",
 }
@@ -94,7 +98,7 @@ class ChatCall:
     ignored: tuple[str, ...]
     n: int = 1
     seed: int | None = None
-    tool_wish: ToolWish | None = None
+    tool_wish: ToolRequest | None = None
     tool_activity: ToolActivity = "reasoning"
 
 
@@ -178,7 +182,7 @@ def _native_output(output: chat_output.Output) -> None:
         )
 
 
-def grant(call: ChatCall, own: OwnTools) -> ChatCall:
+def grant(call: ChatCall, own: ToolGrant) -> ChatCall:
     """The call with what it was granted of Claude Code's own tools. Raises InvalidRequest where a
     function of the caller's has the name of one: the model would not get that."""
     servers = call.tool_wish.mcp_servers if call.tool_wish else ()
@@ -283,7 +287,16 @@ class ChatRenderer:
                 return self._call_start(event)
             case ToolCallDelta(index, text):
                 return self._call_delta(index, text)
-            case ThinkingEnd() | ToolCallEnd() | OwnToolUse() | OwnToolResult() | Finished():
+            case (
+                ApiEvent()
+                | Citation()
+                | OtherBlock()
+                | ThinkingEnd()
+                | ToolCallEnd()
+                | BuiltinToolUse()
+                | BuiltinToolResult()
+                | Finished()
+            ):
                 return None
             case _:
                 assert_never(event)

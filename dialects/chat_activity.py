@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 
 from events import (
     PARAGRAPH,
+    BuiltinToolResult,
+    BuiltinToolUse,
     Event,
     Finished,
-    OwnToolResult,
-    OwnTools,
-    OwnToolUse,
     StopReason,
     TextDelta,
     ThinkingDelta,
+    ToolGrant,
 )
 from models import ClaudeActivity, ToolActivity
 from own_tools import BY_NAME
@@ -71,7 +71,7 @@ class Activity:
     """The work of one answer. `entries` are those of a body: one for each use, with its outcome."""
 
     where: ToolActivity
-    own: OwnTools
+    own: ToolGrant
     entries: dict[str, ClaudeActivity] = field(default_factory=dict)
     _text: Column = field(default_factory=lambda: Column(lead="> ", turn="  \n"))
     _thinking: Column = field(default_factory=Column)
@@ -82,9 +82,9 @@ class Activity:
                 yield TextDelta(self._text.prose(text)), None
             case ThinkingDelta(text):
                 yield ThinkingDelta(self._thinking.prose(text)), None
-            case OwnToolUse():
+            case BuiltinToolUse():
                 yield self._begun(event)
-            case OwnToolResult():
+            case BuiltinToolResult():
                 yield self._ended(event)
             case Finished(reason) if reason in LIMITS:
                 yield self._line(_limit(reason, self.own)), None
@@ -110,7 +110,7 @@ class Activity:
             case "none":
                 return None
 
-    def _begun(self, use: OwnToolUse) -> Shown:
+    def _begun(self, use: BuiltinToolUse) -> Shown:
         tool = BY_NAME.get(use.name)
         entry = self.entries[use.id] = ClaudeActivity(
             id=use.id,
@@ -123,7 +123,7 @@ class Activity:
         self._thinking.part()
         return self._line(self._title(use.name, use.input), use.id), entry
 
-    def _ended(self, result: OwnToolResult) -> Shown:
+    def _ended(self, result: BuiltinToolResult) -> Shown:
         begun = self.entries.get(result.id)
         if begun is None:
             return None, None
@@ -150,16 +150,16 @@ class Activity:
         return _first_line(f"{name}: {subject}" if name == "Bash" else f"{name} {subject}")
 
 
-def _limit(reason: StopReason, own: OwnTools) -> str:
+def _limit(reason: StopReason, own: ToolGrant) -> str:
     name = LIMITS[reason]
     return f"Stopped: the limit of the request was reached, {name} = {getattr(own, name)}."
 
 
-def _text(result: OwnToolResult) -> str:
+def _text(result: BuiltinToolResult) -> str:
     return "\n".join(part["text"] for part in result.content if part["type"] == "text")
 
 
-def _outcome(result: OwnToolResult, text: str) -> str:
+def _outcome(result: BuiltinToolResult, text: str) -> str:
     if result.is_error:
         return f"failed: {_first_line(text.removeprefix('<tool_use_error>'))}"
     kinds = [part["type"] for part in result.content]

@@ -1,4 +1,4 @@
-"""What a request says of Claude Code's own tools, in its body or its headers -> `ToolWish`."""
+"""What a request says of Claude Code's own tools, in its body or its headers -> `ToolRequest`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import own_tools
 from errors import InvalidRequest, ToolsNotAllowed
 from events import PermissionMode
 from models import ChatRequest, OwnToolHeaders, ToolActivity
-from own_tools import ToolWish, listed
+from own_tools import ToolRequest, listed
 
 HEADERS = {
     "enable_tools": ("x_claude_enable_tools",),
@@ -36,7 +36,7 @@ ALL = frozenset({"all", "*"})
 class Asked:
     """`wish` is None where no tool is asked for. `activity`: where the work is shown."""
 
-    wish: ToolWish | None = None
+    wish: ToolRequest | None = None
     activity: ToolActivity = "reasoning"
     ignored: tuple[str, ...] = ()
 
@@ -48,7 +48,7 @@ def read(request: ChatRequest, headers: OwnToolHeaders | None = None) -> Asked:
     names, servers = _names(request, said), listed(said["mcp_servers"])
     if said["enable_tools"] is False or not (names or servers):
         return Asked(ignored=_without_effect(request))
-    wish = ToolWish(
+    wish = ToolRequest(
         tools=_known((name for name in names if name.lower() not in ALL), "claude_tools"),
         all_allowed=any(name.lower() in ALL for name in names),
         without=_known(listed(said["disallowed_tools"]), "disallowed_tools"),

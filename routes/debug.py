@@ -30,7 +30,7 @@ from dialects.chat_fields import (
 )
 from error_handlers import invalid_request
 from errors import GatewayError
-from events import Turn
+from events import Turn, system_text
 from launch_profile import LaunchProfile
 from models import ChatRequest, ErrorDetail, JsonObject, OwnToolHeaders
 from session_manager import requested_id
@@ -198,9 +198,9 @@ def _field(name: str, value: Any, reported: bool) -> FieldReport:
 
 def _profile(turn: Turn) -> ProfileReport:
     profile = LaunchProfile.of(
-        turn.principal, turn.system or "", turn.tools, own_tools=turn.own_tools
+        turn.principal, system_text(turn.system) or "", turn.tools, own_tools=turn.own_tools
     )
-    system = turn.system
+    system = system_text(turn.system)
     outline = TextOutline(characters=len(system), sha256=_hash(system)) if system else None
     tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
     return ProfileReport(

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from tests.harness import Gateway, gateway_at
 from tests.logged import Watch, watched
 from tests.postgres import Postgres, running_postgres
@@ -65,14 +65,14 @@ def log_of_all_tests() -> Iterator[Watch]:
 
 
 @pytest.fixture(scope="session")
-async def shared_upstream() -> AsyncIterator[StandIn]:
-    async with StandIn() as upstream:
+async def shared_upstream() -> AsyncIterator[FakeAnthropic]:
+    async with FakeAnthropic() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="session")
 async def shared_gateway(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """With places for the processes of all prompts and tools that the tests of a file share."""
     home = tmp_path_factory.mktemp("home")
@@ -82,14 +82,14 @@ async def shared_gateway(
 
 
 @pytest.fixture
-def upstream(shared_upstream: StandIn) -> StandIn:
+def upstream(shared_upstream: FakeAnthropic) -> FakeAnthropic:
     """The stand-in that the shared server talks to, with nothing recorded yet."""
     shared_upstream.clear()
     return shared_upstream
 
 
 @pytest.fixture
-async def gateway(shared_gateway: Gateway, upstream: StandIn) -> AsyncIterator[Gateway]:
+async def gateway(shared_gateway: Gateway, upstream: FakeAnthropic) -> AsyncIterator[Gateway]:
     """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them.
 
     Processes that still wait for the results of a test's calls are ended with it: they would keep
@@ -103,7 +103,7 @@ async def gateway(shared_gateway: Gateway, upstream: StandIn) -> AsyncIterator[G
 
 
 @pytest.fixture
-def make_gateway(upstream: StandIn, tmp_path: Path) -> MakeGateway:
+def make_gateway(upstream: FakeAnthropic, tmp_path: Path) -> MakeGateway:
     """Servers of a test's own: `async with make_gateway(max_processes=2) as gateway`.
 
     They start no process ahead, unless told so: most tests would never use it.

@@ -21,12 +21,12 @@ from starlette.types import ASGIApp
 
 from claude_cli import ClaudeEngine
 from connections import server_options
-from demo import StandIn
+from demo import FakeAnthropic
 from main import create_app
 from settings import Settings
 
 
-def cli_environ(upstream: StandIn, home: Path, form: Any = "anthropic") -> dict[str, str]:
+def cli_environ(upstream: FakeAnthropic, home: Path, form: Any = "anthropic") -> dict[str, str]:
     """All that the CLI may know: nothing of this machine's own variables or logins."""
     own = {"PATH": "/usr/bin:/bin", "HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / ".claude")}
     return {**own, **upstream.environment(form)}
@@ -48,7 +48,7 @@ class Gateway:
 
     url: str
     app: FastAPI
-    upstream: StandIn
+    upstream: FakeAnthropic
     client: AsyncOpenAI
     http: httpx.AsyncClient
 
@@ -101,7 +101,7 @@ def _no_signals() -> Any:
 
 @asynccontextmanager
 async def gateway_at(
-    upstream: StandIn, home: Path, form: Any = "anthropic", **settings: Any
+    upstream: FakeAnthropic, home: Path, form: Any = "anthropic", **settings: Any
 ) -> AsyncIterator[Gateway]:
     """A server with these settings, before this stand-in."""
     chosen = test_settings(**{"workspace_root": home / "workspaces", **settings})

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from demo import StandIn
+from demo import FakeAnthropic
 from stores.database import Database, database_url
 from stores.protocol import SessionStore, StoreLimits
 from stores.sql import SqlStore
@@ -80,7 +80,7 @@ def _texts(blocks: Iterable[Any]) -> Iterable[str]:
     return (block["text"] for block in blocks if block["type"] == "text")
 
 
-def asked_conversations(upstream: StandIn) -> set[tuple[str, ...]]:
+def asked_conversations(upstream: FakeAnthropic) -> set[tuple[str, ...]]:
     """Each conversation that the model was asked about, as its texts."""
     return {
         tuple("".join(_texts(said(message)[1])) for message in request.messages)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from events import Message, Turn, text_block
 from tests.conftest import MakeGateway
 from tests.harness import Gateway, gateway_at
@@ -65,7 +65,7 @@ async def test_four_times_the_load_is_answered_and_leaves_no_trace(
 
 @pytest.fixture(scope="module")
 async def single(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """A server of one process."""
     home = tmp_path_factory.mktemp("home")
@@ -74,7 +74,7 @@ async def single(
 
 
 async def test_requests_reach_the_model_in_the_order_in_which_they_came(
-    single: Gateway, upstream: StandIn
+    single: Gateway, upstream: FakeAnthropic
 ) -> None:
     async def ask(number: int) -> None:
         turn = Turn(MODEL, (Message("user", (text_block(f"number {number}"),)),))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from dialects.chat_fields import FIELDS
 from events import Event, Finished, Started, TextDelta
 from stop_filter import StopFilter
@@ -285,7 +285,7 @@ async def test_a_value_out_of_its_bounds_is_a_400_that_names_it(
 
 @pytest.fixture(scope="module")
 async def strict_gateway(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """A server with strict parameters and a single process."""
     home = tmp_path_factory.mktemp("strict")
@@ -295,7 +295,7 @@ async def strict_gateway(
 
 
 async def test_strict_parameters_refuse_what_would_have_no_effect(
-    strict_gateway: Gateway, upstream: StandIn
+    strict_gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     refused = await strict_gateway.http.post(URL, json=asking("Hello", logprobs=True))
     assert refused.status_code == 400
@@ -415,7 +415,7 @@ async def test_a_length_finish_takes_one_upstream_request(gateway: Gateway, stre
 
 
 async def test_a_process_whose_answer_was_cut_off_remembers_nothing_of_it(
-    strict_gateway: Gateway, upstream: StandIn
+    strict_gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     http, counts = strict_gateway.http, strict_gateway.engine.pool.counts
     await http.get("/health/ready")  # asks its process for the models, once

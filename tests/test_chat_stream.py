@@ -9,7 +9,7 @@ from typing import Any, get_args
 import psutil
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from leases import State
 from tests.harness import Gateway, gateway_at
 from tests.openai_types import typed_body, typed_chunks
@@ -105,7 +105,7 @@ async def test_thinking_is_beside_the_text(gateway: Gateway) -> None:
 
 @pytest.fixture(scope="module")
 async def shared_narrow(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """A server of one process, which soon fills a silence."""
     home = tmp_path_factory.mktemp("narrow")
@@ -115,7 +115,7 @@ async def shared_narrow(
 
 
 @pytest.fixture
-def narrow(shared_narrow: Gateway, upstream: StandIn) -> Gateway:
+def narrow(shared_narrow: Gateway, upstream: FakeAnthropic) -> Gateway:
     return shared_narrow
 
 

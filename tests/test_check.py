@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import check
-from demo import StandIn
+from demo import FakeAnthropic
 from errors import StoreUnavailable
 from main import create_app
 from probes import PROBES
@@ -34,7 +34,7 @@ NAMES = [probe.name for probe in PROBES]
 
 @pytest.fixture(scope="module")
 async def shared_keyed(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     settings: dict[str, Any] = {"api_key": KEY, "pool_warm": 0}
     home = tmp_path_factory.mktemp("home")
@@ -43,7 +43,7 @@ async def shared_keyed(
 
 
 @pytest.fixture
-def keyed(shared_keyed: Gateway, upstream: StandIn) -> Gateway:
+def keyed(shared_keyed: Gateway, upstream: FakeAnthropic) -> Gateway:
     """One that requires a key, with nothing recorded yet."""
     return shared_keyed
 
@@ -163,7 +163,7 @@ async def test_a_limit_is_told_with_what_to_do(
 
 
 async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
-    upstream: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    upstream: FakeAnthropic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environ = {**cli_environ(upstream, tmp_path), "ANTHROPIC_API_KEY": "invalid"}
     async with serve(create_app(harness.test_settings(pool_warm=0), environ=environ)) as url:
@@ -181,7 +181,7 @@ async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
 
 
 async def test_missing_credentials_are_told_with_what_to_do(
-    upstream: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    upstream: FakeAnthropic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environ = cli_environ(upstream, tmp_path)
     del environ["ANTHROPIC_API_KEY"]

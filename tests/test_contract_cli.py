@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cli_protocol import HELD_RESULT_CHARS, late_settings
-from demo import StandIn
+from demo import FakeAnthropic
 from demo.model import OWN_TOOLS
 from errors import ContextTooLong, GatewayError
 from events import (
@@ -67,7 +67,7 @@ def native(messages: Sequence[Message]) -> list[tuple[str, list[Any]]]:
     return [(m.role, list(m.content)) for m in messages]
 
 
-def received(upstream: StandIn, index: int = -1) -> list[tuple[str, list[Any]]]:
+def received(upstream: FakeAnthropic, index: int = -1) -> list[tuple[str, list[Any]]]:
     return [said(m) for m in upstream.requests[index].messages]
 
 
@@ -105,7 +105,7 @@ async def test_the_bundled_version_is_one_that_these_tests_passed_on(gateway: Ga
 
 
 async def test_a_process_that_started_blank_takes_prompt_and_tools(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     tools = (FunctionTool("look", "Looks.\n  Twice", SCHEMA), FunctionTool("a-b_C", "", SCHEMA))
     blank = gateway.engine.pool.counts["blank"]
@@ -119,7 +119,7 @@ async def test_a_process_that_started_blank_takes_prompt_and_tools(
 
 
 async def test_a_boundary_makes_it_forget_and_keeps_prompt_and_tools(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     profile = LaunchProfile.of("contract", SYSTEM, LOOK)
     async with leased(gateway, profile) as worker:
@@ -132,7 +132,7 @@ async def test_a_boundary_makes_it_forget_and_keeps_prompt_and_tools(
     assert {len(r.tools) for r in upstream.requests} == {1}
 
 
-async def test_without_a_boundary_it_remembers(gateway: Gateway, upstream: StandIn) -> None:
+async def test_without_a_boundary_it_remembers(gateway: Gateway, upstream: FakeAnthropic) -> None:
     async with leased(gateway, PROFILE) as worker:
         first = await say(worker, turn("one"))
         await say(worker, turn("two"), fresh=False)
@@ -142,7 +142,7 @@ async def test_without_a_boundary_it_remembers(gateway: Gateway, upstream: Stand
 
 
 async def test_a_new_model_and_new_settings_leave_no_notice(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     hot = Sampling(max_tokens=77, temperature=0.25, stop=("END",))
     asked = [
@@ -193,7 +193,7 @@ HISTORY = [
 
 @pytest.mark.parametrize("model", ["claude-opus-4-5-20251101", "claude-sonnet-5"])
 async def test_a_replayed_history_arrives_as_it_was(
-    gateway: Gateway, upstream: StandIn, model: str
+    gateway: Gateway, upstream: FakeAnthropic, model: str
 ) -> None:
     asked = turn(*HISTORY, model=model, system=SYSTEM, tools=LOOK, thinking=True)
     await run(gateway, asked)
@@ -201,7 +201,7 @@ async def test_a_replayed_history_arrives_as_it_was(
 
 
 async def test_the_cost_of_a_held_turn_is_told_without_a_request(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     reply = await run(gateway, turn("!demo call=look", system=SYSTEM, tools=LOOK))
     assert reply.finished is not None
@@ -212,7 +212,9 @@ async def test_the_cost_of_a_held_turn_is_told_without_a_request(
     assert not upstream.other_requests
 
 
-async def test_effort_is_set_and_unset_between_turns(gateway: Gateway, upstream: StandIn) -> None:
+async def test_effort_is_set_and_unset_between_turns(
+    gateway: Gateway, upstream: FakeAnthropic
+) -> None:
     async with leased(gateway, PROFILE) as worker:
         for effort in (None, "low", "high", None):
             await say(worker, turn("hi", effort=effort))
@@ -226,7 +228,7 @@ NAMES = ["Bash", "Read", "Task", "WebSearch", "StructuredOutput", "Skill", "AskU
 
 
 async def test_functions_named_like_claude_codes_own_are_the_callers(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     assert {"Bash", "Read", "Task", "WebSearch"} <= OWN_TOOLS
     tools = tuple(FunctionTool(name, f"My {name}", SCHEMA) for name in NAMES)
@@ -260,7 +262,9 @@ async def test_functions_named_like_claude_codes_own_are_the_callers(
     assert gateway.engine.pool.counts["continue"] >= 1
 
 
-async def test_a_tool_that_is_forced_or_forbidden(gateway: Gateway, upstream: StandIn) -> None:
+async def test_a_tool_that_is_forced_or_forbidden(
+    gateway: Gateway, upstream: FakeAnthropic
+) -> None:
     tools = (*LOOK, FunctionTool("Bash", "d", SCHEMA))
     for choice in (ToolChoice("tool", "Bash"), ToolChoice("none"), ToolChoice(parallel=False)):
         await run(gateway, turn("hi", tools=tools, tool_choice=choice))
@@ -271,7 +275,7 @@ async def test_a_tool_that_is_forced_or_forbidden(gateway: Gateway, upstream: St
     ]
 
 
-async def test_a_long_conversation_arrives_whole(gateway: Gateway, upstream: StandIn) -> None:
+async def test_a_long_conversation_arrives_whole(gateway: Gateway, upstream: FakeAnthropic) -> None:
     roles: tuple[Role, Role] = ("user", "assistant")
     long = [message(roles[i % 2], f"message {i} @/etc/hostname " + "x" * 500) for i in range(151)]
     await run(gateway, turn(*long))
@@ -280,13 +284,17 @@ async def test_a_long_conversation_arrives_whole(gateway: Gateway, upstream: Sta
 
 
 @pytest.mark.parametrize("text", ["/help", "/clear", "/compact", "@/etc/hostname", "!ls", "# note"])
-async def test_commands_and_paths_stay_text(gateway: Gateway, upstream: StandIn, text: str) -> None:
+async def test_commands_and_paths_stay_text(
+    gateway: Gateway, upstream: FakeAnthropic, text: str
+) -> None:
     await run(gateway, turn(text))
     assert received(upstream) == [("user", [text_block(text)])]
 
 
 @pytest.mark.parametrize("size", [240_000, 600_000])
-async def test_what_is_large_arrives_whole(gateway: Gateway, upstream: StandIn, size: int) -> None:
+async def test_what_is_large_arrives_whole(
+    gateway: Gateway, upstream: FakeAnthropic, size: int
+) -> None:
     system = "".join(f"Rule {n}: be exact. " for n in range(15_000))
     result = "".join(f"𝄞 {n} " for n in range(size // 8)).ljust(size)[:size]
     question = turn("!demo call=look", system=system, tools=LOOK)
@@ -315,7 +323,7 @@ async def test_what_is_large_arrives_whole(gateway: Gateway, upstream: StandIn, 
 
 
 async def test_a_prompt_of_any_size_is_left_to_the_api_to_refuse(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     huge = turn(message("user", "x y z! " * 600_000))
     assert (await run(gateway, huge)).finished is not None
@@ -323,7 +331,7 @@ async def test_a_prompt_of_any_size_is_left_to_the_api_to_refuse(
 
 
 async def test_a_turn_cut_at_its_limit_is_not_gone_on_with_whatever_comes_late(
-    gateway: Gateway, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, upstream: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine kills a process at `max_tokens`; here that never happens, as on a slow machine."""
     monkeypatch.setattr("cli_events.StopWatch.must_stop", lambda watch, line: False)
@@ -335,7 +343,9 @@ async def test_a_turn_cut_at_its_limit_is_not_gone_on_with_whatever_comes_late(
         assert (await say(worker, turn("next"))).text == 'Demo model: you said "next".'
 
 
-async def test_an_abandoned_turn_ends_its_process(gateway: Gateway, upstream: StandIn) -> None:
+async def test_an_abandoned_turn_ends_its_process(
+    gateway: Gateway, upstream: FakeAnthropic
+) -> None:
     events = gateway.engine.run(turn("!demo tokens=9 delay_after=2:60"))
     async for event in events:
         assert not isinstance(event, Finished)
@@ -349,7 +359,7 @@ async def test_an_abandoned_turn_ends_its_process(gateway: Gateway, upstream: St
 
 
 async def test_a_refused_request_leaves_nothing_that_a_boundary_does_not_sweep_away(
-    gateway: Gateway, upstream: StandIn
+    gateway: Gateway, upstream: FakeAnthropic
 ) -> None:
     await run(gateway, turn("Begin.", system=SYSTEM))
     started = gateway.engine.pool.counts["started"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from credentials import find_cli
-from demo import StandIn
+from demo import FakeAnthropic
 from own_tools import BY_NAME
 from settings import Settings
 from tests.harness import cli_environ
@@ -16,7 +16,7 @@ PROSE = ("description", "$schema")
 
 
 async def test_the_cli_offers_just_these_tools_with_these_inputs(
-    upstream: StandIn, tmp_path: Path
+    upstream: FakeAnthropic, tmp_path: Path
 ) -> None:
     cli = find_cli(Settings.model_construct())
     assert cli is not None

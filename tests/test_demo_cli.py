@@ -18,23 +18,25 @@ from claude_agent_sdk import (
     tool,
 )
 
-from demo import StandIn
+from demo import FakeAnthropic
 
 pytestmark = pytest.mark.timeout(30)
 
 
 @pytest.fixture
-async def upstream(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StandIn]:
+async def upstream(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeAnthropic]:
     # the SDK merges `env` over the process's own environment
     for name in list(os.environ):
         if name.startswith(("ANTHROPIC_", "CLAUDE", "AWS_", "GOOGLE_", "VERTEX_")):
             monkeypatch.delenv(name)
-    async with StandIn() as stand_in:
+    async with FakeAnthropic() as stand_in:
         yield stand_in
 
 
 @asynccontextmanager
-async def client(upstream: StandIn, home: Path, **more: Any) -> AsyncIterator[ClaudeSDKClient]:
+async def client(
+    upstream: FakeAnthropic, home: Path, **more: Any
+) -> AsyncIterator[ClaudeSDKClient]:
     env = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "config")}
     options = ClaudeAgentOptions(
         env={**upstream.environment("anthropic"), **env, "CLAUDE_CODE_MAX_RETRIES": "0"},
@@ -60,7 +62,7 @@ def result(messages: list[Message]) -> ResultMessage:
 
 
 async def test_the_default_configuration_passes_the_validation(
-    upstream: StandIn, tmp_path: Path
+    upstream: FakeAnthropic, tmp_path: Path
 ) -> None:
     async with client(upstream, tmp_path, tools=None) as claude:
         messages = await asked(claude, "Hello")
@@ -68,7 +70,9 @@ async def test_the_default_configuration_passes_the_validation(
     assert len(upstream.requests[-1].tools) > 5
 
 
-async def test_a_scripted_agent_loop_runs_the_tools(upstream: StandIn, tmp_path: Path) -> None:
+async def test_a_scripted_agent_loop_runs_the_tools(
+    upstream: FakeAnthropic, tmp_path: Path
+) -> None:
     @tool("add", "Adds", {"a": int, "b": int})
     async def add(numbers: dict[str, Any]) -> dict[str, Any]:
         return {"content": [{"type": "text", "text": str(numbers["a"] + numbers["b"])}]}

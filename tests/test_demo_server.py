@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from demo import StandIn, eventstream
+from demo import FakeAnthropic, eventstream
 
 if TYPE_CHECKING:  # else a second of each worker of the test run
     from anthropic import AsyncAnthropic
@@ -25,8 +25,8 @@ MODEL = "claude-demo"
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[StandIn]:
-    async with StandIn() as stand_in:
+async def upstream() -> AsyncIterator[FakeAnthropic]:
+    async with FakeAnthropic() as stand_in:
         yield stand_in
 
 
@@ -38,13 +38,13 @@ def client_of(url: str) -> AsyncAnthropic:
 
 
 @pytest.fixture
-async def client(upstream: StandIn) -> AsyncIterator[AsyncAnthropic]:
+async def client(upstream: FakeAnthropic) -> AsyncIterator[AsyncAnthropic]:
     async with client_of(upstream.url) as made:
         yield made
 
 
 @pytest.fixture
-async def http(upstream: StandIn) -> AsyncIterator[httpx.AsyncClient]:
+async def http(upstream: FakeAnthropic) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"x-api-key": "demo", "anthropic-version": "2023-06-01"}
     async with httpx.AsyncClient(base_url=upstream.url, headers=headers, verify=False) as made:
         yield made
@@ -72,7 +72,7 @@ async def test_stream_and_body_are_the_same_message(client: AsyncAnthropic) -> N
     assert stream.usage.output_tokens == whole.usage.output_tokens
 
 
-async def test_a_request_is_recorded(upstream: StandIn, client: AsyncAnthropic) -> None:
+async def test_a_request_is_recorded(upstream: FakeAnthropic, client: AsyncAnthropic) -> None:
     before = time.monotonic()
     await client.messages.create(**body("Hello", system="Be brief."))
     (request,) = upstream.requests
@@ -88,7 +88,7 @@ async def test_a_request_is_recorded(upstream: StandIn, client: AsyncAnthropic) 
 
 
 async def test_recording_can_be_off() -> None:
-    async with StandIn(record=0) as upstream, httpx.AsyncClient() as http:
+    async with FakeAnthropic(record=0) as upstream, httpx.AsyncClient() as http:
         await http.post(f"{upstream.url}/v1/messages", json=body("x"))
         await upstream.wait_for_requests(1)
         assert not upstream.requests
@@ -109,7 +109,7 @@ async def test_recording_can_be_off() -> None:
     ],
 )
 async def test_errors_look_like_the_apis(
-    upstream: StandIn,
+    upstream: FakeAnthropic,
     client: AsyncAnthropic,
     status: int,
     error: str,
@@ -127,7 +127,7 @@ async def test_errors_look_like_the_apis(
     assert upstream.requests[-1].outcome == f"error {status}"
 
 
-async def test_an_error_in_mid_stream(upstream: StandIn, client: AsyncAnthropic) -> None:
+async def test_an_error_in_mid_stream(upstream: FakeAnthropic, client: AsyncAnthropic) -> None:
     from anthropic import APIStatusError
 
     with pytest.raises(APIStatusError, match="overloaded_error"):
@@ -154,7 +154,7 @@ async def test_a_cut_stream_breaks_the_connection(http: httpx.AsyncClient) -> No
 @pytest.mark.parametrize("line", ["hang", "silent", "tokens=400 rate=10", "first_delay=60"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_is_noticed(
-    upstream: StandIn, http: httpx.AsyncClient, line: str, stream: bool
+    upstream: FakeAnthropic, http: httpx.AsyncClient, line: str, stream: bool
 ) -> None:
     asked = asyncio.create_task(
         http.post("/v1/messages", json=body(f"!demo {line}", stream=stream), timeout=30)
@@ -166,14 +166,14 @@ async def test_a_client_that_leaves_is_noticed(
     assert upstream.requests[0].outcome == "disconnected"
 
 
-async def test_waiting_has_an_end(upstream: StandIn) -> None:
+async def test_waiting_has_an_end(upstream: FakeAnthropic) -> None:
     with pytest.raises(TimeoutError):
         await upstream.wait_for_requests(1, timeout_seconds=0.01)
 
 
 async def test_leaving_is_quick_even_with_open_answers() -> None:
     async with httpx.AsyncClient(timeout=30) as http:
-        async with StandIn() as upstream:
+        async with FakeAnthropic() as upstream:
             url = f"{upstream.url}/v1/messages"
             headers = {"x-api-key": "demo", "anthropic-version": "2023-06-01"}
             asked = body("!demo hang", stream=True)
@@ -192,7 +192,7 @@ async def test_rates_and_pauses_are_kept(client: AsyncAnthropic) -> None:
 
 
 async def test_small_questions_beside_the_model(
-    upstream: StandIn, client: AsyncAnthropic, http: httpx.AsyncClient
+    upstream: FakeAnthropic, client: AsyncAnthropic, http: httpx.AsyncClient
 ) -> None:
     counted = await client.messages.count_tokens(
         model=MODEL, messages=[{"role": "user", "content": "Hello"}]
@@ -219,7 +219,7 @@ async def test_a_broken_body_and_a_bad_key_are_refused(http: httpx.AsyncClient) 
     }
 
 
-async def test_bedrock_streams_frames(upstream: StandIn, http: httpx.AsyncClient) -> None:
+async def test_bedrock_streams_frames(upstream: FakeAnthropic, http: httpx.AsyncClient) -> None:
     asked = body("!demo text=hi") | {"anthropic_version": "bedrock-2023-05-31"}
     del asked["model"]
     path = "/model/us.anthropic.claude-demo-v1%3A0/invoke"
@@ -244,7 +244,7 @@ async def test_bedrock_errors_are_awss(http: httpx.AsyncClient) -> None:
     assert list(refused.json()) == ["message"]
 
 
-async def test_vertex_streams_events(upstream: StandIn, http: httpx.AsyncClient) -> None:
+async def test_vertex_streams_events(upstream: FakeAnthropic, http: httpx.AsyncClient) -> None:
     asked = body("!demo text=hi") | {"anthropic_version": "vertex-2023-10-16"}
     del asked["model"]
     place = "projects/p/locations/r/publishers/anthropic/models/claude-demo"

@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from tests.test_shutdown import answers, free_port
 from tests.wire import URL, asking
 
@@ -259,7 +259,7 @@ async def serving(
 
 
 async def test_a_read_only_container_of_any_user_serves_with_its_login_and_stops(
-    container: Container, upstream: StandIn
+    container: Container, upstream: FakeAnthropic
 ) -> None:
     container.mount(ORIGINAL, STRANGER, json.dumps(LOGIN))
     async with serving(container, STRANGER, ANTHROPIC_BASE_URL=upstream.url) as (process, http):

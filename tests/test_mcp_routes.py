@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 import mcp_status
-from demo import StandIn
+from demo import FakeAnthropic
 from tests.conftest import MakeGateway
 from tests.harness import Gateway, gateway_at
 from tests.mcp_time import TIME, mcp_file, time_over_http
@@ -29,7 +29,7 @@ async def time_url() -> AsyncIterator[str]:
 
 @pytest.fixture(scope="module")
 async def shared_served(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     home = tmp_path_factory.mktemp("home")
     path = mcp_file(
@@ -44,7 +44,7 @@ async def shared_served(
 
 
 @pytest.fixture
-def served(shared_served: Gateway, upstream: StandIn) -> Gateway:
+def served(shared_served: Gateway, upstream: FakeAnthropic) -> Gateway:
     """A server with keys, whose file has the time server, a command that is not there and one that
     hangs."""
     return shared_served

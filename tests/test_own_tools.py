@@ -15,18 +15,18 @@ from typing import Any
 import psutil
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from errors import UpstreamError
 from events import (
+    BuiltinToolResult,
+    BuiltinToolUse,
     Event,
     Finished,
     FunctionTool,
     Message,
-    OwnToolResult,
-    OwnTools,
-    OwnToolUse,
     Reply,
     ToolCallStart,
+    ToolGrant,
     Turn,
     text_block,
 )
@@ -48,9 +48,9 @@ WEATHER = FunctionTool(
 )
 
 
-def granted(directory: Path | None, *tools: str, **fields: Any) -> OwnTools:
+def granted(directory: Path | None, *tools: str, **fields: Any) -> ToolGrant:
     allow = fields.pop("allow", tools)
-    return OwnTools(tools, allow, directory=str(directory) if directory else None, **fields)
+    return ToolGrant(tools, allow, directory=str(directory) if directory else None, **fields)
 
 
 def script(*steps: list[Step] | Step, text: str = "Done.", **more: str) -> str:
@@ -65,14 +65,14 @@ def bash(command: str, **fields: Any) -> Step:
     return "Bash", {"command": command, "description": "a command", **fields}
 
 
-def asked(text: str, own: OwnTools, *before: Message, **fields: Any) -> Turn:
+def asked(text: str, own: ToolGrant, *before: Message, **fields: Any) -> Turn:
     messages = (*before, Message("user", (text_block(text),)))
     return Turn(MODEL, messages, own_tools=own, **fields)
 
 
 @pytest.fixture(scope="module")
 async def shared_engine(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     async with gateway_at(shared_upstream, tmp_path_factory.mktemp("home"), pool_warm=0) as made:
         yield made
@@ -80,7 +80,7 @@ async def shared_engine(
 
 @pytest.fixture(scope="module")
 async def shared_unboxed_engine(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     home = tmp_path_factory.mktemp("home")
     async with gateway_at(shared_upstream, home, pool_warm=0, sandbox="off") as made:
@@ -88,14 +88,14 @@ async def shared_unboxed_engine(
 
 
 @pytest.fixture
-def gateway(shared_engine: Gateway, upstream: StandIn) -> Gateway:
+def gateway(shared_engine: Gateway, upstream: FakeAnthropic) -> Gateway:
     """Its commands run in the sandbox where there is one. No process is started ahead: none of
     them would serve a turn with own tools."""
     return shared_engine
 
 
 @pytest.fixture
-def unboxed(shared_unboxed_engine: Gateway, upstream: StandIn) -> Gateway:
+def unboxed(shared_unboxed_engine: Gateway, upstream: FakeAnthropic) -> Gateway:
     """Its commands run without the sandbox, whose start costs as much as a process of its own."""
     return shared_unboxed_engine
 
@@ -117,7 +117,7 @@ def results(events: list[Event]) -> list[tuple[bool, str]]:
     return [
         (event.is_error, "".join(part["text"] for part in event.content if part["type"] == "text"))
         for event in events
-        if isinstance(event, OwnToolResult)
+        if isinstance(event, BuiltinToolResult)
     ]
 
 
@@ -133,7 +133,7 @@ async def test_claude_reads_edits_runs_and_answers(gateway: Gateway, tmp_path: P
     steps = [("Read", {"file_path": "README.md"}), ("Edit", edit), bash("cat README.md")]
     text = script(*steps, credentials, input="100")
     events = await run(gateway, asked(text, granted(tmp_path, "Read", "Edit", "Bash")))
-    assert [event.name for event in events if isinstance(event, OwnToolUse)] == [
+    assert [event.name for event in events if isinstance(event, BuiltinToolUse)] == [
         "Read",
         "Edit",
         "Bash",

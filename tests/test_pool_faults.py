@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from launch_profile import DEFAULT_PROFILE, LaunchProfile
 from leases import Slot
 from tests.conftest import MakeGateway
@@ -36,7 +36,7 @@ TOOLS, OTHER_TOOLS = (
 
 @pytest.fixture(scope="module")
 async def pair_running(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     home = tmp_path_factory.mktemp("home")
     async with gateway_at(
@@ -46,7 +46,7 @@ async def pair_running(
 
 
 @pytest.fixture
-def pair(pair_running: Gateway, upstream: StandIn) -> Gateway:
+def pair(pair_running: Gateway, upstream: FakeAnthropic) -> Gateway:
     """A server of at most two processes, as earlier tests left them."""
     return pair_running
 

@@ -19,7 +19,7 @@ from openai import AsyncOpenAI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from demo import StandIn
+from demo import FakeAnthropic
 from tests.harness import cli_environ, said
 from tests.nginx import nginx
 from tests.postgres import Postgres
@@ -52,7 +52,7 @@ class Cluster:
     """`http` and `client` go through nginx, and have the operator's key."""
 
     servers: list[ServerProcess]
-    upstream: StandIn
+    upstream: FakeAnthropic
     database: str
     http: httpx.AsyncClient
     client: AsyncOpenAI
@@ -75,7 +75,7 @@ async def running(
     async with AsyncExitStack() as stack:
         short = stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-"))
         redis = stack.enter_context(redis_server(Path(short) / "s"))
-        upstream = await stack.enter_async_context(StandIn())
+        upstream = await stack.enter_async_context(FakeAnthropic())
         environ = {
             **cli_environ(upstream, folder),
             "DATABASE_URL": postgres.new_database(),

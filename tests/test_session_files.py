@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dialects import chat_messages
-from events import Event, Finished, OwnTools, TextDelta, Turn, text_block
+from events import Event, Finished, TextDelta, ToolGrant, Turn, text_block
 from events import Message as Said
 from session_manager import SessionCall, SessionManager, SessionRules
 from stores.memory import MemoryStore
@@ -169,7 +169,7 @@ class Led:
     async def turn(self, session_id: str) -> list[Event]:
         directory = await self.workspaces.directory("ada", session_id, None)
         said = Said("user", (text_block("go"),))
-        turn = Turn("m", (said,), own_tools=OwnTools(directory=directory), principal="ada")
+        turn = Turn("m", (said,), own_tools=ToolGrant(directory=directory), principal="ada")
         call = SessionCall(turn, session_id, chat_messages.complete)
         return [event async for event in self.sessions.run(call)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from tests.harness import cli_environ
 from tests.server_process import ServerProcess, server_process
 from tests.session_clients import (
@@ -23,7 +23,7 @@ from tests.session_clients import (
 )
 
 
-def environ(upstream: StandIn, home: Path, url: str) -> dict[str, str]:
+def environ(upstream: FakeAnthropic, home: Path, url: str) -> dict[str, str]:
     return {
         **cli_environ(upstream, home),
         "DATABASE_URL": url,
@@ -42,7 +42,7 @@ async def test_a_server_that_is_killed_amid_100_sessions_leaves_whole_turns(
 ) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(StandIn(record=10_000))
+        upstream = await stack.enter_async_context(FakeAnthropic(record=10_000))
         variables = environ(upstream, tmp_path, url)
         server = await stack.enter_async_context(server_process(tmp_path, variables))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))

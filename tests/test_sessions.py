@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from tests.conftest import MakeGateway
 from tests.harness import Gateway, gateway_at, png, said, system_texts
 from tests.session_wire import ask, assistant, error_of, heard, stored, told, user
@@ -224,7 +224,7 @@ async def test_structured_answers_are_remembered(gateway: Gateway, session: str)
 
 
 async def test_an_answer_is_replayed_with_its_signed_thinking_after_a_restart(
-    upstream: StandIn, tmp_path: Path
+    upstream: FakeAnthropic, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     question = "!demo thinking_force thinking=hm call=get_weather say=Wait."

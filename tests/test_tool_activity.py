@@ -11,15 +11,15 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from dialects.chat import ChatRenderer, grant, parse
 from dialects.chat_activity import MOST_IN_A_LINE, MOST_SHOWN
 from events import (
+    BuiltinToolResult,
+    BuiltinToolUse,
     ChoiceEvent,
     Event,
     Finished,
-    OwnToolResult,
-    OwnTools,
-    OwnToolUse,
     Started,
     TextDelta,
     ThinkingDelta,
+    ToolGrant,
     text_block,
 )
 from models import ChatRequest
@@ -28,17 +28,17 @@ from tests.wire import MODEL, asking, chunks
 STARTED, FINISHED = Started(MODEL), Finished("end_turn")
 
 
-def use(name: str, id: str = "u1", **given: Any) -> OwnToolUse:
-    return OwnToolUse(id, name, given)
+def use(name: str, id: str = "u1", **given: Any) -> BuiltinToolUse:
+    return BuiltinToolUse(id, name, given)
 
 
-def result(text: str, id: str = "u1", *, is_error: bool = False) -> OwnToolResult:
-    return OwnToolResult(id, (text_block(text),) if text else (), is_error)
+def result(text: str, id: str = "u1", *, is_error: bool = False) -> BuiltinToolResult:
+    return BuiltinToolResult(id, (text_block(text),) if text else (), is_error)
 
 
-def renderer(own: OwnTools | None = None, **fields: Any) -> ChatRenderer:
+def renderer(own: ToolGrant | None = None, **fields: Any) -> ChatRenderer:
     request = ChatRequest.model_validate(asking("Go", enable_tools=True, **fields))
-    own = own or OwnTools(("Read", "Bash"), directory="/w", max_turns=5, max_budget_usd=0.5)
+    own = own or ToolGrant(("Read", "Bash"), directory="/w", max_turns=5, max_budget_usd=0.5)
     return ChatRenderer(grant(parse(request, MODEL, "local"), own))
 
 
@@ -178,7 +178,7 @@ def test_what_is_read_or_written_is_not_sent_along() -> None:
     assert (len(entry["result"]), entry["result_chars"]) == (MOST_SHOWN, MOST_SHOWN + 1)
 
 
-TITLES: list[tuple[OwnToolUse, str]] = [
+TITLES: list[tuple[BuiltinToolUse, str]] = [
     (use("Grep", pattern="a.*b"), "Grep a.*b"),
     (use("WebSearch", query="the weather"), "WebSearch the weather"),
     (use("Read"), "Read"),
@@ -189,7 +189,7 @@ TITLES: list[tuple[OwnToolUse, str]] = [
 
 
 @pytest.mark.parametrize(("used", "title"), TITLES)
-def test_a_line_says_what_a_use_is_about(used: OwnToolUse, title: str) -> None:
+def test_a_line_says_what_a_use_is_about(used: BuiltinToolUse, title: str) -> None:
     assert joined(streamed([STARTED, used, FINISHED]), "reasoning_content") == title
 
 
@@ -216,7 +216,7 @@ def test_without_own_tools_nothing_of_theirs_is_in_an_answer() -> None:
 
 def test_an_image_that_was_read_is_counted() -> None:
     source: Any = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
-    seen = OwnToolResult("u1", ({"type": "image", "source": source},))
+    seen = BuiltinToolResult("u1", ({"type": "image", "source": source},))
     shown = streamed([STARTED, use("Read", file_path="a.png"), seen, FINISHED])
     assert joined(shown, "reasoning_content") == "Read a.png → 1 image"
     _, entry = entries(shown)

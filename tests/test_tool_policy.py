@@ -11,8 +11,8 @@ import pytest
 
 from auth import LOCAL, Principal, load_keyring
 from errors import GatewayError, PermissionDenied
-from events import OwnTools
-from own_tools import BY_NAME, ToolWish
+from events import ToolGrant
+from own_tools import BY_NAME, ToolRequest
 from settings import Settings, SettingsError
 from stores.memory import MemoryStore
 from stores.protocol import NewSession, StoreLimits, ToolRules
@@ -39,8 +39,8 @@ async def granted(
     principal: Principal = LOCAL,
     session_id: str | None = None,
     **wish: Any,
-) -> OwnTools:
-    asked = ToolWish(tools, not tools, **wish)
+) -> ToolGrant:
+    asked = ToolRequest(tools, not tools, **wish)
     return await policy.grant(principal, asked, session_id)
 
 
@@ -52,7 +52,7 @@ async def refused(policy: ToolPolicy, *tools: str, **how: Any) -> tuple[int, str
 
 async def test_by_default_reading_and_searching_are_allowed(store: MemoryStore) -> None:
     own = await granted(policy(store))
-    assert own == OwnTools(DEFAULT, DEFAULT, max_turns=50)
+    assert own == ToolGrant(DEFAULT, DEFAULT, max_turns=50)
     assert (await granted(policy(store), "Read")).tools == ("Read",)
     assert (await granted(policy(store), without=("Grep", "WebSearch"))).tools == ("Read", "Glob")
 
@@ -93,17 +93,21 @@ async def test_all_tools_can_be_allowed_and_none(store: MemoryStore) -> None:
 async def test_mcp_servers_need_no_tool_but_can_be_disallowed(store: MemoryStore) -> None:
     off = policy(store, allowed_tools=("none",), disallowed_tools=("mcp__mail",))
     await off.set_rules("alice", ToolRules(None, ("mcp__calc",)))
-    own = await off.grant(LOCAL, ToolWish(mcp_servers=("calc",)), None)
+    own = await off.grant(LOCAL, ToolRequest(mcp_servers=("calc",)), None)
     assert (own.tools, own.deny) == ((), ("mcp__mail",))
     with pytest.raises(PermissionDenied, match="MCP server mail is disallowed"):
-        await off.grant(LOCAL, ToolWish(mcp_servers=("calc", "mail")), None)
+        await off.grant(LOCAL, ToolRequest(mcp_servers=("calc", "mail")), None)
     with pytest.raises(PermissionDenied, match="MCP server calc is disallowed"):
-        await off.grant(ALICE, ToolWish(mcp_servers=("calc",)), None)
+        await off.grant(ALICE, ToolRequest(mcp_servers=("calc",)), None)
 
 
 async def test_an_exposed_server_refuses_everything(store: MemoryStore) -> None:
     exposed = policy(store, is_exposed=True)
-    for wish in (ToolWish(all_allowed=True), ToolWish(("Read",)), ToolWish(mcp_servers=("a",))):
+    for wish in (
+        ToolRequest(all_allowed=True),
+        ToolRequest(("Read",)),
+        ToolRequest(mcp_servers=("a",)),
+    ):
         with pytest.raises(PermissionDenied, match="reached from elsewhere without an API key"):
             await exposed.grant(LOCAL, wish, None)
     with pytest.raises(PermissionDenied, match="Nobody is the operator"):
@@ -117,7 +121,7 @@ async def test_a_key_has_its_own_rules(store: MemoryStore) -> None:
         in (await refused(own, principal=Principal("alice", "a", own_tools=False)))[2]
     )
     more = Principal("alice", "a", allowed_tools=("Bash",), disallowed_tools=("Bash(rm *)",))
-    assert await granted(own, principal=more) == OwnTools(
+    assert await granted(own, principal=more) == ToolGrant(
         ("Bash",), ("Bash",), ("Bash(rm *)",), max_turns=50
     )
     nothing = Principal("alice", "a", allowed_tools=())

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from sandbox import missing_for_sandbox
 from tests.harness import Gateway, gateway_at
 from tests.test_own_tools import bash, script
@@ -22,7 +22,7 @@ CONFIG = "/v1/tools/config"
 
 @pytest.fixture(scope="module")
 async def shared_tools_gateway(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """A server with keys, where commands may be asked for that begin with `echo`."""
     settings: dict[str, Any] = {
@@ -39,7 +39,7 @@ async def shared_tools_gateway(
 
 
 @pytest.fixture
-def tools_gateway(shared_tools_gateway: Gateway, upstream: StandIn) -> Gateway:
+def tools_gateway(shared_tools_gateway: Gateway, upstream: FakeAnthropic) -> Gateway:
     return shared_tools_gateway
 
 
@@ -321,7 +321,7 @@ async def test_a_request_is_explained_with_what_it_is_granted(tools_gateway: Gat
 
 
 async def test_a_server_that_others_reach_without_a_key_refuses_all_tools(
-    upstream: StandIn, tmp_path: Path
+    upstream: FakeAnthropic, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {
         "allow_unprotected": True,
@@ -341,7 +341,9 @@ async def test_a_server_that_others_reach_without_a_key_refuses_all_tools(
         assert not upstream.requests
 
 
-async def test_what_an_operator_set_outlives_the_server(upstream: StandIn, tmp_path: Path) -> None:
+async def test_what_an_operator_set_outlives_the_server(
+    upstream: FakeAnthropic, tmp_path: Path
+) -> None:
     settings: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/s.db", "pool_warm": 0}
     async with gateway_at(upstream, tmp_path, **settings) as gateway:
         change = {"allowed_tools": ["Grep"], "disallowed_tools": ["Bash"]}

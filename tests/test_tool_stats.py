@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from events import Event, OwnToolResult, OwnTools, OwnToolUse, Turn, text_block
+from events import BuiltinToolResult, BuiltinToolUse, Event, ToolGrant, Turn, text_block
 from tool_stats import MOST_PRINCIPALS, MOST_TOOLS, Counts, ToolStats
 
 DENIED = "Permission to use Bash with command rm x has been denied."
 
 
 def use(name: str) -> list[Event]:
-    return [OwnToolUse("1", name, {})]
+    return [BuiltinToolUse("1", name, {})]
 
 
 def failed(name: str, text: str) -> list[Event]:
-    return [*use(name), OwnToolResult("1", (text_block(text),), True)]
+    return [*use(name), BuiltinToolResult("1", (text_block(text),), True)]
 
 
 class Source:
@@ -34,7 +34,7 @@ class Source:
 
 
 def turn(principal: str) -> Turn:
-    return Turn("any", (), principal=principal, own_tools=OwnTools())
+    return Turn("any", (), principal=principal, own_tools=ToolGrant())
 
 
 async def watch(stats: ToolStats, principal: str, events: list[Event]) -> None:

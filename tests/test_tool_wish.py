@@ -9,9 +9,9 @@ import pytest
 
 from dialects.chat import ChatCall, grant, parse
 from errors import GatewayError
-from events import OwnTools
+from events import ToolGrant
 from models import ChatRequest, OwnToolHeaders
-from own_tools import ToolWish
+from own_tools import ToolRequest
 from tests.wire import MODEL, asking
 
 READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}
@@ -23,8 +23,8 @@ def parsed(body: dict[str, Any], headers: dict[str, Any] | None = None, **more: 
     return parse(request, MODEL, "local", headers=sent, **more)
 
 
-EVERYTHING = ToolWish(all_allowed=True)
-WISHES: list[tuple[dict[str, Any], ToolWish | None]] = [
+EVERYTHING = ToolRequest(all_allowed=True)
+WISHES: list[tuple[dict[str, Any], ToolRequest | None]] = [
     ({}, None),
     ({"enable_tools": False, "claude_tools": ["Read"]}, None),
     ({"max_turns": 3, "tool_activity": "none"}, None),
@@ -33,20 +33,20 @@ WISHES: list[tuple[dict[str, Any], ToolWish | None]] = [
     ({"claude_tools": "all"}, EVERYTHING),
     ({"claude_tools": ["*"]}, EVERYTHING),
     ({"enable_tools": True, "claude_tools": []}, None),
-    ({"claude_tools": ["read_file", "Bash", "Read"]}, ToolWish(("Read", "Bash"))),
-    ({"claude_tools": "run_command, Glob"}, ToolWish(("Bash", "Glob"))),
+    ({"claude_tools": ["read_file", "Bash", "Read"]}, ToolRequest(("Read", "Bash"))),
+    ({"claude_tools": "run_command, Glob"}, ToolRequest(("Bash", "Glob"))),
     (
         {"enable_tools": True, "disallowed_tools": ["web_search"]},
         replace(EVERYTHING, without=("WebSearch",)),
     ),
-    ({"web_search_options": {}}, ToolWish(("WebSearch",))),
-    ({"web_search_options": {}, "enable_tools": True}, ToolWish(("WebSearch",), True)),
-    ({"claude_tools": ["all", "Bash"]}, ToolWish(("Bash",), True)),
-    ({"web_search_options": {}, "claude_tools": ["Read"]}, ToolWish(("Read", "WebSearch"))),
-    ({"mcp_servers": ["calc"]}, ToolWish(mcp_servers=("calc",))),
+    ({"web_search_options": {}}, ToolRequest(("WebSearch",))),
+    ({"web_search_options": {}, "enable_tools": True}, ToolRequest(("WebSearch",), True)),
+    ({"claude_tools": ["all", "Bash"]}, ToolRequest(("Bash",), True)),
+    ({"web_search_options": {}, "claude_tools": ["Read"]}, ToolRequest(("Read", "WebSearch"))),
+    ({"mcp_servers": ["calc"]}, ToolRequest(mcp_servers=("calc",))),
     (
         {"claude_tools": ["Read"], "mcp_servers": "a, b"},
-        ToolWish(("Read",), mcp_servers=("a", "b")),
+        ToolRequest(("Read",), mcp_servers=("a", "b")),
     ),
     (
         {
@@ -56,23 +56,23 @@ WISHES: list[tuple[dict[str, Any], ToolWish | None]] = [
             "permission_mode": "plan",
             "cwd": "project",
         },
-        ToolWish((), True, (), 3, 0.5, "plan", "project"),
+        ToolRequest((), True, (), 3, 0.5, "plan", "project"),
     ),
 ]
 
 
 @pytest.mark.parametrize(("body", "wish"), WISHES)
-def test_a_body_asks_for_tools(body: dict[str, Any], wish: ToolWish | None) -> None:
+def test_a_body_asks_for_tools(body: dict[str, Any], wish: ToolRequest | None) -> None:
     assert parsed(body).tool_wish == wish
 
 
-IN_HEADERS: list[tuple[dict[str, Any], ToolWish | None]] = [
+IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
     ({"x_claude_enable_tools": "true"}, EVERYTHING),
-    ({"x_claude_tools": "read_file, Glob"}, ToolWish(("Read", "Glob"))),
+    ({"x_claude_tools": "read_file, Glob"}, ToolRequest(("Read", "Glob"))),
     ({"x_claude_tools": "all"}, EVERYTHING),
-    ({"x_claude_allowed_tools": "Bash"}, ToolWish(("Bash",))),
+    ({"x_claude_allowed_tools": "Bash"}, ToolRequest(("Bash",))),
     ({"x_claude_allowed_tools": ""}, None),
-    ({"x_claude_mcp_servers": "calc"}, ToolWish(mcp_servers=("calc",))),
+    ({"x_claude_mcp_servers": "calc"}, ToolRequest(mcp_servers=("calc",))),
     ({"x_claude_max_turns": "5", "x_claude_permission_mode": "acceptEdits"}, None),
     (
         {
@@ -83,20 +83,20 @@ IN_HEADERS: list[tuple[dict[str, Any], ToolWish | None]] = [
             "x_claude_permission_mode": "acceptEdits",
             "x_claude_cwd": "p",
         },
-        ToolWish((), True, ("Bash",), 5, 0.25, "acceptEdits", "p"),
+        ToolRequest((), True, ("Bash",), 5, 0.25, "acceptEdits", "p"),
     ),
 ]
 
 
 @pytest.mark.parametrize(("headers", "wish"), IN_HEADERS)
-def test_headers_ask_as_a_body_does(headers: dict[str, Any], wish: ToolWish | None) -> None:
+def test_headers_ask_as_a_body_does(headers: dict[str, Any], wish: ToolRequest | None) -> None:
     assert parsed({}, headers).tool_wish == wish
 
 
 def test_the_body_wins_over_the_headers() -> None:
     headers = {"x_claude_tools": "Bash", "x_claude_max_turns": "9", "x_claude_cwd": "there"}
     call = parsed({"claude_tools": ["Read"], "max_turns": 2}, headers)
-    assert call.tool_wish == ToolWish(("Read",), max_turns=2, cwd="there")
+    assert call.tool_wish == ToolRequest(("Read",), max_turns=2, cwd="there")
     assert parsed({"enable_tools": False}, headers).tool_wish is None
 
 
@@ -156,8 +156,8 @@ def test_an_answer_can_follow_a_schema_that_the_api_knows() -> None:
 
 def test_functions_stand_beside_own_tools_unless_they_have_the_same_name() -> None:
     call = parsed({"claude_tools": ["Glob"], "tools": [READ]})
-    granted = grant(call, OwnTools(("Glob",))).turn
-    assert granted.own_tools == OwnTools(("Glob",))
+    granted = grant(call, ToolGrant(("Glob",))).turn
+    assert granted.own_tools == ToolGrant(("Glob",))
     assert [tool.name for tool in granted.tools] == ["Read"]
     with pytest.raises(GatewayError, match="'Read' has the name of a tool of Claude Code's"):
-        grant(call, OwnTools(("Glob", "Read")))
+        grant(call, ToolGrant(("Glob", "Read")))

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo import StandIn
+from demo import FakeAnthropic
 from main import create_app
 from sandbox import missing_for_sandbox, sandbox_settings
 from settings import Settings
@@ -37,7 +37,7 @@ def recorded(name: str, command: str, *arguments: str, **environ: str) -> dict[s
 
 @pytest.fixture(scope="module")
 async def shared_tools_gateway(
-    shared_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     """A server with commands, and MCP servers in a file and added."""
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("servers")
@@ -62,7 +62,7 @@ async def shared_tools_gateway(
 
 
 @pytest.fixture
-def gateway(shared_tools_gateway: Gateway, upstream: StandIn) -> Gateway:
+def gateway(shared_tools_gateway: Gateway, upstream: FakeAnthropic) -> Gateway:
     return shared_tools_gateway
 
 
