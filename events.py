@@ -19,7 +19,7 @@ JsonObject: TypeAlias = dict[str, Any]
 PARAGRAPH = "\n\n"
 """Stands between what the model said before and after it used tools of Claude Code's."""
 
-Role = Literal["user", "assistant"]
+Role = Literal["user", "assistant", "system"]
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 StopReason = Literal[
     "end_turn",
@@ -106,11 +106,14 @@ Block: TypeAlias = (
 @dataclass(frozen=True, slots=True)
 class Message:
     """One native message: a role and its blocks, in order. `model` is the one that wrote it, where
-    that is known: only then can its thinking be replayed."""
+    that is known: only then can its thinking be replayed. `written` is the message as a client of
+    the Messages API wrote it, with whatever else it holds: where it is there, it is what goes out.
+    The role `system`, in the middle of a conversation, comes from such a client only."""
 
     role: Role
     content: tuple[Block, ...]
     model: str | None = None
+    written: JsonObject | None = field(default=None, repr=False, compare=False)
 
 
 def text_block(text: str) -> TextBlock:
