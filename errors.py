@@ -21,7 +21,8 @@ GatewayError
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
 ├── RateLimited                 429  too_many_requests
-│   └── LimitExceeded           429  too_many_requests
+│   ├── LimitExceeded           429  too_many_requests
+│   └── QuotaExceeded           429  insufficient_quota
 ├── HeadersTooLarge             431  request_header_fields_too_large
 ├── ClaudeAuthFailed            503  claude_auth_failed
 ├── Overloaded                  503  overloaded
@@ -180,6 +181,16 @@ class RateLimited(GatewayError):
     status = 429
     type = "rate_limit_exceeded"
     default_code = "too_many_requests"
+
+
+class QuotaExceeded(RateLimited):
+    """Credit or a spending limit is used up: asking again at once does not help."""
+
+    type = "insufficient_quota"
+    default_code = "insufficient_quota"
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "x-should-retry": "false"}
 
 
 class LimitExceeded(RateLimited):

@@ -33,7 +33,6 @@ from addresses import is_loopback
 from auth import LOCAL, Keyring, load_keyring
 from bounds import Bounds, check_shape
 from browsers import Browsers
-from catalogue import ModelCatalogue
 from claude_cli import ClaudeEngine
 from credentials import Credentials, detect_credentials
 from dependencies import State
@@ -170,8 +169,6 @@ def _lifespan(
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
             used = _rooted(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
-            catalogue = ModelCatalogue(settings, engine.server_info, lambda: engine.info)
-            stack.push_async_callback(catalogue.aclose)
             images = ImageFetcher(enabled=settings.image_urls)
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
@@ -182,7 +179,7 @@ def _lifespan(
                 used,
                 credentials,
                 engine,
-                catalogue,
+                engine.catalogue,
                 images,
                 await stack.enter_async_context(manager),
                 SeedCache(settings.seed_cache_seconds),

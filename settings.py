@@ -26,6 +26,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from events import Effort
+
 PROCESS_BYTES = 220 * 1024 * 1024
 """Resident memory of one CLI process (docs/claude-cli.md, "Costs on 2 cores"), rounded up."""
 
@@ -45,16 +47,17 @@ class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is one sentence for the operator."""
 
 
-def processes_for(cores: int, available_bytes: int) -> int:
-    """Half of the free memory in CLI processes, at least 2, at most 8 a core."""
-    return max(2, min(available_bytes // 2 // PROCESS_BYTES, 8 * cores))
+def processes_for(available_bytes: int) -> int:
+    """Half of the free memory in CLI processes, at least 2. What the processor can do is the
+    pool's to see."""
+    return max(2, available_bytes // 2 // PROCESS_BYTES)
 
 
 def default_max_processes() -> int:
-    return processes_for(_cores(), min(psutil.virtual_memory().available, *_container_room()))
+    return processes_for(min(psutil.virtual_memory().available, *_container_room()))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use: a container's CPU set is smaller than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -281,7 +284,7 @@ class Settings(BaseSettings):
     )
     max_processes: PositiveInt = Field(
         default_factory=default_max_processes,
-        description="Most CLI processes at once (220 MB each); computed from cores and free memory",
+        description="Maximum number of CLI processes (220 MB each); computed from free memory",
     )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(
@@ -294,8 +297,8 @@ class Settings(BaseSettings):
     queue_timeout: PositiveFloat = Field(
         30, description="Longest wait for a process in seconds, then 503"
     )
-    hold_seconds: PositiveFloat = Field(
-        300, description="How long a process waits for the results of the caller's tools"
+    default_effort: Effort = Field(
+        "high", description="Effort of requests that name none; `high` is the API's own default"
     )
     strict_parameters: bool = Field(
         False, description="Answer 400 to parameters that have no effect, instead of naming them"

@@ -1,32 +1,40 @@
 """The SDK's `Transport` over one CLI process, which may be started before it is known what for.
 
-The SDK's own transport puts the system prompt and the tools on the command line, hands the whole
-environment of this server down and takes up to ten seconds to end a process. This one starts the
-process *blank*; the system prompt and the names of the in-process MCP servers travel in the
-`initialize` control request (`SDKControlInitializeRequest` of the official TypeScript SDK), so a
-system prompt that was never seen before finds a process that has already started.
+The SDK's own transport puts the system prompt on the command line, hands the whole environment of
+this server down and takes up to ten seconds to end a process. This one starts the process *blank*;
+the system prompt and the names of the in-process MCP servers travel in the `initialize` control
+request (`SDKControlInitializeRequest` of the official TypeScript SDK).
+
+Each line is parsed once. What `consume` takes never reaches the SDK: the events of an answer go
+straight to the turn that waits for them, and the SDK's router has the control protocol and MCP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
 from process_tree import adopt, kill_group, kill_marked, kill_tree
-from read_ahead import CHUNK_BYTES, Inspector, LineTooLong, ReadAhead
 
+CHUNK_BYTES = 64 * 1024
+"""As much as a pipe holds."""
+
+LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
+LOG_LINE_BYTES = 64 * 1024
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
 
+Consume = Callable[[dict[str, Any]], bool]
 
-class Belongings(Protocol):
+
+class ProcessFiles(Protocol):
     """Files that exist as long as a process."""
 
     def make(self) -> None: ...
@@ -37,12 +45,13 @@ class Belongings(Protocol):
 class CliTransport(Transport):
     """One CLI process: JSON lines in, JSON lines out.
 
-    `inspect` sees every line at once, before the SDK queues it: what must not wait (stopping a
-    process that is about to call the API again) is done there. `close` kills: transcripts are
-    not kept, so there is nothing to flush.
+    `consume` sees every message the moment it is read; True keeps it from the SDK. `on_end` is
+    called once, when the process has written its last line; `on_log_line` with each line of stderr.
+    `close` kills: transcripts are not
+    kept, so there is nothing to flush.
 
     `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
-    `belongings` are made before it starts and removed when it has ended.
+    `files` are made before it starts and removed when it has ended.
     """
 
     def __init__(
@@ -52,23 +61,27 @@ class CliTransport(Transport):
         directory: Path,
         *,
         mark: str | None = None,
-        belongings: Belongings | None = None,
+        files: ProcessFiles | None = None,
     ) -> None:
         self._argv = argv
         self._environment = environment
         self._directory = directory
         self._mark = mark
-        self._belongings = belongings
+        self._files = files
         self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._ahead: ReadAhead | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._failure: str | None = None
+        self._room = asyncio.Event()
+        self._room.set()
         self._stderr = b""
-        self._stderr_task: asyncio.Task[None] | None = None
         self._initialize: dict[str, Any] = {}
         self._initialized = False
         self.killed = False
         self._ended_by_itself: bool | None = None
-        self.inspect: Inspector = lambda message: None
+        self.consume: Consume = lambda message: False
+        self.on_end: Callable[[], None] = lambda: None
+        self.on_log_line: Callable[[str], None] = lambda line: None
 
     @property
     def pid(self) -> int | None:
@@ -112,15 +125,15 @@ class CliTransport(Transport):
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
-        self._check_place(self._process.pid)
-        assert self._process.stdout is not None
-        self._ahead = ReadAhead(self._process.stdout, lambda message: self.inspect(message))
-        self._reader = asyncio.create_task(self._ahead.run())
-        self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
+        self._check_directory(self._process.pid)
+        self._tasks = [
+            asyncio.create_task(self._read(self._process)),
+            asyncio.create_task(self._keep_stderr(self._process)),
+        ]
 
     async def _execute(self) -> asyncio.subprocess.Process:
-        if self._belongings is not None:
-            await asyncio.to_thread(self._belongings.make)
+        if self._files is not None:
+            await asyncio.to_thread(self._files.make)
         return await asyncio.create_subprocess_exec(
             *self._argv,
             stdin=asyncio.subprocess.PIPE,
@@ -133,11 +146,11 @@ class CliTransport(Transport):
             preexec_fn=adopt if self._mark else None,
         )
 
-    def _check_place(self, pid: int) -> None:
+    def _check_directory(self, pid: int) -> None:
         """A directory that was checked by name may have been replaced before the process was in it:
         by a link that leads elsewhere. Linux tells where it really is."""
-        place = Path(f"/proc/{pid}/cwd")
-        if self._mark and place.is_symlink() and place.readlink() != self._directory:
+        link = Path(f"/proc/{pid}/cwd")
+        if self._mark and link.is_symlink() and link.readlink() != self._directory:
             self.kill()
             raise CLIConnectionError("The working directory was replaced")
 
@@ -151,15 +164,46 @@ class CliTransport(Transport):
                 return
         await self._ended()
 
-    async def _next(self) -> dict[str, Any] | None:
-        """The next message; None, again and again, after the last."""
-        assert self._ahead is not None
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Hands out every message until the output ends."""
+        assert process.stdout is not None
         try:
-            return await self._ahead.take()
-        except LineTooLong as error:
+            async with aclosing(_lines(process.stdout)) as lines:
+                async for line in lines:
+                    self._take(line)
+                    if not self._room.is_set():
+                        await self._room.wait()
+        except (_LineTooLong, RecursionError):
+            self._failure = "Claude Code sent malformed output"
             self._ended_by_itself = False
             self.kill()
-            raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from error
+        finally:
+            self._messages.put_nowait(None)
+            self.on_end()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:  # a notice of the CLI's, no part of the protocol
+            return
+        if isinstance(message, dict) and not self.consume(message):
+            self._messages.put_nowait(message)
+
+    def pause(self) -> None:
+        """Reads no more until `resume`: the pipe fills, and slows the process down."""
+        self._room.clear()
+
+    def resume(self) -> None:
+        self._room.set()
+
+    async def _next(self) -> dict[str, Any] | None:
+        """The next message for the SDK; None, again and again, after the last."""
+        message = await self._messages.get()
+        if message is None:
+            self._messages.put_nowait(None)
+            if self._failure is not None:
+                raise CLIConnectionError(self._failure)
+        return message
 
     async def _ended(self) -> NoReturn:
         assert self._process is not None
@@ -168,28 +212,31 @@ class CliTransport(Transport):
 
     async def _keep_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
+        line = b""
         while chunk := await process.stderr.read(STDERR_BYTES):
             self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
+            *whole, line = (line + chunk).split(b"\n")
+            line = line[-LOG_LINE_BYTES:]
+            for each in whole:
+                self.on_log_line(each.decode(errors="replace"))
 
     def is_ready(self) -> bool:
         return self._process is not None and self._process.returncode is None and not self.killed
 
     @property
     def ended_by_itself(self) -> bool:
-        """Whether the process was gone, or at least its output, before we ended it."""
+        """Whether the process was gone, or at least its output, before this server ended it."""
         if self._ended_by_itself is not None:
             return self._ended_by_itself
         has_ended = self._process is not None and self._process.returncode is not None
-        return has_ended or (self._reader is not None and self._reader.done())
+        return has_ended or bool(self._tasks and self._tasks[0].done())
 
     async def write(self, data: str) -> None:
+        if self._initialize and '"subtype": "initialize"' in data:
+            data = self._with_initialize_fields(data)
         process = self._process
         if process is None or process.stdin is None or not self.is_ready():
             raise CLIConnectionError("Claude Code is not running")
-        if not data:
-            return
-        if self._initialize and '"subtype": "initialize"' in data:
-            data = self._with_initialize_fields(data)
         try:
             process.stdin.write(data.encode())
             await process.stdin.drain()
@@ -210,12 +257,12 @@ class CliTransport(Transport):
         return json.dumps(message) + "\n"
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Every JSON object the CLI writes; raises ProcessError when it ends by itself.
+        """Every message that `consume` left; raises ProcessError when the CLI ends by itself.
 
-        A process that we killed just ends: the SDK would log an error for what was meant. Only
+        A process that was killed just ends: the SDK would log an error for what was meant. Only
         while `initialize` is unanswered it must raise, or the SDK waits for it for a minute.
         """
-        if self._reader is None:
+        if self._process is None:
             raise CLIConnectionError("Claude Code is not running")
         while message := await self._next():
             self._initialized |= message.get("type") == "control_response"
@@ -231,8 +278,7 @@ class CliTransport(Transport):
         """Ends the process and its children now. Does not wait; safe at any time."""
         self._ended_by_itself = self.ended_by_itself
         self.killed = True
-        if self._ahead is not None:
-            self._ahead.release()
+        self.resume()
         if self._process is not None and self._process.returncode is None:
             (kill_tree if self._mark else kill_group)(self._process.pid)
 
@@ -241,14 +287,14 @@ class CliTransport(Transport):
         twice."""
         if self._process is not None:
             await self._end()
-            await asyncio.to_thread(self._forget, self._process.pid)
+            await asyncio.to_thread(self._remove_session_note, self._process.pid)
         if self._mark is not None:
             await asyncio.to_thread(kill_marked, self._mark)
-        if self._belongings is not None:
-            await asyncio.to_thread(self._belongings.remove)
+        if self._files is not None:
+            await asyncio.to_thread(self._files.remove)
 
-    def _forget(self, pid: int) -> None:
-        """Removes what a CLI that was killed leaves: a note that it runs."""
+    def _remove_session_note(self, pid: int) -> None:
+        """A CLI that was killed leaves a note that it runs."""
         default = Path(self._environment.get("HOME", "/nonexistent")) / ".claude"
         config = Path(self._environment.get("CLAUDE_CONFIG_DIR") or default)
         with suppress(OSError):
@@ -259,16 +305,34 @@ class CliTransport(Transport):
         self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
-                await self._read_what_is_left(self._process)
+                await self._read_rest(self._process)
                 await self._process.wait()
-        for task in (self._reader, self._stderr_task):
-            if task is not None:
-                task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    async def _read_what_is_left(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_rest(self, process: asyncio.subprocess.Process) -> None:
         """A full buffer would keep the pipe open. Of two who read one stream, one may never wake:
-        we read only after the reader, which gives up at a line that is too long."""
-        if self._reader is not None:
-            await asyncio.wait({self._reader})
+        this reads only after the reader, which gives up at a line that is too long."""
+        if self._tasks:
+            await asyncio.wait(self._tasks[:1])
         while process.stdout is not None and await process.stdout.read(CHUNK_BYTES):
             pass
+
+
+class _LineTooLong(Exception):
+    """The process wrote a line over LINE_LIMIT_BYTES."""
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
+    """The stream's lines, without their ends."""
+    pending = bytearray()
+    while chunk := await stream.read(CHUNK_BYTES):
+        begun, newline, rest = chunk.rpartition(b"\n")
+        if newline:
+            for line in bytes(pending + begun).split(b"\n"):
+                yield line
+            pending = bytearray(rest)
+        else:
+            pending += chunk
+        if len(pending) > LINE_LIMIT_BYTES:
+            raise _LineTooLong

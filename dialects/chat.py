@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import sse
-from dialects import chat_forced, chat_messages, chat_output, chat_own_tools, chat_reasoning
+from dialects import chat_messages, chat_output, chat_own_tools, chat_reasoning
 from dialects.chat_activity import Activity
 from dialects.chat_fields import ACTED_ON, NEUTRAL, WITHOUT_EFFECT
 from dialects.chat_reasoning import Traits
@@ -140,8 +140,6 @@ def parse(
         principal=principal,
         session_id=session_id,
     )
-    if card is not None and not card.thinking_off and output.schema is None:
-        turn = chat_forced.as_output(turn)
     ignored = {*_ignored_fields(request), *conversation.ignored}
     ignored |= {*output.ignored, *reasoning.ignored, *own.ignored}
     if session_id is not None:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header
 from pydantic import BaseModel, ValidationError
 
-import extra_body
 import media
 from dependencies import Catalogue, ForeseeTools, Images, Principal, ResolveModel, Settings
 from dialects import chat
@@ -31,8 +30,9 @@ from dialects.chat_fields import (
 from error_handlers import invalid_request
 from errors import GatewayError
 from events import Turn, system_text
-from launch_profile import LaunchProfile
+from known_models import ModelCard
 from models import ChatRequest, ErrorDetail, JsonObject, OwnToolHeaders
+from request import request_body
 from session_manager import requested_id
 
 router = APIRouter(prefix="/v1", tags=["debug"])
@@ -56,15 +56,6 @@ class TextOutline(BaseModel):
     sha256: str
 
 
-class ProfileReport(BaseModel):
-    """What a process is bound to; requests with the same one share processes."""
-
-    id: str
-    system: TextOutline | None
-    tools: int
-    tools_sha256: str
-
-
 class MessageOutline(BaseModel):
     role: Literal["user", "assistant"]
     blocks: list[str]
@@ -85,6 +76,9 @@ class GrantReport(BaseModel):
 class TurnReport(BaseModel):
     """The conversation as the model would get it, and the parameters beside it."""
 
+    system: TextOutline | None
+    tools: int
+    tools_sha256: str
     messages: list[MessageOutline]
     block_counts: dict[str, int]
     images_to_fetch: int
@@ -104,7 +98,6 @@ class RequestReport(BaseModel):
     object: Literal["debug.request"] = "debug.request"
     model: str | None = None
     fields: list[FieldReport]
-    launch_profile: ProfileReport | None = None
     turn: TurnReport | None = None
     own_tools: GrantReport | None = None
     failure: FailureReport | None = None
@@ -159,8 +152,7 @@ async def explain(
         report.failure = FailureReport(status=error.status, error=detail)
         return report
     report.fields = list(_fields(body, call.ignored))
-    report.launch_profile = _profile(call.turn)
-    report.turn = _turn(call.turn, to_fetch)
+    report.turn = _turn(call.turn, card, to_fetch)
     report.own_tools = _grant(call)
     return report
 
@@ -196,21 +188,6 @@ def _field(name: str, value: Any, reported: bool) -> FieldReport:
     return FieldReport(name=shown, treatment=row.treatment, why=row.why, reported=reported)
 
 
-def _profile(turn: Turn) -> ProfileReport:
-    profile = LaunchProfile.of(
-        turn.principal, system_text(turn.system) or "", turn.tools, own_tools=turn.own_tools
-    )
-    system = system_text(turn.system)
-    outline = TextOutline(characters=len(system), sha256=_hash(system)) if system else None
-    tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
-    return ProfileReport(
-        id=profile.digest,
-        system=outline,
-        tools=len(tools),
-        tools_sha256=_hash(json.dumps(tools)),
-    )
-
-
 def _grant(call: chat.ChatCall) -> GrantReport | None:
     own, wish = call.turn.own_tools, call.tool_wish
     if own is None or wish is None:
@@ -230,16 +207,22 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _turn(turn: Turn, to_fetch: int) -> TurnReport:
+def _turn(turn: Turn, card: ModelCard | None, to_fetch: int) -> TurnReport:
+    system = system_text(turn.system)
+    tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
+    body = request_body(turn, card)
     kinds = [
         (message.role, [block["type"] for block in message.content]) for message in turn.messages
     ]
     return TurnReport(
+        system=TextOutline(characters=len(system), sha256=_hash(system)) if system else None,
+        tools=len(tools),
+        tools_sha256=_hash(json.dumps(tools)),
         messages=[MessageOutline(role=role, blocks=list(blocks)) for role, blocks in kinds],
         block_counts=Counter(kind for _, blocks in kinds for kind in blocks),
         images_to_fetch=to_fetch,
-        parameters=sorted(extra_body.parameters(turn)),
-        effort=turn.effort,
+        parameters=sorted(body),
+        effort=body.get("output_config", {}).get("effort"),
         thinking=turn.thinking,
     )
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from dependencies import Engine, Principal
+from first_token import FirstToken
 from leases import LeaseKind, State
-from timings import FirstToken
 
 router = APIRouter(prefix="/v1", tags=["pool"])
 
