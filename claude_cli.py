@@ -16,18 +16,21 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from agent_worker import AgentWorker
-from catalogue import ModelCatalogue
-from credentials import Credentials
-from errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
-from events import Event, JsonObject, ToolGrant, Turn, system_text
-from first_token import FirstToken, FirstTokenWatch
-from launch import Launcher, cli_path
-from launch_profile import PLAIN, LaunchProfile
-from parameter_support import ParameterSupport, applied, reported
-from pool import Lease, Pool, PoolLimits
-from rate_limit_windows import RateLimitWindows
-from request import (
+from config.credentials import Credentials
+from config.settings import Settings, cores
+from core.conversation import JsonObject, system_text
+from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
+from core.events import Event
+from core.turn import ToolGrant, Turn
+from engine.agent_worker import AgentWorker
+from engine.catalogue import ModelCatalogue
+from engine.first_token import FirstToken, FirstTokenWatch
+from engine.launch import Launcher, cli_path
+from engine.launch_profile import PLAIN, LaunchProfile
+from engine.parameter_support import ParameterSupport, applied, reported
+from engine.pool import Lease, Pool, PoolLimits
+from engine.rate_limit_windows import RateLimitWindows
+from engine.request import (
     ANSWER_TOOL,
     UNKNOWN_MODEL,
     answers_by_tool,
@@ -36,10 +39,9 @@ from request import (
     emulated_stops,
     request_body,
 )
-from settings import Settings, cores
-from stop_sequences import StopFilter
-from tested_versions import CONTRACT_TESTED_VERSIONS
-from worker import Ask, ClaudeWorker
+from engine.stop_sequences import StopFilter
+from engine.tested_versions import CONTRACT_TESTED_VERSIONS
+from engine.worker import Ask, ClaudeWorker
 
 log = logging.getLogger(__name__)
 
