@@ -12,8 +12,10 @@ from pathlib import Path
 from config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("commands", "config", "core", "dialects", "engine", "sessions", "stores", "toolbox")
-PACKAGES += ("turns", "web")
+PACKAGES = (
+    *("commands", "config", "core", "dialects", "engine", "sessions", "stores"),
+    *("toolbox", "turns", "web"),
+)
 """What the server is made of, beside the modules at the root."""
 
 PAGES = sorted(
