@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from config.credentials import Credentials
-from config.settings import Settings, cores
+from config.settings import Settings
+from config.sizing import cores
 from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
@@ -25,8 +26,10 @@ from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
+from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import PLAIN, LaunchProfile
+from engine.leases import LeaseKind, State
 from engine.parameter_support import ParameterSupport, applied, reported
 from engine.pool import Lease, Pool, PoolLimits
 from engine.rate_limit_windows import RateLimitWindows
@@ -42,6 +45,16 @@ from engine.request import (
 from engine.stop_sequences import StopFilter
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
 from engine.worker import Ask, ClaudeWorker
+
+__all__ = [
+    "ClaudeEngine",
+    "FirstToken",
+    "LeaseKind",
+    "ModelCard",
+    "ModelCatalogue",
+    "Price",
+    "State",
+]
 
 log = logging.getLogger(__name__)
 
@@ -191,24 +204,28 @@ class ClaudeEngine:
     def _asked(
         self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
-        card, worker = self.catalogue.card(turn.model), lease.worker
         ask = Ask(
             turn.model,
-            request_body(
-                turn,
-                card,
-                without,
-                login=self._login,
-                default_effort=self._settings.default_effort,
-            ),
+            self.preview(turn, without),
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
         )
+        worker = lease.worker
         if isinstance(worker, AgentWorker):
-            messages = conversation(turn, card or UNKNOWN_MODEL)
+            messages = conversation(turn, self.catalogue.card(turn.model) or UNKNOWN_MODEL)
             return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
         return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
+
+    def preview(self, turn: Turn, without: frozenset[str] = frozenset()) -> JsonObject:
+        """The body that `run` would ask with, but for what it leaves out (`without`)."""
+        return request_body(
+            turn,
+            self.catalogue.card(turn.model),
+            without,
+            login=self._login,
+            default_effort=self._settings.default_effort,
+        )
 
     @property
     def info(self) -> JsonObject | None:

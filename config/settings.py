@@ -29,17 +29,12 @@ from config.sizing import default_max_processes
 from core.turn import Effort
 
 DEFAULT_MCP_FILE = Path(".mcp.json")
+SESSIONS_FOLDER = ".sessions"
+"""Of WORKSPACE_ROOT: one directory for each session, hidden from the commands of others."""
 
 
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is one sentence for the operator."""
-
-
-def cores() -> int:
-    """Cores this process may use: a container's CPU set is smaller than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _json(value: str, kind: type[Any], allowed: str) -> Any:

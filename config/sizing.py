@@ -1,7 +1,8 @@
-"""How many CLI processes this machine can hold, from its cores and its free memory."""
+"""How many CLI processes this machine can hold, from its free memory, and its cores."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,13 @@ def processes_for(available_bytes: int) -> int:
 
 def default_max_processes() -> int:
     return processes_for(min(psutil.virtual_memory().available, *_container_room()))
+
+
+def cores() -> int:
+    """Cores this process may use: a container's CPU set is smaller than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _container_room() -> list[int]:

@@ -28,12 +28,18 @@ from dialects.chat.fields import (
     Treatment,
     field_of,
 )
-from engine.known_models import ModelCard
-from engine.request import request_body
 from models import ChatRequest, ErrorDetail, JsonObject, OwnToolHeaders
 from session_manager import requested_id
 from turns import images as media
-from web.dependencies import Catalogue, ForeseeTools, Images, Principal, ResolveModel, Settings
+from web.dependencies import (
+    Catalogue,
+    Engine,
+    ForeseeTools,
+    Images,
+    Principal,
+    ResolveModel,
+    Settings,
+)
 from web.errors import invalid_request
 
 router = APIRouter(prefix="/v1", tags=["debug"])
@@ -129,6 +135,7 @@ async def explain(
     principal: Principal,
     resolve_model: ResolveModel,
     catalogue: Catalogue,
+    engine: Engine,
     settings: Settings,
     images: Images,
     foresee_tools: ForeseeTools,
@@ -155,7 +162,7 @@ async def explain(
         report.failure = FailureReport(status=error.status, error=detail)
         return report
     report.fields = list(_fields(body, call.ignored))
-    report.turn = _turn(call.turn, card, to_fetch)
+    report.turn = _turn(call.turn, engine.preview(call.turn), to_fetch)
     report.own_tools = _grant(call)
     return report
 
@@ -210,10 +217,9 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _turn(turn: Turn, card: ModelCard | None, to_fetch: int) -> TurnReport:
+def _turn(turn: Turn, body: JsonObject, to_fetch: int) -> TurnReport:
     system = system_text(turn.system)
     tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
-    body = request_body(turn, card)
     kinds = [
         (message.role, [block["type"] for block in message.content]) for message in turn.messages
     ]
