@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from core.conversation import JsonObject
+from core.errors import GatewayError
 from dialects.base import Context, ImageUrl
 from dialects.completions.renderer import CompletionsRenderer
 from dialects.completions.request import CompletionsCall, parse
 from dialects.completions.wire import CompletionsRequest
-from errors import GatewayError
-from events import JsonObject
 
 
 class CompletionsDialect:

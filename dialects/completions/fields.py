@@ -5,7 +5,7 @@ Source of the fields: https://platform.openai.com/docs/api-reference/completions
 
 from __future__ import annotations
 
-from dialects.chat_fields import ChatField
+from dialects.chat.fields import ChatField
 
 FIELDS = (
     ChatField(

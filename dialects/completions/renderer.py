@@ -8,12 +8,12 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-import sse
-from dialects.chat import wire_usage
+from core import sse
+from core.errors import GatewayError, UpstreamError
+from core.events import ChoiceEvent, Finished, Reply, Started, StopReason, TextDelta, Usage
+from dialects.chat.renderer import wire_usage
 from dialects.completions.request import CompletionsCall
 from dialects.completions.wire import Completion, CompletionChoice, FinishReason
-from errors import GatewayError, UpstreamError
-from events import ChoiceEvent, Finished, Reply, Started, StopReason, TextDelta, Usage
 from models import CompletionUsage
 
 FINISH: dict[StopReason, FinishReason] = {

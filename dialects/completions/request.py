@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.conversation import Message, text_block
+from core.errors import InvalidRequest, UnsupportedParameter
+from core.turn import Sampling, Turn
 from dialects.base import Call, Context
 from dialects.completions.fields import NEUTRAL, TAKEN
 from dialects.completions.wire import CompletionsRequest
-from errors import InvalidRequest, UnsupportedParameter
-from events import Message, Sampling, Turn, text_block
 from models import OwnToolHeaders
 
 MOST_CHOICES = 20

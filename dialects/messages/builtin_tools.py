@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
-from dialects import chat_messages, chat_own_tools
+from core.conversation import JsonObject
+from core.errors import InvalidRequest
+from core.turn import FunctionTool, Sampling, ToolChoice, Turn
+from dialects import tool_request
 from dialects.base import Complete
-from dialects.chat_own_tools import Asked
-from dialects.chat_reasoning import LEVELS, Traits
+from dialects.chat import messages as chat_messages
 from dialects.messages.wire import MessagesRequest
-from errors import InvalidRequest
-from events import FunctionTool, JsonObject, Sampling, ToolChoice, Turn
+from dialects.reasoning import LEVELS, Traits
+from dialects.tool_request import Asked
 from models import ChatRequest, TurnHeaders
 
 complete: Complete = chat_messages.complete
@@ -40,7 +42,7 @@ CHOICES = {"auto", "any", "tool", "none"}
 
 def ask(request: MessagesRequest, headers: TurnHeaders) -> Asked:
     """What is asked for in the body or in headers. Raises InvalidRequest and ToolsNotAllowed."""
-    return chat_own_tools.read(cast(ChatRequest, _Fields(request)), headers)
+    return tool_request.read(cast(ChatRequest, _Fields(request)), headers)
 
 
 class _Fields:

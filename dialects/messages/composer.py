@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
-from events import (
+from core.conversation import JsonObject
+from core.events import (
     ApiEvent,
     BuiltinToolResult,
     BuiltinToolUse,
     Citation,
     Event,
     Finished,
-    JsonObject,
     OtherBlock,
     Started,
     StopReason,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from core.conversation import JsonObject
+from core.errors import GatewayError
 from dialects.base import Context, ImageUrl
 from dialects.messages.errors import error_body
 from dialects.messages.renderer import MessagesRenderer
 from dialects.messages.request import MessagesCall, parse
 from dialects.messages.wire import MessagesRequest
-from errors import GatewayError
-from events import JsonObject
 
 
 class MessagesDialect:

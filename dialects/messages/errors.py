@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from errors import (
+from core.conversation import JsonObject
+from core.errors import (
     ClaudeAuthFailed,
     ContextTooLong,
     GatewayError,
@@ -15,7 +16,6 @@ from errors import (
     RequestTooLarge,
     TurnTimeout,
 )
-from events import JsonObject
 
 OVERLOADED_STATUS = 529
 """Anthropic's own, which its clients retry."""

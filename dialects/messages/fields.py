@@ -5,7 +5,7 @@ Source of the fields: https://docs.anthropic.com/en/api/messages, its beta form 
 
 from __future__ import annotations
 
-from dialects.chat_fields import ChatField
+from dialects.chat.fields import ChatField
 
 AS_IT_IS = "As it is."
 BETA = "As it is; the API wants its `anthropic-beta` header, which is passed on."

@@ -13,7 +13,7 @@ from typing import Any
 
 import pydantic_core
 
-from events import JsonObject
+from core.conversation import JsonObject
 
 GROWING = {
     "text_delta": "text",

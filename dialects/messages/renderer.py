@@ -9,14 +9,15 @@ import json
 import uuid
 from dataclasses import dataclass, field
 
-import sse
-from dialects.chat_activity import Activity
+from core import sse
+from core.conversation import JsonObject
+from core.errors import GatewayError, UpstreamError
+from core.events import ApiEvent, ChoiceEvent, Event, Finished, Started
+from dialects.chat.activity import Activity
 from dialects.messages.composer import Composer
 from dialects.messages.errors import error_body
 from dialects.messages.fold import MessageFold
 from dialects.messages.request import NOT_REPLAYABLE, MessagesCall
-from errors import GatewayError, UpstreamError
-from events import ApiEvent, ChoiceEvent, Event, Finished, JsonObject, Started
 
 
 @dataclass(slots=True)

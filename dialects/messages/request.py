@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.conversation import Block, JsonObject, Message, SystemPrompt, text_block
+from core.errors import InvalidRequest
+from core.turn import Turn
 from dialects.base import Call, Context, as_it_is
 from dialects.messages.builtin_tools import ask, complete, fill
 from dialects.messages.wire import MessagesRequest
-from errors import InvalidRequest
-from events import Block, Message, SystemPrompt, Turn, text_block
 from models import ToolActivity
 
 NOT_REPLAYABLE = "claude-code-activity"
@@ -45,8 +46,8 @@ def parse(request: MessagesRequest, context: Context) -> MessagesCall:
     )
     more: tuple[str, ...] = ()
     if asked.wish is None:
-        if request.system is None and "system" in request.model_fields_set:
-            native["system"] = None
+        if context.session_id is None:  # in a session they are only what is new
+            native |= _conversation(request, turn)
         turn = replace(turn, native=native, api_events=True)
     else:
         turn, more = fill(turn, native, context.traits)
@@ -59,6 +60,22 @@ def parse(request: MessagesRequest, context: Context) -> MessagesCall:
         tool_activity=asked.activity,
         request_id=context.raw_headers.get(REQUEST_ID_HEADER),
     )
+
+
+def _conversation(request: MessagesRequest, turn: Turn) -> JsonObject:
+    """`messages` and `system` as the client wrote them, but for blocks of this server's own."""
+    messages = [
+        written
+        if len(written["content"]) == len(message.content) or _is_text(written)
+        else {**written, "content": list(message.content)}
+        for written, message in zip(request.messages, turn.messages, strict=True)
+    ]
+    given = "system" in request.model_fields_set
+    return {"messages": messages, **({"system": request.system} if given else {})}
+
+
+def _is_text(message: JsonObject) -> bool:
+    return isinstance(message["content"], str)
 
 
 def read_messages(messages: list[Any]) -> tuple[Message, ...]:
@@ -79,9 +96,7 @@ def _message(message: Any, where: str) -> Message:
         raise _invalid(f"{where}.role", "Input should be a valid string")
     blocks = _blocks(message["content"], f"{where}.content")
     kept = tuple(block for block in blocks if not _is_activity(block))
-    # without what this server put there itself the message is no longer the caller's own object
-    written = message if len(kept) == len(blocks) else {**message, "content": list(kept)}
-    return Message(role, kept, written=written)  # type: ignore[arg-type]  # the API knows more
+    return Message(role, kept)  # type: ignore[arg-type]  # the API knows more of them
 
 
 def _blocks(content: Any, where: str) -> tuple[Block, ...]:
