@@ -53,9 +53,11 @@ from web.middleware.request_log import RequestLog
 from web.routes import (
     auth,
     chat,
+    completions,
     debug,
     health,
     mcp,
+    messages,
     models,
     pool,
     root,
@@ -83,7 +85,21 @@ EXPOSED_HEADERS = (
     "x-ratelimit-reset-requests",
 )
 
-ROUTES = (chat, sessions, session_files, models, tools, mcp, debug, auth, pool, health, root)
+ROUTES = (
+    chat,
+    completions,
+    messages,
+    sessions,
+    session_files,
+    models,
+    tools,
+    mcp,
+    debug,
+    auth,
+    pool,
+    health,
+    root,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

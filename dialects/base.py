@@ -86,6 +86,11 @@ class Call:
     ignored: tuple[str, ...] = ()
     complete: Complete = as_it_is
 
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """A turn for each answer."""
+        return (self.turn,) * self.n
+
 
 C = TypeVar("C", bound=Call)
 

@@ -82,7 +82,7 @@ class CompletionsRenderer:
 
     def fail(self, error: GatewayError) -> bytes:
         """An error after the first chunk: a frame of its own, and the stream ends."""
-        return sse.data_frame(json.dumps(error.body()).encode()) + sse.DONE
+        return sse.data_frame(json.dumps(error.openai_body()).encode()) + sse.DONE
 
     def finish(self) -> bytes:
         return (self._frame([], self._usage()) if self.call.include_usage else b"") + sse.DONE

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from core.conversation import Message, text_block
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import Sampling, Turn
-from dialects.base import Call, Context
-from dialects.completions.fields import NEUTRAL, TAKEN
+from dialects.base import Call, Context, header_names
+from dialects.completions.fields import TABLE
 from dialects.completions.wire import CompletionsRequest
 from models import OwnToolHeaders
 
 MOST_CHOICES = 20
 MOST_STOPS = 4
-HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def parse(request: CompletionsRequest, context: Context) -> CompletionsCall:
         stream=bool(request.stream),
         n=n,
         seed=None if prompts[1:] else request.seed,
-        ignored=tuple(sorted(ignored)),
+        ignored=header_names(ignored),
         prompts=prompts,
         echo=bool(request.echo),
         include_usage=bool(options and options.include_usage),
@@ -117,16 +115,10 @@ def _sampling(request: CompletionsRequest) -> Sampling:
 
 
 def _ignored(request: CompletionsRequest) -> set[str]:
-    """What was asked for and has no effect, as far as a header can name it."""
-    given = {name: getattr(request, name) for name in request.model_fields_set}
-    given |= request.model_extra or {}
-    ignored = {
-        name
-        for name, value in given.items()
-        if name not in TAKEN and value is not None and value not in NEUTRAL.get(name, ())
-    }
+    """What was asked for and has no effect."""
+    ignored = TABLE.ignored(request) - {"suffix", "logprobs"}
     if request.best_of == (request.n or 1):
         ignored.discard("best_of")
     if request.temperature is not None and request.temperature > 1:
         ignored.add("temperature")
-    return {name for name in ignored if HEADER_SAFE.fullmatch(name)}
+    return ignored

@@ -5,64 +5,64 @@ Source of the fields: https://docs.anthropic.com/en/api/messages, its beta form 
 
 from __future__ import annotations
 
-from dialects.chat.fields import ChatField
+from dialects.field_table import FieldRow, FieldTable
 
 AS_IT_IS = "As it is."
 BETA = "As it is; the API wants its `anthropic-beta` header, which is passed on."
 
 FIELDS = (
-    ChatField(
+    FieldRow(
         "model",
         "native",
         "Claude's ids and aliases as they are; other names through MODEL_ALIASES; "
         "empty or absent means DEFAULT_MODEL.",
     ),
-    ChatField(
+    FieldRow(
         "messages",
         "native",
         "Every message and block as it is, of whatever kind: `cache_control`, `citations`, "
         "signatures, server tools and their results, and what the API may learn later.",
     ),
-    ChatField("system", "native", "A text or blocks, as they are."),
-    ChatField("max_tokens", "native", "As it is; absent it is a 400, as with the API."),
-    ChatField("stream", "native", "The API's own events, `ping` included, as they come."),
-    ChatField("metadata", "native", AS_IT_IS),
-    ChatField("stop_sequences", "native", AS_IT_IS),
-    ChatField("temperature", "native", AS_IT_IS),
-    ChatField("top_k", "native", AS_IT_IS),
-    ChatField("top_p", "native", AS_IT_IS),
-    ChatField("thinking", "native", AS_IT_IS),
-    ChatField("tools", "native", "The caller's own and the API's server tools, as they are."),
-    ChatField("tool_choice", "native", AS_IT_IS),
-    ChatField("output_config", "native", AS_IT_IS),
-    ChatField("service_tier", "native", AS_IT_IS),
-    ChatField("container", "native", AS_IT_IS),
-    ChatField("cache_control", "native", AS_IT_IS),
-    ChatField("inference_geo", "native", AS_IT_IS),
-    ChatField("diagnostics", "native", AS_IT_IS),
-    ChatField("speed", "native", AS_IT_IS),
-    ChatField(
+    FieldRow("system", "native", "A text or blocks, as they are."),
+    FieldRow("max_tokens", "native", "As it is; absent it is a 400, as with the API."),
+    FieldRow("stream", "native", "The API's own events, `ping` included, as they come."),
+    FieldRow("metadata", "native", AS_IT_IS),
+    FieldRow("stop_sequences", "native", AS_IT_IS),
+    FieldRow("temperature", "native", AS_IT_IS),
+    FieldRow("top_k", "native", AS_IT_IS),
+    FieldRow("top_p", "native", AS_IT_IS),
+    FieldRow("thinking", "native", AS_IT_IS),
+    FieldRow("tools", "native", "The caller's own and the API's server tools, as they are."),
+    FieldRow("tool_choice", "native", AS_IT_IS),
+    FieldRow("output_config", "native", AS_IT_IS),
+    FieldRow("service_tier", "native", AS_IT_IS),
+    FieldRow("container", "native", AS_IT_IS),
+    FieldRow("cache_control", "native", AS_IT_IS),
+    FieldRow("inference_geo", "native", AS_IT_IS),
+    FieldRow("diagnostics", "native", AS_IT_IS),
+    FieldRow("speed", "native", AS_IT_IS),
+    FieldRow(
         "mcp_servers",
         "native",
         "The API's own connector, as it is. MCP servers of this server are asked for by the header "
         "`X-Claude-Mcp-Servers`.",
     ),
-    ChatField("context_management", "native", BETA),
-    ChatField("compaction", "native", BETA),
-    ChatField("fallbacks", "native", BETA),
-    ChatField("fallback_credit_token", "native", BETA),
-    ChatField("billing_policy", "native", BETA),
-    ChatField("thread", "native", BETA),
-    ChatField("output_format", "native", BETA),
-    ChatField("user_profile_id", "native", BETA),
-    ChatField("workspace_id", "native", BETA),
-    ChatField(
+    FieldRow("context_management", "native", BETA),
+    FieldRow("compaction", "native", BETA),
+    FieldRow("fallbacks", "native", BETA),
+    FieldRow("fallback_credit_token", "native", BETA),
+    FieldRow("billing_policy", "native", BETA),
+    FieldRow("thread", "native", BETA),
+    FieldRow("output_format", "native", BETA),
+    FieldRow("user_profile_id", "native", BETA),
+    FieldRow("workspace_id", "native", BETA),
+    FieldRow(
         "session_id",
         "emulated",
         "Not Anthropic's: the server keeps the history under this name (docs/sessions.md). So does "
         "the header `X-Session-Id`.",
     ),
-    ChatField(
+    FieldRow(
         "enable_tools",
         "emulated",
         "Not Anthropic's, as all of these (docs/tools.md); better asked for by header. A request "
@@ -70,13 +70,13 @@ FIELDS = (
         "cannot carry are reported as ignored.",
         (False,),
     ),
-    ChatField("claude_tools", "emulated", "Asks for these built-in tools, or `all`."),
-    ChatField("disallowed_tools", "emulated", "Built-in tools to do without."),
-    ChatField("max_turns", "emulated", "Maximum answers of the model in one request with tools."),
-    ChatField("max_budget_usd", "emulated", "Maximum cost of one request with tools."),
-    ChatField("permission_mode", "emulated", "`default`, `acceptEdits` or `plan`."),
-    ChatField("cwd", "emulated", "The directory in which built-in tools work."),
-    ChatField(
+    FieldRow("claude_tools", "emulated", "Asks for these built-in tools, or `all`."),
+    FieldRow("disallowed_tools", "emulated", "Built-in tools to do without."),
+    FieldRow("max_turns", "emulated", "Maximum answers of the model in one request with tools."),
+    FieldRow("max_budget_usd", "emulated", "Maximum cost of one request with tools."),
+    FieldRow("permission_mode", "emulated", "`default`, `acceptEdits` or `plan`."),
+    FieldRow("cwd", "emulated", "The directory in which built-in tools work."),
+    FieldRow(
         "tool_activity",
         "emulated",
         "Where the work of built-in tools is shown: `reasoning` (thinking blocks), `content` or "
@@ -84,4 +84,23 @@ FIELDS = (
     ),
 )
 
-ANY_OTHER = ChatField("any other field", "native", "As it is: the API decides.")
+INSIDE = (
+    FieldRow(
+        "blocks",
+        "native",
+        "Every kind as it is, with every key. Images and documents by address are the API's to "
+        "fetch.",
+    ),
+    FieldRow("an assistant message last", "native", "Prefill, where the model takes it."),
+    FieldRow("a system message in the middle", "native", AS_IT_IS),
+    FieldRow(
+        "thinking with the signature `claude-code-activity`",
+        "accepted",
+        "What this server showed of built-in tools' work: left out again.",
+    ),
+    FieldRow(
+        "numbers of more than 53 bits", "native", "They lose digits: Claude Code is JavaScript."
+    ),
+)
+ANY_OTHER = FieldRow("any other field", "native", "As it is: the API decides.")
+TABLE = FieldTable(FIELDS, INSIDE, ANY_OTHER)

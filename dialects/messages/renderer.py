@@ -15,7 +15,6 @@ from core.errors import GatewayError, UpstreamError
 from core.events import ApiEvent, ChoiceEvent, Event, Finished, Started
 from dialects.chat.activity import Activity
 from dialects.messages.composer import Composer
-from dialects.messages.errors import error_body
 from dialects.messages.fold import MessageFold
 from dialects.messages.request import NOT_REPLAYABLE, MessagesCall
 
@@ -93,7 +92,7 @@ class MessagesRenderer:
             return b""
         self._ended = True
         stops = [frame({"type": "content_block_stop", "index": i}) for i in sorted(self._open)]
-        return b"".join([*stops, frame(error_body(error, self.call.request_id))])
+        return b"".join([*stops, frame(error.anthropic_body())])
 
     def _end(self) -> bytes:
         """The last event, where the engine ended the turn before the API told of the end."""

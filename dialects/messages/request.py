@@ -19,15 +19,13 @@ NOT_REPLAYABLE = "claude-code-activity"
 work. Such blocks come back with the next request and are left out of it."""
 
 BETA_HEADER = "anthropic-beta"
-REQUEST_ID_HEADER = "x-request-id"
 
 
 @dataclass(frozen=True, slots=True)
 class MessagesCall(Call):
-    """`tool_activity`: where Claude Code's own work is shown. `request_id` is for error frames."""
+    """`tool_activity`: where Claude Code's own work is shown."""
 
     tool_activity: ToolActivity = "reasoning"
-    request_id: str | None = None
 
 
 def parse(request: MessagesRequest, context: Context) -> MessagesCall:
@@ -58,7 +56,6 @@ def parse(request: MessagesRequest, context: Context) -> MessagesCall:
         ignored=tuple(sorted({*asked.ignored, *more})),
         complete=as_it_is if asked.wish is None else complete,
         tool_activity=asked.activity,
-        request_id=context.raw_headers.get(REQUEST_ID_HEADER),
     )
 
 

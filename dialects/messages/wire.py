@@ -6,7 +6,7 @@ https://docs.anthropic.com/en/api/messages.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,5 +39,54 @@ class MessagesRequest(BaseModel):
         return dict(self.model_extra or {})
 
 
-class CountTokensRequest(MessagesRequest):
-    """The body of `POST /v1/messages/count_tokens`, which is the same without an answer."""
+class TokenCount(BaseModel):
+    """The answer of `POST /v1/messages/count_tokens`."""
+
+    input_tokens: int
+
+
+class Open(BaseModel):
+    """May hold what the API adds."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class AnthropicMessage(Open):
+    """The answer without `stream`. Blocks and usage are the API's own, as it wrote them."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str
+    stop_sequence: str | None
+    usage: dict[str, Any]
+
+
+class ErrorCause(BaseModel):
+    type: str
+    message: str
+
+
+class AnthropicError(BaseModel):
+    """Every error of this API, and the event that ends a stream which failed."""
+
+    type: Literal["error"]
+    error: ErrorCause
+    request_id: str | None
+
+
+class MessagesEvent(Open):
+    """One event of a stream, which its SSE frame is named by."""
+
+    type: Literal[
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+        "error",
+    ]

@@ -25,7 +25,7 @@ from turns.pipeline import Asker, Preview
 from web.dependencies import Pipeline, Principal
 from web.errors import invalid_request
 
-DialectName = Literal["chat"]
+DialectName = Literal["chat", "completions", "messages"]
 router = APIRouter(prefix="/v1", tags=["debug"])
 
 SHOWN_NAME_CHARACTERS = 64
@@ -48,7 +48,7 @@ class TextOutline(BaseModel):
 
 
 class MessageOutline(BaseModel):
-    role: Literal["user", "assistant"]
+    role: str
     blocks: list[str]
 
 
