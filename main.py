@@ -41,6 +41,7 @@ from stores import SessionStore, StoreLimits, make_store
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.state import State
@@ -51,6 +52,7 @@ from web.middleware.body_limits import Bounds, check_shape
 from web.middleware.browser_security import Browsers
 from web.middleware.request_log import RequestLog
 from web.routes import (
+    absent,
     auth,
     chat,
     completions,
@@ -83,12 +85,18 @@ EXPOSED_HEADERS = (
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
+    "request-id",
+    "x-token-count",
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset",
 )
 
 ROUTES = (
     chat,
     completions,
     messages,
+    absent,
     sessions,
     session_files,
     models,
@@ -186,6 +194,8 @@ def _lifespan(
             used = _rooted(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
             images = ImageFetcher(enabled=settings.image_urls)
+            embeddings = Embeddings(settings.embeddings_base_url, settings.embeddings_api_key)
+            stack.push_async_callback(embeddings.aclose)
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
@@ -197,6 +207,7 @@ def _lifespan(
                 engine=engine,
                 catalogue=engine.catalogue,
                 images=images,
+                embeddings=embeddings,
                 sessions=await stack.enter_async_context(manager),
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),

@@ -93,6 +93,12 @@ def _networks(value: object) -> object:
         raise ValueError("must be IP addresses or CIDRs such as 10.0.0.0/8") from None
 
 
+def _http_url(value: str | None) -> str | None:
+    if value and not re.match(r"https?://[^/\s]+", value):
+        raise ValueError("must be an http:// or https:// address")
+    return value or None
+
+
 def _redis_url(value: str | None) -> str | None:
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must be a URL such as redis://localhost:6379/0")
@@ -167,6 +173,14 @@ class Settings(BaseSettings):
     )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
+    )
+    embeddings_base_url: Annotated[str | None, AfterValidator(_http_url)] = Field(
+        None,
+        description="An OpenAI-compatible server that /v1/embeddings is passed on to, such as "
+        "http://127.0.0.1:11434/v1; Claude has no embeddings",
+    )
+    embeddings_api_key: str | None = Field(
+        None, repr=False, description="The key for that server; no caller's key is sent there"
     )
     claude_cli_path: Annotated[Path | None, AfterValidator(_cli)] = Field(
         None, description="A claude executable to use instead of the bundled one"

@@ -9,6 +9,7 @@ from config.credentials import Credentials
 from config.settings import Settings
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
@@ -27,6 +28,7 @@ class State:
     engine: ClaudeEngine
     catalogue: ModelCatalogue
     images: ImageFetcher
+    embeddings: Embeddings
     sessions: SessionManager
     seeds: SeedCache
     tools: ToolPolicy

@@ -18,7 +18,7 @@ from config import settings
 from core.errors import InvalidApiKey, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
-from turns import pipeline, state, tool_stats
+from turns import embeddings, pipeline, state, tool_stats
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -129,6 +129,7 @@ def _part(name: str) -> Any:
 Credentials = Annotated[claude_credentials.Credentials, _part("credentials")]
 Settings = Annotated[settings.Settings, _part("settings")]
 Engine = Annotated[claude_cli.ClaudeEngine, _part("engine")]
+Embeddings = Annotated[embeddings.Embeddings, _part("embeddings")]
 Catalogue = Annotated[claude_cli.ModelCatalogue, _part("catalogue")]
 Sessions = Annotated[session_manager.SessionManager, _part("sessions")]
 ToolPolicy = Annotated[toolbox_door.ToolPolicy, _part("tools")]

@@ -167,7 +167,7 @@ class Replay:
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers, reads on for a while, and closes the connection."""
-    answer = error_response(error, scope["path"])
+    answer = error_response(error, scope)
     answer.headers["connection"] = "close"
     status, headers = answer.status_code, answer.raw_headers
     await send({"type": "http.response.start", "status": status, "headers": headers})
