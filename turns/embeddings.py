@@ -23,7 +23,14 @@ class Embeddings:
     """Asks `POST {base_url}/embeddings`, with a key of its own: no caller's key or header goes
     there. The caller closes it."""
 
-    def __init__(self, base_url: str | None, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str | None,
+        api_key: str | None = None,
+        *,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._max_bytes = max_bytes
         self._base_url = base_url
         self._api_key = api_key
         self._client_made = False
@@ -50,19 +57,20 @@ class Embeddings:
         url = f"{self._base_url.rstrip('/')}/embeddings"
         try:
             async with self._client.stream("POST", url, json=body) as answer:
-                return answer.status_code, await _read(answer)
+                return answer.status_code, await self._read(answer)
         except httpx.HTTPError as error:
             kind = type(error).__name__
             raise UpstreamError(f"The embeddings server could not be asked: {kind}.") from error
 
-
-async def _read(answer: httpx.Response) -> bytes:
-    if not answer.headers.get("content-type", "").startswith("application/json"):
-        raise UpstreamError(f"The embeddings server answered {answer.status_code} without JSON.")
-    pieces, size = [], 0
-    async for piece in answer.aiter_bytes():
-        size += len(piece)
-        if size > MAX_ANSWER_BYTES:
-            raise UpstreamError("The embeddings server's answer is too large.")
-        pieces.append(piece)
-    return b"".join(pieces)
+    async def _read(self, answer: httpx.Response) -> bytes:
+        if not answer.headers.get("content-type", "").startswith("application/json"):
+            raise UpstreamError(
+                f"The embeddings server answered {answer.status_code} without JSON."
+            )
+        pieces, size = [], 0
+        async for piece in answer.aiter_bytes():
+            size += len(piece)
+            if size > self._max_bytes:
+                raise UpstreamError("The embeddings server's answer is too large.")
+            pieces.append(piece)
+        return b"".join(pieces)

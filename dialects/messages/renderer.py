@@ -31,6 +31,7 @@ class MessagesRenderer:
     _activity: Activity | None = None
     _is_native: bool = False
     _open: set[int] = field(default_factory=set)
+    _held: list[JsonObject] = field(default_factory=list)
     _ended: bool = False
     _dropped: tuple[str, ...] = ()
     _finished: Finished | None = None
@@ -59,7 +60,14 @@ class MessagesRenderer:
         if self._composer is not None or event.get("type") == "error":
             return b""
         self._is_native = True
-        return self._write(event)
+        if _may_be_the_clis(event):
+            self._held.append(event)
+            return b""
+        return self._release() + self._write(event)
+
+    def _release(self) -> bytes:
+        held, self._held = self._held, []
+        return b"".join([self._write(event) for event in held])
 
     def _compose(self, event: Event) -> bytes:
         if self._composer is None:
@@ -95,8 +103,9 @@ class MessagesRenderer:
         return b"".join([*stops, frame(error.anthropic_body())])
 
     def _end(self) -> bytes:
-        """The last event, where the engine ended the turn before the API told of the end."""
-        return b"" if self._ended else self._write({"type": "message_stop"})
+        """The last events, also where the engine ended the turn before the API told of its end."""
+        frames = self._release()
+        return frames if self._ended else frames + self._write({"type": "message_stop"})
 
     def finish(self) -> bytes:
         return self._end()
@@ -115,6 +124,15 @@ class MessagesRenderer:
             cost = f"{self._finished.cost_usd:.10f}".rstrip("0").rstrip(".")
             headers["x-claude-cost-usd"] = cost
         return headers
+
+
+def _may_be_the_clis(event: JsonObject) -> bool:
+    """The CLI ends a stream that broke off in the API's name, without a stop reason: such an end
+    waits until the engine says that it is none of an error."""
+    kind = event.get("type")
+    if kind == "message_delta":
+        return (event.get("delta") or {}).get("stop_reason") is None
+    return kind == "message_stop"
 
 
 def frame(event: JsonObject) -> bytes:

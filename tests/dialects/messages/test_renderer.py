@@ -179,6 +179,21 @@ def test_an_error_event_of_the_api_is_the_engines_to_tell() -> None:
     assert [event["type"] for event in parsed_stream(sent.decode())] == ["message_start"]
 
 
+def test_an_end_that_the_cli_made_up_for_a_broken_stream_is_not_told() -> None:
+    """It closes the block, and writes a `message_delta` without a stop reason and a stop."""
+    broken = [start(), *text(0, "a"), *end("x", {"stop_reason": None})]
+    writer = renderer(Case("x", ()), stream=True)
+    sent = b"".join(writer.feed(ChoiceEvent(0, ApiEvent(event))) for event in broken)
+    events = parsed_stream((sent + writer.fail(Overloaded("busy"))).decode())
+    assert [event["type"] for event in events] == [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "error",
+    ]
+
+
 def test_a_turn_that_the_engine_ends_itself_has_an_end_all_the_same() -> None:
     ended = [e for e in end("end_turn") if e["type"] != "message_stop"]
     events: list[Event] = [ApiEvent(event) for event in [start(), *text(0, "a"), *ended]]
