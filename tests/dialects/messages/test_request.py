@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from core.conversation import JsonObject
 from core.errors import InvalidRequest, ToolsNotAllowed
 from core.turn import FunctionTool, Sampling, ToolChoice, Turn
 from dialects.base import Context
-from dialects.messages.fields import FIELDS
+from dialects.messages.fields import FIELDS, TABLE
 from dialects.messages.request import MessagesCall, parse
 from dialects.messages.wire import MessagesRequest
 from engine.known_models import KNOWN_MODELS
@@ -221,3 +222,9 @@ def test_every_field_of_the_official_client_has_a_row() -> None:
     headers = {"betas", "user_profile_id", "workspace_id"}
     assert sent - headers | set(MessagesRequest.model_fields) <= set(names)
     assert [row.name for row in FIELDS if not row.why.endswith(".") or "|" in row.why] == []
+
+
+def test_the_page_shows_the_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "messages.md").read_text()
+    shown = page.split("<!-- fields:begin -->\n")[1].split("\n<!-- fields:end -->")[0]
+    assert shown == TABLE.markdown(), "run: python scripts/compatibility.py"
