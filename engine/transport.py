@@ -46,9 +46,9 @@ class CliTransport(Transport):
     """One CLI process: JSON lines in, JSON lines out.
 
     `consume` sees every message the moment it is read; True keeps it from the SDK. `on_end` is
-    called once, when the process has written its last line; `on_log_line` with each line of stderr.
-    `close` kills: transcripts are not
-    kept, so there is nothing to flush.
+    called once, when the process has written its last line; `on_log_line` with each line of stderr,
+    and True keeps that out of `stderr_tail`. `close` kills: transcripts are not kept, so there is
+    nothing to flush.
 
     `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
     `files` are made before it starts and removed when it has ended.
@@ -81,7 +81,7 @@ class CliTransport(Transport):
         self._ended_by_itself: bool | None = None
         self.consume: Consume = lambda message: False
         self.on_end: Callable[[], None] = lambda: None
-        self.on_log_line: Callable[[str], None] = lambda line: None
+        self.on_log_line: Callable[[str], bool] = lambda line: False
 
     @property
     def pid(self) -> int | None:
@@ -89,7 +89,7 @@ class CliTransport(Transport):
 
     @property
     def stderr_tail(self) -> str:
-        """The last that the CLI wrote to stderr."""
+        """The last lines that the CLI wrote to stderr. The SDK logs them."""
         return self._stderr.decode(errors="replace").strip()
 
     def initialize_with(self, **fields: Any) -> None:
@@ -173,7 +173,7 @@ class CliTransport(Transport):
                     self._take(line)
                     if not self._room.is_set():
                         await self._room.wait()
-        except (_LineTooLong, RecursionError):
+        except (_LineTooLong, RecursionError, KeyError):  # a message of the CLI's lacks a field
             self._failure = "Claude Code sent malformed output"
             self._ended_by_itself = False
             self.kill()
@@ -214,11 +214,11 @@ class CliTransport(Transport):
         assert process.stderr is not None
         line = b""
         while chunk := await process.stderr.read(STDERR_BYTES):
-            self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
             *whole, line = (line + chunk).split(b"\n")
             line = line[-LOG_LINE_BYTES:]
             for each in whole:
-                self.on_log_line(each.decode(errors="replace"))
+                if not self.on_log_line(each.decode(errors="replace")):
+                    self._stderr = (self._stderr + each + b"\n")[-STDERR_BYTES:]
 
     def is_ready(self) -> bool:
         return self._process is not None and self._process.returncode is None and not self.killed

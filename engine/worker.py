@@ -33,7 +33,7 @@ from engine.control import (
     settings_line,
     user_line,
 )
-from engine.failures import Failure, api_error, logged_message, sdk_error
+from engine.failures import Failure, api_error, is_api_error_line, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
 from engine.rate_limit_windows import RateLimitWindows
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
@@ -156,10 +156,11 @@ class CliProcess:
             if message.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
                 self._retry_after = max(1.0, delay_ms / 1000)
 
-    def _note_words(self, line: str) -> None:
+    def _note_words(self, line: str) -> bool:
         if (message := logged_message(line)) is not None:
             self._words = message
             self._words_came.set()
+        return is_api_error_line(line)
 
     def _forget_failures(self) -> None:
         self._retry_after, self._words = None, None
@@ -167,7 +168,7 @@ class CliProcess:
 
     async def _api_error(self, failure: Failure) -> GatewayError:
         """The error in the API's own words, which come by another pipe than the result."""
-        if failure.status is not None:
+        if failure.status not in (None, 404):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._words_came.wait(), WORDS_SECONDS)
         seconds = self._retry_after

@@ -80,6 +80,16 @@ def ending() -> list[dict[str, Any]]:
     ]
 
 
+def is_warm_up(settings: dict[str, Any]) -> bool:
+    """Whether the limit of the next prompt is so low that the API is not called."""
+    return settings.get("env", {}).get("CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE") == "1"
+
+
+def too_long() -> dict[str, Any]:
+    """The result of a turn without a call."""
+    return {**ending()[-1], "is_error": True, "result": "Prompt is too long"}
+
+
 def answer() -> None:
     say(*opening("fake"), *ending())
 
@@ -108,7 +118,7 @@ def garbage() -> None:
 
 def broken_message() -> None:
     """A message of a known kind without its fields."""
-    say({"type": "assistant", "session_id": "s"})
+    say({"type": "stream_event", "session_id": "s"})
 
 
 def ends_silently() -> None:
@@ -133,13 +143,18 @@ def main(mode: str) -> None:
         os._exit(139)
     if mode == "slow_start":
         time.sleep(0.7)
+    settings: dict[str, Any] = {}
     for line in sys.stdin:
         message = json.loads(line)
         if message["type"] == "control_request":
             if mode == "hang_at_start":
                 continue
+            settings = message["request"].get("settings", settings)
             response = {"claude_code_version": VERSION, "models": [], "account": {}}
             outcome = {"request_id": message["request_id"], "response": response}
             say({"type": "control_response", "response": {"subtype": "success", **outcome}})
+        elif message["type"] == "user" and is_warm_up(settings):
+            say(too_long())
         elif message["type"] == "user" and message.get("shouldQuery", True):
+            say({"type": "system", "subtype": "status", "status": "requesting"})
             MODES[mode]()
