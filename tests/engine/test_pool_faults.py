@@ -181,8 +181,9 @@ def flooding_cli(folder: Path, when: str) -> Path:
         "line = ''\n"
         "def lines(stdin):\n"
         "    global line\n"
-        "    for line in stdin:\n"
-        "        yield line\n"
+        "    for written in stdin:\n"
+        "        line = written if 'EXTRA_BODY' in written else line\n"
+        "        yield written\n"
         "fake_claude.MODES['flood'] = mode\n"
         "sys.stdin = lines(sys.stdin)\n"
         "fake_claude.main('flood')\n"
@@ -238,6 +239,7 @@ async def test_an_unusable_config_directory_does_no_harm(
 
 
 FULL_DISK = """#!/bin/sh
+export PATH=/usr/bin:/bin
 exec unshare -rm sh -c '
     mount -t tmpfs -o size=64k tmpfs "$CLAUDE_CONFIG_DIR" || exit 3
     cat /dev/zero > "$CLAUDE_CONFIG_DIR/ballast" 2> /dev/null

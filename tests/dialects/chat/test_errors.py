@@ -245,7 +245,7 @@ async def test_a_process_killed_in_a_stream_ends_it_with_an_error(gateway: Gatew
 async def test_processes_killed_while_unused_are_not_noticed(
     make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(max_processes=2, pool_warm=1) as gateway:
+    async with make_gateway(max_processes=2, pool_warm=2) as gateway:
         await gateway.http.post(URL, json=asking("hi"))
         pool = gateway.engine.pool
         await until(lambda: len(pool.in_state("idle", "blank")) == 2)

@@ -234,6 +234,7 @@ RESULTS: dict[str, Answer] = {
 
 
 RECEIVED: dict[str, Callable[[str, str], list[dict[str, Any]]]] = {
+    "in the order of the calls": lambda a, b: [native(a, "A"), native(b, "B")],
     "in another order": lambda a, b: [native(b, "B"), native(a, "A")],
     "text parts": lambda a, b: [native(a, "1", "2"), native(b, "B\n\né")],
     "nothing": lambda a, b: [native(a), native(b)],
@@ -245,7 +246,7 @@ RECEIVED: dict[str, Callable[[str, str], list[dict[str, Any]]]] = {
         {"type": "text", "text": "And in short?"},
     ],
 }
-"""What the model receives of RESULTS, where it is not the two texts."""
+"""What the model receives of RESULTS."""
 
 
 def native(use_id: str, *texts: str) -> dict[str, Any]:
@@ -270,7 +271,7 @@ async def test_results_reach_the_model_as_they_were_given(gateway: Gateway, way:
         assert [part["type"] for part in results[1][0]["content"]] == ["text", "image"]
         assert results[1][0]["content"][1]["source"]["data"] == png()
     else:
-        expected = RECEIVED.get(way, lambda a, b: [native(a, "A"), native(b, "B")])
+        expected = RECEIVED.get(way, RECEIVED["in the order of the calls"])
         assert results == ("user", expected(one["id"], two["id"]))
     settled = ("tools", "temperature", "thinking", "output_config", "max_tokens", "model")
     assert [first.body.get(name) for name in settled] == [second.body.get(n) for n in settled]

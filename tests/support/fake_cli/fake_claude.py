@@ -82,7 +82,8 @@ def ending() -> list[dict[str, Any]]:
 
 def is_warm_up(settings: dict[str, Any]) -> bool:
     """Whether the limit of the next prompt is so low that the API is not called."""
-    return settings.get("env", {}).get("CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE") == "1"
+    environment: dict[str, str] = settings.get("env", {})
+    return environment.get("CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE") == "1"
 
 
 def too_long() -> dict[str, Any]:
@@ -128,6 +129,8 @@ def ends_silently() -> None:
 MODES: dict[str, Callable[[], None]] = {
     "answer": answer,
     "slow_start": answer,
+    "refuses_settings": answer,
+    "never_confirms": answer,
     "hang_in_turn": hang_in_turn,
     "hang_in_the_middle": hang_in_the_middle,
     "crash_in_mid_line": crash_in_mid_line,
@@ -150,6 +153,13 @@ def main(mode: str) -> None:
             if mode == "hang_at_start":
                 continue
             settings = message["request"].get("settings", settings)
+            is_for_turn = "settings" in message["request"] and not is_warm_up(settings)
+            if mode == "never_confirms" and is_for_turn:
+                continue
+            if mode == "refuses_settings" and is_for_turn:
+                refusal = {"request_id": message["request_id"], "error": "no such model"}
+                say({"type": "control_response", "response": {"subtype": "error", **refusal}})
+                continue
             response = {"claude_code_version": VERSION, "models": [], "account": {}}
             outcome = {"request_id": message["request_id"], "response": response}
             say({"type": "control_response", "response": {"subtype": "success", **outcome}})
