@@ -35,7 +35,7 @@ ERROR_LOG_FILTER = "error in api request"
 """The one category of the CLI's debug log that is on: the API's own answer to a failed request. On
 stdout the CLI puts its advice for a person at a terminal in its place."""
 
-API_ERROR_LINE = re.compile(r"Error in API request: (?:\d{3} )?(\{.*\})\s*$")
+API_ERROR_LINE = re.compile(r"Error in API request: (?:\d{3} )?(.+?)\s*$")
 ADVICE = re.compile(
     r"^(?:.*?API Error: (?:\d{3} )?)?(?:Request rejected \(\d{3}\) · )?"
     r"|\. This is a server-side issue.*$| If it persists, check .*$| Accumulated images .*$| · .*$",
@@ -78,9 +78,12 @@ def is_api_error_line(line: str) -> bool:
 
 
 def logged_message(line: str) -> str | None:
-    """The API's message out of a line of the CLI's log; None where it has none."""
+    """The API's message out of a line of the CLI's log, where it is the body of the error or, from
+    Bedrock, its text; None where the line has none."""
     found = API_ERROR_LINE.search(line)
-    return _message(found[1]) if found else None
+    if found is None:
+        return None
+    return _message(found[1]) if found[1].startswith("{") else found[1]
 
 
 def _message(body_text: str) -> str | None:

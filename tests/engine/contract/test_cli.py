@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from core.conversation import JsonObject
-from core.errors import ContextTooLong, GatewayError, InvalidRequest, UpstreamError
+from core.errors import ContextTooLong, GatewayError, InvalidRequest
 from core.events import Finished, Reply, TextDelta
 from demo import FakeAnthropic
 from demo.recording import RecordedRequest
@@ -67,6 +67,8 @@ class Way:
 
     async def ask(self, body: JsonObject, model: str = MODEL) -> Reply:
         reply = Reply()
+        if self.is_login:  # there it is the CLI's to write
+            body = {key: value for key, value in body.items() if key != "system"}
         async with (
             self.worker() as worker,
             aclosing(worker.run(Ask(model, body), on_done=self.done)) as events,
@@ -242,7 +244,7 @@ async def test_without_max_tokens_it_is_the_most_that_the_model_can_write(api: W
 
 async def test_where_the_body_is_silent_the_cli_speaks(api: Way) -> None:
     """Which is why the body says it all."""
-    await api.ask({"messages": [{"role": "user", "content": "hi"}]})
+    await api.ask({"messages": [{"role": "user", "content": "hi"}]}, "sonnet")
     body = api.upstream.requests[-1].body
     assert body["output_config"] == {"effort": "medium"}
     assert body["thinking"]["type"] == "adaptive"
@@ -286,9 +288,10 @@ async def test_a_body_that_is_not_json_asks_the_model_a_dot(
 
 async def test_a_number_that_json_has_not_is_refused_before_it_is_written(api: Way) -> None:
     for number in (math.nan, math.inf):
-        with pytest.raises(UpstreamError, match="number that JSON has not"):
+        with pytest.raises(InvalidRequest, match="number that JSON has not"):
             await api.say("hi", temperature=number)
     assert not api.upstream.requests
+    assert api.pid()
     assert (await api.say("next")).text == 'Demo model: you said "next".'
 
 
@@ -319,6 +322,10 @@ ENDINGS: dict[str, tuple[str, JsonObject]] = {
 }
 
 
+ASKED_TWICE = {("bedrock", "400"), ("vertex", "400")}
+"""There the CLI sends a request that was refused once more, as it was: nothing is paid for it."""
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 async def test_however_a_turn_ends_it_was_one_request_and_the_process_serves_on(
     form: Way, ending: str
@@ -333,11 +340,14 @@ async def test_however_a_turn_ends_it_was_one_request_and_the_process_serves_on(
     except GatewayError as error:
         assert not isinstance(error, ContextTooLong)  # noqa: PT017  # it may also not fail
     assert (await form.say("next")).text == 'Demo model: you said "next".'
-    assert form.pid() == pid
-    before, turn, after = form.upstream.requests
+    if not (form.is_login and "empty" in ending):  # guarded there, see below
+        assert form.pid() == pid
+    before, *turns, after = form.upstream.requests
     form.check(before, body_of("before"))
-    form.check(turn, asked)
+    for turn in turns:
+        form.check(turn, asked)
     form.check(after, body_of("next"))
+    assert len(turns) == (2 if (form.form, ending) in ASKED_TWICE else 1)
 
 
 @pytest.mark.parametrize("ending", ["max_tokens", "empty", "refusal", "empty refusal"])
