@@ -13,7 +13,7 @@ if __name__ == "__main__":  # first, since most commands need nothing of what fo
 
     sys.exit(command_line.main(sys.argv[1:]))
 
-gc.disable()  # what is loaded stays: looking for garbage in it would be a third of the start
+gc.disable()  # what is loaded stays: collecting garbage in it would be a third of the start-up time
 
 import asyncio
 import os
@@ -97,7 +97,7 @@ def create_app(
     """The whole server; nothing runs before its lifespan starts.
 
     `environ` is where credentials are looked for: by default `.env` under the process's own
-    environment. With `demo` a stand-in answers, and no credentials are looked for.
+    environment. With `demo` a fake upstream answers, and no credentials are looked for.
     Raises SettingsError where API_KEYS, API_KEYS_FILE or the rules of tools can't be used, and
     where `settings` is left out and a variable has an unusable value.
     """
@@ -203,7 +203,7 @@ def _exempt_what_stays() -> None:
 
 
 def _store(settings: Settings, *, demo: bool) -> SessionStore:
-    """A demo leaves nothing behind, unless it is told where. Raises SettingsError."""
+    """A demo leaves nothing behind, unless a place is set. Raises SettingsError."""
     forget = demo and "database_url" not in settings.model_fields_set
     limits = StoreLimits(
         ttl_seconds=settings.session_ttl_seconds,
@@ -217,7 +217,7 @@ def _store(settings: Settings, *, demo: bool) -> SessionStore:
 
 
 def _rooted(stack: AsyncExitStack, settings: Settings) -> Settings:
-    """For a demo, which leaves no directories behind, unless it is told where."""
+    """For a demo, which leaves no directories behind, unless a place is set."""
     if "workspace_root" in settings.model_fields_set:
         return settings
     scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
@@ -239,7 +239,8 @@ def _sessions(
 async def _demo_credentials(
     stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
 ) -> Credentials:
-    """The stand-in's dummy key and an empty home: real credentials are out of the CLI's reach."""
+    """The fake upstream's dummy key and an empty home: real credentials are out of the CLI's
+    reach."""
     from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
     upstream = await stack.enter_async_context(FakeAnthropic(record=100))
@@ -251,7 +252,7 @@ async def _demo_credentials(
         update={"claude_use_subscription": False, "anthropic_custom_headers": None}
     )
     found = detect_credentials(plain, own)
-    return replace(found, detected_by="Demo: a stand-in answers, no account is used.")
+    return replace(found, detected_by="Demo: a fake upstream answers, no account is used.")
 
 
 def _app(*, demo: bool = False) -> FastAPI:

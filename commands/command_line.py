@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("port", nargs="?", help="port (default: PORT, else 8000)")
     made.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
-    made.add_argument("--demo", action="store_true", help="answer from a stand-in, no account")
+    made.add_argument("--demo", action="store_true", help="answer from a fake upstream, no account")
     made.add_argument("--reload", action="store_true", help="start again when a file changes")
     versions = f"{NAME} {VERSION} (claude-agent-sdk {version('claude-agent-sdk')})"
     made.add_argument("--version", action="version", version=versions)
@@ -231,7 +231,7 @@ def banner(
         "URL": f"{url}/v1{note}",
         "Model": settings.default_model,
         "Credentials": _credentials_line(credentials),
-        **_mending(credentials),
+        **_hints(credentials),
         "Protection": _protection(settings),
         **({"Ignored": ignored} if ignored else {}),
         **_sandbox(settings),
@@ -249,14 +249,14 @@ def _shown_host(host: str) -> str:
 
 def _credentials_line(credentials: Credentials | None) -> str:
     if credentials is None:
-        return "none needed: DEMO, a stand-in answers instead of Claude"
+        return "none needed: DEMO, a fake upstream answers instead of Claude"
     return f"{credentials.method}: {credentials.detected_by}"
 
 
-def _mending(credentials: Credentials | None) -> dict[str, str]:
-    if credentials is None or not (credentials.missing or credentials.mend):
+def _hints(credentials: Credentials | None) -> dict[str, str]:
+    if credentials is None or not (credentials.missing or credentials.hint):
         return {}
-    lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.mend or ""}
+    lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.hint or ""}
     return {name: text for name, text in lines.items() if text}
 
 

@@ -33,7 +33,7 @@ GatewayError
 └── TurnTimeout                 504  timeout
 
 The body is `{"error": {"message", "type", "param", "code"}}`
-(https://platform.openai.com/docs/guides/error-codes). This module imports nothing of ours.
+(https://platform.openai.com/docs/guides/error-codes). This module imports no project module.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class PermissionDenied(GatewayError):
 
 
 class ToolsNotAllowed(PermissionDenied):
-    """What was asked for of Claude Code's own tools is not this caller's to use."""
+    """What was asked for of Claude Code's built-in tools is not this caller's to use."""
 
     default_code = "tools_not_allowed"
 
@@ -202,8 +202,8 @@ class LimitExceeded(RateLimited):
         super().__init__(f"Rate limit exceeded. Try again in {words}.", retry_after=seconds)
 
     def body(self) -> dict[str, Any]:
-        told = {"message": self.message, "type": self.type, "code": self.code}
-        return {"error": {**told, "retry_after": self.retry_after}}
+        reported = {"message": self.message, "type": self.type, "code": self.code}
+        return {"error": {**reported, "retry_after": self.retry_after}}
 
 
 class RequestTimeout(GatewayError):
@@ -250,7 +250,7 @@ class StoreUnavailable(GatewayError):
 
 
 class WorkspaceUnavailable(GatewayError):
-    """The directory for Claude Code's own tools cannot be made or read."""
+    """The directory for Claude Code's built-in tools cannot be made or read."""
 
     status = 503
     type = "server_error"

@@ -29,7 +29,7 @@ def native(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def shown(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The conversation as a client can know it: without own uses and their results."""
+    """The conversation as a client can know it: without built-in uses and their results."""
     parts = [shown_message(message) for message in messages]
     return merged([message for message in parts if message.content])
 

@@ -16,7 +16,7 @@ from core.conversation import JsonObject, Message
 from core.errors import GatewayError
 from core.events import ChoiceEvent
 from core.turn import Turn
-from dialects.reasoning import Traits
+from dialects.reasoning import ModelCapabilities
 from models import TurnHeaders
 
 
@@ -46,13 +46,13 @@ class ImageUrl:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a dialect gets beside the request. `model` is the resolved id, `traits` what is known of
-    it. In a session the messages may be only what is new. `headers` are this server's own request
-    headers, `raw_headers` all of them, names in lower case."""
+    """What a dialect gets beside the request. `model` is the resolved id, `capabilities` what is
+    known of it. In a session the messages may be only what is new. `headers` are this server's own
+    request headers, `raw_headers` all of them, names in lower case."""
 
     model: str
     principal: str = "local"
-    traits: Traits | None = None
+    capabilities: ModelCapabilities | None = None
     session_id: str | None = None
     headers: TurnHeaders = field(default_factory=TurnHeaders)
     raw_headers: Mapping[str, str] = field(default_factory=dict)

@@ -123,7 +123,7 @@ def conversation(turn: Turn, card: ModelCard = UNKNOWN_MODEL) -> tuple[Message, 
     """The messages as the API takes them. Without any tools it takes no uses of them: what was said
     about them stays. What another model thought is not this one's to read."""
     messages: Sequence[Message] = turn.messages
-    if not (turn.tools or turn.server_tools or turn.own_tools or _answers_by_tool(turn)):
+    if not (turn.tools or turn.server_tools or turn.builtin_tools or _answers_by_tool(turn)):
         messages = shown(turn.messages)
     names = {turn.model, plain_id(turn.model), card.id}
     unfolded = native([_without_others_thinking(message, names) for message in messages])

@@ -94,7 +94,7 @@ class TurnResponse(Response):
             body = self._renderer.body()
             start = self._start("application/json", {"content-length": str(len(body))})
         except Exception as error:
-            self._failure = told(error)
+            self._failure = reported(error)
             return
         await send(start)
         await send({"type": "http.response.body", "body": body})
@@ -104,7 +104,7 @@ class TurnResponse(Response):
             first = self._renderer.feed(await anext(self._events))
             start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
         except Exception as error:
-            self._failure = told(error)
+            self._failure = reported(error)
             return
         await send(start)
         silence = anyio.CancelScope()
@@ -123,7 +123,7 @@ class TurnResponse(Response):
                 yield self._renderer.feed(item)
             yield self._renderer.finish()
         except Exception as error:
-            failure = told(error)
+            failure = reported(error)
             log.warning("a stream ended with %s: %s", failure.code, failure.message)
             yield self._renderer.fail(failure)
 
@@ -143,8 +143,8 @@ class TurnResponse(Response):
                 await anyio.sleep(self._heartbeat_seconds - silence)
 
     def _start(self, content_type: str, extra: dict[str, str]) -> AsgiMessage:
-        told = self._renderer.headers() | self._extra_headers()
-        headers = {"content-type": content_type, **extra, **told}
+        reported = self._renderer.headers() | self._extra_headers()
+        headers = {"content-type": content_type, **extra, **reported}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         return {"type": "http.response.start", "status": 200, "headers": raw}
 
@@ -157,7 +157,7 @@ async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def told(error: Exception) -> GatewayError:
+def reported(error: Exception) -> GatewayError:
     """What the caller is told: a GatewayError as it is, anything else as a 500 without detail."""
     if isinstance(error, GatewayError):
         return error

@@ -26,7 +26,7 @@ class State:
     """All that lives as long as the app; kept as `app.state.gateway`.
 
     `reachable_without_key`: whoever can connect may ask, maybe from elsewhere. Nothing that touches
-    the host, such as Claude Code's own tools, may be allowed then.
+    the host, such as Claude Code's built-in tools, may be allowed then.
     """
 
     settings: settings.Settings
@@ -96,33 +96,33 @@ _Grant = Callable[[ToolRequest, str | None], Awaitable[ToolGrant]]
 
 
 async def _grant_tools(state: _State, principal: _Principal) -> _Grant:
-    async def grant(wish: ToolRequest, session_id: str | None) -> ToolGrant:
+    async def grant(tool_request: ToolRequest, session_id: str | None) -> ToolGrant:
         """The policy's `grant`, with a place to work. Raises ToolsNotAllowed, PermissionDenied or
         InvalidRequest."""
-        return await _granted(state, principal, wish, session_id, home=session_id)
+        return await _granted(state, principal, tool_request, session_id, home=session_id)
 
     return grant
 
 
 async def _foresee_tools(state: _State, principal: _Principal) -> _Grant:
-    async def foresee(wish: ToolRequest, session_id: str | None) -> ToolGrant:
+    async def preview(tool_request: ToolRequest, session_id: str | None) -> ToolGrant:
         """As `grant`, but without the session's directory, which would be made for it."""
-        return await _granted(state, principal, wish, session_id, home=None)
+        return await _granted(state, principal, tool_request, session_id, home=None)
 
-    return foresee
+    return preview
 
 
 async def _granted(
     state: State,
     principal: auth.Principal,
-    wish: ToolRequest,
+    tool_request: ToolRequest,
     session_id: str | None,
     *,
     home: str | None,
 ) -> ToolGrant:
-    granted = await state.tools.grant(principal, wish, session_id)
-    directory = await state.workspaces.directory(principal.name, home, wish.cwd)
-    mcp_config = await state.mcp_servers.config(wish.mcp_servers)
+    granted = await state.tools.grant(principal, tool_request, session_id)
+    directory = await state.workspaces.directory(principal.name, home, tool_request.cwd)
+    mcp_config = await state.mcp_servers.config(tool_request.mcp_servers)
     return replace(granted, directory=directory, mcp_config=mcp_config)
 
 
@@ -185,7 +185,7 @@ Operator = Annotated[auth.Principal, Depends(_operator)]
 """As Principal, but only those who may change what others may do."""
 
 GrantTools = Annotated[_Grant, Depends(_grant_tools)]
-ForeseeTools = Annotated[_Grant, Depends(_foresee_tools)]
+PreviewTools = Annotated[_Grant, Depends(_foresee_tools)]
 ToolStats = Annotated[tool_stats.ToolStats, Depends(_tool_stats)]
 ToolPolicy = Annotated[toolbox_door.ToolPolicy, Depends(_tools)]
 ToolUser = Annotated[auth.Principal, Depends(_tool_user)]

@@ -41,18 +41,21 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own: an unknown URL, a method that a URL has not, a body that is no UTF-8."""
+    """Starlette's own: an unknown URL, a method that a URL has not, a body that is not UTF-8."""
     assert isinstance(error, HTTPException)
     url = f"{request.method} {request.url.path}"
-    told: GatewayError
+    reported: GatewayError
     match error.status_code:
         case 404:
-            told = NotFound(f"Invalid URL ({url})", code="unknown_url")
+            reported = NotFound(f"Invalid URL ({url})", code="unknown_url")
         case 405:
-            told = InvalidRequest(f"Not allowed to {url}", code="method_not_allowed")
+            reported = InvalidRequest(
+                f"Method {request.method} not allowed for {request.url.path}",
+                code="method_not_allowed",
+            )
         case _:
-            told = InvalidRequest(str(error.detail), code="invalid_request")
-    return JSONResponse(told.body(), error.status_code, error.headers)
+            reported = InvalidRequest(str(error.detail), code="invalid_request")
+    return JSONResponse(reported.body(), error.status_code, error.headers)
 
 
 def invalid_request(problems: Sequence[Problem], body: object) -> InvalidRequest:

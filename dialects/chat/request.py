@@ -16,16 +16,16 @@ from dialects import reasoning as chat_reasoning
 from dialects.chat import messages
 from dialects.chat.fields import ACTED_ON, NEUTRAL, WITHOUT_EFFECT
 from dialects.chat.tools import toolset
-from dialects.reasoning import Traits
+from dialects.reasoning import ModelCapabilities
 from dialects.tool_names import Names
 from models import (
+    BuiltinToolHeaders,
     ChatRequest,
-    OwnToolHeaders,
     ToolActivity,
 )
 
 RESERVED_NAMES = frozenset({"StructuredOutput"})
-"""The name of the CLI's own tool for structured answers."""
+"""The name of the CLI's built-in tool for structured answers."""
 HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
@@ -41,7 +41,7 @@ class ChatCall:
     ignored: tuple[str, ...]
     n: int = 1
     seed: int | None = None
-    tool_wish: ToolRequest | None = None
+    tool_request: ToolRequest | None = None
     tool_activity: ToolActivity = "reasoning"
 
 
@@ -49,9 +49,9 @@ def parse(
     request: ChatRequest,
     model: str,
     principal: str,
-    card: Traits | None = None,
+    card: ModelCapabilities | None = None,
     session_id: str | None = None,
-    headers: OwnToolHeaders | None = None,
+    headers: BuiltinToolHeaders | None = None,
 ) -> ChatCall:
     """`model` is the resolved one, `card` what is known of it. In a session the messages may be
     only what is new. Raises InvalidRequest, naming the field, and ToolsNotAllowed."""
@@ -87,10 +87,10 @@ def parse(
     ignored |= {*output.ignored, *reasoning.ignored, *own.ignored}
     if session_id is not None:
         _one_answer(request, "in a session")
-    if own.wish is not None:
-        _one_answer(request, "with Claude Code's own tools")
+    if own.tool_request is not None:
+        _one_answer(request, "with Claude Code's built-in tools")
         _native_output(output)
-    takes_seed = session_id is None and own.wish is None
+    takes_seed = session_id is None and own.tool_request is None
     if not takes_seed and request.seed is not None:
         ignored.add("seed")
     options = request.stream_options
@@ -103,7 +103,7 @@ def parse(
         ignored=tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name))),
         n=request.n or 1,
         seed=request.seed if takes_seed else None,
-        tool_wish=own.wish,
+        tool_request=own.tool_request,
         tool_activity=own.activity,
     )
 
@@ -117,25 +117,25 @@ def _native_output(output: output_format.Output) -> None:
     """Else the answer would be a call of a tool that must come last, and none must here."""
     if not output.native:
         raise InvalidRequest(
-            "With Claude Code's own tools `response_format` must be a `json_schema` whose objects "
+            "With Claude Code's built-in tools `response_format` must be a `json_schema` whose objects "
             "list their properties and do not hold themselves.",
             param="response_format",
         )
 
 
 def grant(call: ChatCall, own: ToolGrant) -> ChatCall:
-    """The call with what it was granted of Claude Code's own tools. Raises InvalidRequest where a
-    function of the caller's has the name of one: the model would not get that."""
-    servers = call.tool_wish.mcp_servers if call.tool_wish else ()
+    """The call with what it was granted of Claude Code's built-in tools. Raises InvalidRequest
+    where a function of the caller's has the name of one: the model would not get that."""
+    servers = call.tool_request.mcp_servers if call.tool_request else ()
     of_servers = tuple(f"mcp__{name}__" for name in servers)
     for tool in call.turn.tools:
         if tool.name in own.tools or tool.name.startswith(of_servers):
             raise InvalidRequest(
-                f"The function {tool.name!r} has the name of a tool of Claude Code's, or of an MCP "
+                f"The function {tool.name!r} has the name of a built-in tool, or of an MCP "
                 "server's, that is asked for too.",
                 param="tools",
             )
-    return replace(call, turn=replace(call.turn, own_tools=own))
+    return replace(call, turn=replace(call.turn, builtin_tools=own))
 
 
 def refuse_ignored(call: ChatCall) -> None:
@@ -149,7 +149,7 @@ def refuse_ignored(call: ChatCall) -> None:
 def _sampling(request: ChatRequest) -> Sampling:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if len(stop) > 4:
-        raise InvalidRequest("There may be at most 4 stop sequences.", param="stop")
+        raise InvalidRequest("At most 4 stop sequences are supported.", param="stop")
     return Sampling(
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=None if request.temperature is None else min(request.temperature, 1.0),

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from dialects.chat import messages
 from dialects.chat import renderer as chat_renderer
 from dialects.chat import request as chat_request
-from models import ChatCompletion, ChatRequest, ErrorBody, OwnToolHeaders
+from models import BuiltinToolHeaders, ChatCompletion, ChatRequest, ErrorBody
 from session_manager import SessionCall, requested_id
 from turns.choices import choices
 from turns.images import fetch_images
@@ -50,7 +50,7 @@ async def create_chat_completion(
     settings: Settings,
     tool_stats: ToolStats,
     images: Images,
-    own_tools: Annotated[OwnToolHeaders, Header()],
+    builtin_tools: Annotated[BuiltinToolHeaders, Header()],
     x_session_id: Annotated[str | None, Header()] = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
@@ -59,11 +59,11 @@ async def create_chat_completion(
     model = await resolve_model(body.model)
     await fetch_images(body, images)
     card = catalogue.card(model)
-    call = chat_request.parse(body, model, principal.name, card, session_id, own_tools)
+    call = chat_request.parse(body, model, principal.name, card, session_id, builtin_tools)
     if settings.strict_parameters:
         chat_request.refuse_ignored(call)
-    if call.tool_wish is not None:
-        call = chat_request.grant(call, await grant_tools(call.tool_wish, session_id))
+    if call.tool_request is not None:
+        call = chat_request.grant(call, await grant_tools(call.tool_request, session_id))
     session = None
     if session_id is not None:
         session = SessionCall(call.turn, session_id, messages.complete, idempotency_key)

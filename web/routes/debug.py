@@ -28,14 +28,14 @@ from dialects.chat.fields import (
     Treatment,
     field_of,
 )
-from models import ChatRequest, ErrorDetail, JsonObject, OwnToolHeaders
+from models import BuiltinToolHeaders, ChatRequest, ErrorDetail, JsonObject
 from session_manager import requested_id
 from turns import images as media
 from web.dependencies import (
     Catalogue,
     Engine,
-    ForeseeTools,
     Images,
+    PreviewTools,
     Principal,
     ResolveModel,
     Settings,
@@ -69,7 +69,7 @@ class MessageOutline(BaseModel):
 
 
 class GrantReport(BaseModel):
-    """What the request is granted of Claude Code's own tools."""
+    """What the request is granted of Claude Code's built-in tools."""
 
     tools: list[str]
     allow: list[str]
@@ -106,7 +106,7 @@ class RequestReport(BaseModel):
     model: str | None = None
     fields: list[FieldReport]
     turn: TurnReport | None = None
-    own_tools: GrantReport | None = None
+    builtin_tools: GrantReport | None = None
     failure: FailureReport | None = None
 
 
@@ -138,8 +138,8 @@ async def explain(
     engine: Engine,
     settings: Settings,
     images: Images,
-    foresee_tools: ForeseeTools,
-    own_tools: Annotated[OwnToolHeaders, Header()],
+    foresee_tools: PreviewTools,
+    builtin_tools: Annotated[BuiltinToolHeaders, Header()],
     x_session_id: Annotated[str | None, Header()] = None,
 ) -> RequestReport:
     """Takes any body of /v1/chat/completions; one that would fail is a 200 with `failure` here."""
@@ -147,23 +147,23 @@ async def explain(
     try:
         request = parsed(body)
         report.model = await resolve_model(request.model)
-        to_fetch = media.stand_ins(request, images)
+        to_fetch = media.placeholders(request, images)
         session_id = requested_id(request.session_id, x_session_id)
         card = catalogue.card(report.model)
         call = chat_request.parse(
-            request, report.model, principal.name, card, session_id, own_tools
+            request, report.model, principal.name, card, session_id, builtin_tools
         )
         if settings.strict_parameters:
             chat_request.refuse_ignored(call)
-        if call.tool_wish is not None:
-            call = chat_request.grant(call, await foresee_tools(call.tool_wish, session_id))
+        if call.tool_request is not None:
+            call = chat_request.grant(call, await foresee_tools(call.tool_request, session_id))
     except GatewayError as error:
         detail = ErrorDetail.model_validate(error.body()["error"])
         report.failure = FailureReport(status=error.status, error=detail)
         return report
     report.fields = list(_fields(body, call.ignored))
     report.turn = _turn(call.turn, engine.preview(call.turn), to_fetch)
-    report.own_tools = _grant(call)
+    report.builtin_tools = _grant(call)
     return report
 
 
@@ -199,8 +199,8 @@ def _field(name: str, value: Any, reported: bool) -> FieldReport:
 
 
 def _grant(call: chat_request.ChatCall) -> GrantReport | None:
-    own, wish = call.turn.own_tools, call.tool_wish
-    if own is None or wish is None:
+    own, tool_request = call.turn.builtin_tools, call.tool_request
+    if own is None or tool_request is None:
         return None
     return GrantReport(
         tools=list(own.tools),
@@ -209,7 +209,7 @@ def _grant(call: chat_request.ChatCall) -> GrantReport | None:
         permission_mode=own.permission_mode,
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
-        mcp_servers=list(wish.mcp_servers),
+        mcp_servers=list(tool_request.mcp_servers),
     )
 
 

@@ -1,4 +1,4 @@
-"""`/v1/tools`: Claude Code's own tools, which of them the caller may use, and who says so."""
+"""`/v1/tools`: Claude Code's built-in tools, which of them the caller may use, and who says so."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ToolUsage(BaseModel):
     tools: dict[str, ToolUses]
 
 
-@router.get("", summary="Claude Code's own tools, and which of them the caller may use")
+@router.get("", summary="Claude Code's built-in tools, and which of them the caller may use")
 async def list_tools(
     principal: Principal, policy: ToolPolicy, settings: Settings, session_id: SessionId = None
 ) -> ToolList:
