@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ STDERR_BYTES = 4000
 LOG_LINE_BYTES = 64 * 1024
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 Consume = Callable[[dict[str, Any]], bool]
 
@@ -173,7 +176,7 @@ class CliTransport(Transport):
                     self._take(line)
                     if not self._room.is_set():
                         await self._room.wait()
-        except (_LineTooLong, RecursionError):
+        except _LineTooLong:
             self._failure = "Claude Code sent malformed output"
             self._ended_by_itself = False
             self.kill()
@@ -185,6 +188,11 @@ class CliTransport(Transport):
         try:
             message = json.loads(line)
         except ValueError:  # a notice of the CLI's, no part of the protocol
+            return
+        except RecursionError:
+            # The CLI repeats a call whose arguments are nested a thousand levels deep as objects;
+            # the events of the answer have them as text.
+            log.warning("a line of Claude Code's was nested too deeply to be read")
             return
         if isinstance(message, dict) and not self.consume(message):
             self._messages.put_nowait(message)

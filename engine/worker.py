@@ -22,7 +22,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_agent_sdk.types import McpSdkServerConfig
 
 from core.conversation import JsonObject
-from core.errors import GatewayError, UpstreamError
+from core.errors import GatewayError, InvalidRequest, UpstreamError
 from core.events import Event
 from engine.control import (
     NO_CALL,
@@ -290,7 +290,8 @@ class ClaudeWorker(CliProcess):
         try:
             body = body_text(ask.body)
         except ValueError as error:
-            raise UpstreamError("The request holds a number that JSON has not.") from error
+            message = "The request holds a number that JSON does not have (NaN or Infinity)."
+            raise InvalidRequest(message) from error
         await self._transport.write(
             settings_line(turn.settings_id, ask.model, body, self._limit)
             + boundary_line()
