@@ -211,7 +211,7 @@ class ClaudeEngine:
     ) -> AsyncGenerator[Event, None]:
         ask = Ask(
             turn.model,
-            self.preview(turn, without),
+            self._body(turn, without),
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
@@ -222,10 +222,13 @@ class ClaudeEngine:
             return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
         return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
 
-    def preview(self, turn: Turn, without: frozenset[str] = frozenset()) -> JsonObject:
-        """The body that `run` would ask with, but for what it leaves out (`without`)."""
+    def preview(self, turn: Turn) -> JsonObject:
+        """The body that `run` would ask with, but for what the model is known to refuse."""
+        return self._body(KeyNames(turn).apply(turn), frozenset())
+
+    def _body(self, turn: Turn, without: frozenset[str]) -> JsonObject:
         return request_body(
-            KeyNames(turn).apply(turn),
+            turn,
             self.catalogue.card(turn.model),
             without,
             login=self._login,

@@ -1,7 +1,7 @@
 """Property names that the API refuses in schemas, mapped there and back.
 
-It takes `^[a-zA-Z0-9_.-]{1,64}$` only; callers' functions have `$top`, `filter[name]` or `都市`. The
-body gets names that are allowed, histories too, and what the model writes is given the caller's
+It takes `^[a-zA-Z0-9_.-]{1,64}$` only; callers' functions have `$top`, `filter[name]` or `都市`.
+The body gets names that are allowed, histories too, and what the model writes is given the caller's
 names again.
 """
 
