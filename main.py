@@ -9,9 +9,16 @@ import gc
 import sys
 
 if __name__ == "__main__":  # first, since most commands need nothing of what follows
-    from commands import command_line
+    from importlib import import_module
 
-    sys.exit(command_line.main(sys.argv[1:]))
+    from commands.command_line import main
+
+    def create_app_later(settings: Settings, *, demo: bool) -> FastAPI:
+        """As `create_app`, in the module of that name: this one is `__main__`."""
+        made: FastAPI = import_module("main").create_app(settings, demo=demo)
+        return made
+
+    sys.exit(main(sys.argv[1:], create_app_later))
 
 gc.disable()  # what is loaded stays: looking for garbage in it would be a third of the start
 

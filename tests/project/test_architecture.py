@@ -69,7 +69,6 @@ KNOWS_MCP = {"engine.caller_tools", "toolbox.mcp_status"}
 UNTIL_THE_NEW_ENGINE = {
     ("web.routes.debug", "engine"),
     ("web.routes.debug", "engine.launch_profile"),
-    ("commands.command_line", "main"),
 }
 """What still goes past a door."""
 
