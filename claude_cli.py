@@ -24,7 +24,7 @@ from config.settings import Settings
 from core.conversation import Block, JsonObject, Message, merged, system_text, text_block
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event, Finished, Reply
-from core.transcript import native, shown
+from core.transcript import to_api, to_client
 from core.turn import ToolGrant, Turn
 from engine.catalogue import ModelCatalogue
 from engine.cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
@@ -237,13 +237,13 @@ LIMITS = frozenset({"max_turns", "max_budget"})
 def _conversation(turn: Turn) -> tuple[Message, ...]:
     """Without any tools the API takes no uses of them: what was said about them stays."""
     has_tools = turn.tools or turn.own_tools is not None
-    return merged(turn.messages) if has_tools else shown(turn.messages)
+    return merged(turn.messages) if has_tools else to_client(turn.messages)
 
 
 def _asked_memory(turn: Turn) -> str | None:
     """The fingerprint of a process that could go on from where this turn stands."""
     *earlier, last = turn.messages
-    history = shown(earlier)
+    history = to_client(earlier)
     if not history:
         return None
     calls = {block["id"] for block in history[-1].content if block["type"] == "tool_use"}
@@ -266,7 +266,7 @@ def _answer(
         return worker.resume(last, settings, dropped)
     if lease.kind == "continue":
         return worker.run((last,), settings, fresh=False, dropped=dropped)
-    return worker.run(native(turn.messages), settings, fresh=True, dropped=dropped)
+    return worker.run(to_api(turn.messages), settings, fresh=True, dropped=dropped)
 
 
 def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finished) -> None:
@@ -285,7 +285,7 @@ def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finish
     if lease.worker.cut_short or (answers_by_tool(turn) and reply.text):
         # It remembers a call, or more than was said, where the client will send text back.
         return None if held else lease.park(None)
-    lease.park(fingerprint(turn.model, (*shown(turn.messages), answer)), held=held)
+    lease.park(fingerprint(turn.model, (*to_client(turn.messages), answer)), held=held)
 
 
 def answer_message(reply: Reply) -> Message:

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 
 from core.conversation import Block, JsonObject, Message, ToolResultBlock, text_block
-from core.transcript import native
+from core.transcript import to_api
 from core.turn import Turn
 from engine import extra_body
 
@@ -145,7 +145,7 @@ def _extra_body(turn: Turn) -> JsonObject:
     if turn.own_tools is not None:
         # What stands there replaces what the CLI adds to it: its tools, and their results.
         return {name: value for name, value in body.items() if name != "tools"}
-    if (messages := verbatim_messages(native(turn.messages))) is not None:
+    if (messages := verbatim_messages(to_api(turn.messages))) is not None:
         body["messages"] = messages
     return body
 

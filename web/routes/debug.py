@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 
-from core.conversation import system_text
+from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest
 from core.turn import Turn
 from dialects.base import Call, Dialect
 from dialects.field_table import TREATMENTS, FieldRow, FieldTable, Treatment
 from engine import extra_body
 from engine.launch_profile import LaunchProfile
-from models import ErrorDetail, JsonObject, TurnHeaders
+from models import ErrorDetail, TurnHeaders
 from turns.dialects import DEFAULT, DIALECTS
 from turns.pipeline import Asker, Preview
 from web.dependencies import Pipeline, Principal
