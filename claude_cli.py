@@ -1,7 +1,7 @@
 """The engine: a `Turn` becomes lines for a Claude Code process, its messages become `Event`s.
 
 Each turn leases a process from the pool. Where the process that answered last still remembers
-just this conversation, only the new message is sent (*continue*), or the results that it waits
+exactly this conversation, only the new message is sent (*continue*), or the results that it waits
 for (*hold*). Otherwise any process of the same launch profile takes a boundary and the replayed
 history (*reuse*), or a blank one is bound to the profile.
 """
@@ -27,7 +27,7 @@ from core.events import Event, Finished, Reply
 from core.transcript import to_api, to_client
 from core.turn import ToolGrant, Turn
 from engine.catalogue import ModelCatalogue
-from engine.cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
+from engine.cli_protocol import TurnSettings, answers_just, only_tool_results, turn_settings
 from engine.extra_body import answers_by_tool, emulated_stops
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
@@ -71,7 +71,7 @@ class ClaudeEngine:
         self._warned = False
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(
-            self._make, _limits(settings), kind_of=lambda profile: profile.own_tools
+            self._make, _limits(settings), kind_of=lambda profile: profile.builtin_tools
         )
 
     async def __aenter__(self) -> ClaudeEngine:
@@ -119,7 +119,7 @@ class ClaudeEngine:
                     raise
             except ProcessLost:
                 losses += 1
-                again = not begun and losses < LOSSES
+                again = not begun and losses < MAX_LOST_PROCESSES
                 if not again:
                     raise
 
@@ -130,7 +130,7 @@ class ClaudeEngine:
             system_text(turn.system) or "",
             turn.tools,
             answers_by_tool=answers_by_tool(turn),
-            own_tools=turn.own_tools,
+            builtin_tools=turn.builtin_tools,
         )
         async with self.pool.lease(profile, _asked_memory(turn)) as lease:
             with self._deadline(lease.worker) as expired:
@@ -182,7 +182,7 @@ class ClaudeEngine:
         self, lease: Lease[ClaudeWorker], turn: Turn, dropped: tuple[str, ...]
     ) -> AsyncGenerator[Event, None]:
         without = self._refusals.without(turn)
-        settings = late_settings(turn, without)
+        settings = turn_settings(turn, without)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         calls = WrittenCalls(turn.calls_as_output)
         reply = Reply()
@@ -228,7 +228,7 @@ class ClaudeEngine:
         return None
 
 
-LOSSES = 3
+MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
 
 LIMITS = frozenset({"max_turns", "max_budget"})
@@ -236,7 +236,7 @@ LIMITS = frozenset({"max_turns", "max_budget"})
 
 def _conversation(turn: Turn) -> tuple[Message, ...]:
     """Without any tools the API takes no uses of them: what was said about them stays."""
-    has_tools = turn.tools or turn.own_tools is not None
+    has_tools = turn.tools or turn.builtin_tools is not None
     return merged(turn.messages) if has_tools else to_client(turn.messages)
 
 
@@ -258,7 +258,7 @@ def _through(calls: WrittenCalls, stops: StopFilter, event: Event) -> Iterator[E
 
 
 def _answer(
-    lease: Lease[ClaudeWorker], turn: Turn, settings: LateSettings, dropped: tuple[str, ...]
+    lease: Lease[ClaudeWorker], turn: Turn, settings: TurnSettings, dropped: tuple[str, ...]
 ) -> AsyncGenerator[Event, None]:
     """The shortest clean way to the answer that this lease allows."""
     worker, last = lease.worker, turn.messages[-1]
@@ -273,7 +273,7 @@ def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finish
     """Keeps the process under what it remembers now; one that was killed is gone anyway."""
     if not lease.worker.alive or finished.reason in LIMITS:
         return
-    if turn.own_tools is not None and turn.own_tools.max_budget_usd is not None:
+    if turn.builtin_tools is not None and turn.builtin_tools.max_budget_usd is not None:
         return  # the budget is that of the whole process
     try:
         answer = answer_message(reply)

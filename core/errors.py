@@ -47,7 +47,7 @@ class GatewayError(Exception):
     """An error as a caller sees it. The message is for people and never holds a prompt or a key.
 
     `type` and `default_code` are OpenAI's words, `anthropic_type` is Anthropic's, whose status is
-    only set where it differs. Whoever writes the answer sets `request_id`.
+    only set where it differs. The writer of the answer sets `request_id`.
     """
 
     status: ClassVar[int] = 500
@@ -138,7 +138,7 @@ class PermissionDenied(GatewayError):
 
 
 class ToolsNotAllowed(PermissionDenied):
-    """What was asked for of Claude Code's own tools is not this caller's to use."""
+    """What was asked for of Claude Code's built-in tools is not this caller's to use."""
 
     default_code = "tools_not_allowed"
 
@@ -268,7 +268,7 @@ class StoreUnavailable(GatewayError):
 
 
 class WorkspaceUnavailable(GatewayError):
-    """The directory for Claude Code's own tools cannot be made or read."""
+    """The directory for Claude Code's built-in tools cannot be made or read."""
 
     status = 503
     type = "server_error"

@@ -1,4 +1,4 @@
-"""What the stand-in was asked, and events to wait for it."""
+"""What the fake upstream was asked, and events to wait for it."""
 
 import asyncio
 import re
@@ -65,8 +65,8 @@ class RecordedRequest:
     def outcome(self) -> str:
         """One of "open", "answered", "disconnected", "error <status>".
 
-        A body the stand-in broke off on purpose (`cut`) counts as "answered"; an error inside the
-        stream as "error <status>".
+        A body the fake upstream broke off on purpose (`cut`) counts as "answered"; an error inside
+        the stream as "error <status>".
         """
         return self.fate.outcome
 

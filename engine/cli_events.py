@@ -146,9 +146,9 @@ class AnswerReader:
             yield TextDelta(block["text"])
 
     def own_results(self, blocks: Iterable[object]) -> Iterator[BuiltinToolResult]:
-        """What own tools gave back, of the content of a user message. The CLI uses a tool while the
-        model still writes the next call: results wait for the end of its answer, which they follow
-        in the conversation."""
+        """What built-in tools gave back, of the content of a user message. The CLI uses a tool
+        while the model still writes the next call: results wait for the end of its answer, which
+        they follow in the conversation."""
         known = self._used | {use[0] for use in self._own.values()}
         results = [_own_result(block) for block in blocks if isinstance(block, ToolResultBlock)]
         self._early += [result for result in results if result.id in known]
@@ -262,16 +262,16 @@ def usage_of_models(models: Mapping[str, Any]) -> Usage:
     return sum(spent, Usage())
 
 
-class StopWatch:
+class ContinuationGuard:
     """Tells, line by line, when a process is about to call the API again although its answer is
     complete: after `max_tokens`, a refusal or an answer that showed nothing. Sees raw lines, so
     that the process can be stopped before anything else is done (the CLI goes on within ms).
 
-    With `own_tools` an answer without a word may be the end of the work, and one that is cut off is
-    for the CLI to go on with, unless the caller set the limit."""
+    With `builtin_tools` an answer without a word may be the end of the work, and one that is cut
+    off is for the CLI to go on with, unless the caller set the limit."""
 
-    def __init__(self, *, own_tools: bool = False) -> None:
-        self._own_tools = own_tools
+    def __init__(self, *, builtin_tools: bool = False) -> None:
+        self._builtin_tools = builtin_tools
         self.limited = False
         """Whether the caller set a limit of tokens."""
 
@@ -297,7 +297,7 @@ class StopWatch:
     def _is_over(self, reason: str | None) -> bool:
         if reason is None:
             return False
-        if self._own_tools:
+        if self._builtin_tools:
             return reason == "refusal" or (self.limited and reason not in CLEAN_STOPS)
         return reason not in CLEAN_STOPS or not self._visible
 
@@ -366,7 +366,7 @@ def sdk_error(error: ClaudeSDKError) -> GatewayError:
         case ProcessError():
             return UpstreamError(f"Claude Code ended unexpectedly (exit code {error.exit_code}).")
         case CLIJSONDecodeError() | MessageParseError():
-            return UpstreamError("Claude Code wrote something that is not its protocol.")
+            return UpstreamError("Claude Code sent malformed output.")
         case CLIConnectionError():
             return UpstreamError("The connection to Claude Code was lost.")
         case _:

@@ -31,7 +31,7 @@ def user_line(message: Message, *, ask: bool, media: bool = False) -> JsonObject
     time on them.
     """
     kinds = () if media else ("image", "document")
-    content = [MEDIA_STAND_IN if block["type"] in kinds else block for block in message.content]
+    content = [MEDIA_PLACEHOLDER if block["type"] in kinds else block for block in message.content]
     line: JsonObject = {
         "type": "user",
         "message": {"role": "user", "content": content},
@@ -72,7 +72,7 @@ def boundary_line() -> JsonObject:
 
 
 NUMBER = re.compile(r"_\d+$")
-MEDIA_STAND_IN = text_block("[media]")
+MEDIA_PLACEHOLDER = text_block("[media]")
 
 
 def verbatim_messages(messages: tuple[Message, ...]) -> list[JsonObject] | None:
@@ -114,7 +114,7 @@ def _speaks_after_calls(message: Message) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class LateSettings:
+class TurnSettings:
     """What may change between two turns of one process. Empty strings unset a variable."""
 
     model: str
@@ -124,10 +124,10 @@ class LateSettings:
     thinking_tokens: int
 
 
-def late_settings(turn: Turn, without: frozenset[str] = frozenset()) -> LateSettings:
+def turn_settings(turn: Turn, without: frozenset[str] = frozenset()) -> TurnSettings:
     """The turn's settings; `without` names parameters that its model is known to refuse."""
     body = {k: v for k, v in _extra_body(turn).items() if k not in without}
-    return LateSettings(
+    return TurnSettings(
         model=turn.model,
         effort=None if "effort" in without else turn.effort,
         extra_body=json.dumps(body, separators=(",", ":")) if body else "",
@@ -142,7 +142,7 @@ def _thinking_tokens(turn: Turn) -> int:
 
 def _extra_body(turn: Turn) -> JsonObject:
     body = extra_body.parameters(turn)
-    if turn.own_tools is not None:
+    if turn.builtin_tools is not None:
         # What stands there replaces what the CLI adds to it: its tools, and their results.
         return {name: value for name, value in body.items() if name != "tools"}
     if (messages := verbatim_messages(to_api(turn.messages))) is not None:
@@ -154,7 +154,7 @@ CALLS_ALLOWED, NO_FURTHER_CALL = "1000000000", "1"
 """The longest prompt, in tokens, that the CLI sends at all; its own guess is not wanted."""
 
 
-def settings_request(settings: LateSettings, prompt_limit: str = CALLS_ALLOWED) -> JsonObject:
+def settings_request(settings: TurnSettings, prompt_limit: str = CALLS_ALLOWED) -> JsonObject:
     """With `NO_FURTHER_CALL` in the middle of a turn the CLI cannot call the API again by itself,
     as it does after `max_tokens`."""
     return {
@@ -171,7 +171,7 @@ def settings_request(settings: LateSettings, prompt_limit: str = CALLS_ALLOWED) 
     }
 
 
-def thinking_request(settings: LateSettings) -> JsonObject:
+def thinking_request(settings: TurnSettings) -> JsonObject:
     return {
         "subtype": "set_max_thinking_tokens",
         "max_thinking_tokens": settings.thinking_tokens,

@@ -14,7 +14,8 @@ from core.conversation import JsonObject
 from core.turn import FunctionTool, Sampling, ToolChoice, Turn
 
 ANSWER_TOOL = "StructuredOutput"
-"""The CLI's own tool for structured answers: its input is the answer, and the turn ends with it."""
+"""The CLI's built-in tool for structured answers: its input is the answer, and the turn ends with
+it."""
 
 ANSWER_TOOL_DESCRIPTION = (
     "Gives the final answer to the user as JSON: call it exactly once, with the whole answer as "

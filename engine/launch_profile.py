@@ -24,8 +24,8 @@ class LaunchProfile:
     answers_by_tool: bool = False
     """Whether the process has the CLI's tool for structured answers, extra_body.ANSWER_TOOL."""
 
-    own_tools: ToolGrant | None = None
-    """What the process is started with of Claude Code's own tools."""
+    builtin_tools: ToolGrant | None = None
+    """What the process is started with of Claude Code's built-in tools."""
 
     @classmethod
     def of(
@@ -35,16 +35,16 @@ class LaunchProfile:
         tools: tuple[FunctionTool, ...] = (),
         *,
         answers_by_tool: bool = False,
-        own_tools: ToolGrant | None = None,
+        builtin_tools: ToolGrant | None = None,
     ) -> LaunchProfile:
         seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
-        return cls(principal, system, json.dumps(seen), tools, answers_by_tool, own_tools)
+        return cls(principal, system, json.dumps(seen), tools, answers_by_tool, builtin_tools)
 
     @property
     def digest(self) -> str:
         """A name for logs and operators, from which nothing can be read."""
         parts = [self.principal, self.system, self.tools_json, self.answers_by_tool]
-        text = json.dumps([*parts, str(self.own_tools and astuple(self.own_tools))])
+        text = json.dumps([*parts, str(self.builtin_tools and astuple(self.builtin_tools))])
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 

@@ -9,7 +9,7 @@ remembers, so that a lease that asks for the same fingerprint gets just that wor
                            v
                         closing -> gone     from every state; its place is free when it is gone
 
-A lease that ends without `park` costs the worker its life: whatever went wrong, nothing dirty is
+A lease that ends without `park` terminates its worker: whatever went wrong, nothing dirty is
 ever handed on. Workers start in the background, never for one lease alone: a lease takes whatever
 is free first, and one that is cancelled leaves the worker to the next.
 """
@@ -41,8 +41,8 @@ SPARE_SECONDS = 5.0
 """An idle worker that was not used for so long may be ended for a blank one."""
 
 GRACE_SECONDS = 60.0
-"""A worker held for longer makes way like an idle one: many callers never come back, and a few such
-would leave all others to share what is left."""
+"""A worker held for longer is evicted like an idle one: many callers never come back, and a few
+such would leave all others to share what is left."""
 
 MAX_BACKOFF_SECONDS = 30.0
 RECENT_WAITS = 100
@@ -266,13 +266,13 @@ class Pool(Generic[P, W]):
                 waiter.found.set_result(found)
             elif self._clock() - waiter.asked_at > OVERTAKING_SECONDS:
                 coming -= 1
-                if coming < 0:  # nothing is on its way to it: what is free makes way for it
+                if coming < 0:  # nothing is on its way to it: what is free is evicted for it
                     break
         self._grow()
 
     def _grow(self) -> None:
         """Starts a worker for each who waits, or keeps `warm` blank ones ready. Where all places
-        are taken, the longest idle make way."""
+        are taken, the longest idle are evicted."""
         if self._closed:
             return
         for slot in self.in_state("blank", "idle", "held"):

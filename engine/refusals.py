@@ -1,4 +1,4 @@
-"""Which parameters a model refuses, learnt from its own words.
+"""Which parameters a model refuses, learned from its own words.
 
 Models differ, and no list says how. A 400 of the API that names a parameter of ours is answered
 by asking again without it; from then on that model is not sent it (`docs/claude-cli.md`, "Native
@@ -61,7 +61,7 @@ class Refusals:
         return frozenset().union(*known) & asked(turn)
 
     def dropped(self, turn: Turn) -> tuple[str, ...]:
-        """Those of them that the caller has to be told of."""
+        """Those of them that must be reported to the caller."""
         return tuple(sorted(self.without(turn) - UNREPORTED))
 
     def learn(self, turn: Turn, error: InvalidRequest) -> bool:

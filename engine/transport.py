@@ -26,7 +26,7 @@ START_SECONDS = 60.0
 REAP_SECONDS = 5.0
 
 
-class Belongings(Protocol):
+class ProcessFiles(Protocol):
     """Files that exist as long as a process."""
 
     def make(self) -> None: ...
@@ -41,8 +41,8 @@ class CliTransport(Transport):
     process that is about to call the API again) is done there. `close` kills: transcripts are
     not kept, so there is nothing to flush.
 
-    `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
-    `belongings` are made before it starts and removed when it has ended.
+    `mark` is the value of `process_tree.PROCESS_MARK_VARIABLE` in its environment, where it may run
+    commands; `files` are made before it starts and removed when it has ended.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class CliTransport(Transport):
         directory: Path,
         *,
         mark: str | None = None,
-        belongings: Belongings | None = None,
+        files: ProcessFiles | None = None,
     ) -> None:
         self._argv = argv
         self._environment = environment
         self._directory = directory
         self._mark = mark
-        self._belongings = belongings
+        self._files = files
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._ahead: ReadAhead | None = None
@@ -119,8 +119,8 @@ class CliTransport(Transport):
         self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
 
     async def _execute(self) -> asyncio.subprocess.Process:
-        if self._belongings is not None:
-            await asyncio.to_thread(self._belongings.make)
+        if self._files is not None:
+            await asyncio.to_thread(self._files.make)
         return await asyncio.create_subprocess_exec(
             *self._argv,
             stdin=asyncio.subprocess.PIPE,
@@ -244,8 +244,8 @@ class CliTransport(Transport):
             await asyncio.to_thread(self._forget, self._process.pid)
         if self._mark is not None:
             await asyncio.to_thread(kill_marked, self._mark)
-        if self._belongings is not None:
-            await asyncio.to_thread(self._belongings.remove)
+        if self._files is not None:
+            await asyncio.to_thread(self._files.remove)
 
     def _forget(self, pid: int) -> None:
         """Removes what a CLI that was killed leaves: a note that it runs."""

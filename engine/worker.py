@@ -31,10 +31,10 @@ from core.errors import McpServerFailed, UpstreamError
 from core.events import Event, Finished, StopReason, Usage
 from core.turn import ToolGrant
 from engine.caller_tools import SERVER_NAME, CallerTools
-from engine.cli_events import AnswerReader, StopWatch, api_error, sdk_error, usage_of_models
+from engine.cli_events import AnswerReader, ContinuationGuard, api_error, sdk_error, usage_of_models
 from engine.cli_protocol import (
     NO_FURTHER_CALL,
-    LateSettings,
+    TurnSettings,
     assistant_line,
     boundary_line,
     control_line,
@@ -74,8 +74,8 @@ class ClaudeWorker:
         self._client: ClaudeSDKClient | None = None
         self._messages: AsyncIterator[SdkMessage] | None = None
         self._tools: CallerTools | None = None
-        self._settings: LateSettings | None = None
-        self._stop_watch = StopWatch(own_tools=own is not None)
+        self._settings: TurnSettings | None = None
+        self._stop_watch = ContinuationGuard(builtin_tools=own is not None)
         self._control_ids = itertools.count(1)
         self._answers: dict[str, asyncio.Future[JsonObject]] = {}
         self._control_error: str | None = None
@@ -111,7 +111,7 @@ class ClaudeWorker:
 
     @property
     def reusable(self) -> bool:
-        """Own tools leave traces that a boundary does not sweep away: files read, shells."""
+        """Built-in tools leave traces that a boundary does not sweep away: files read, shells."""
         return self.tested and self._own is None
 
     @property
@@ -213,7 +213,7 @@ class ClaudeWorker:
     async def run(
         self,
         messages: tuple[Message, ...],
-        settings: LateSettings,
+        settings: TurnSettings,
         *,
         fresh: bool,
         dropped: tuple[str, ...] = (),
@@ -239,7 +239,7 @@ class ClaudeWorker:
             self._unschedule_bar()
 
     async def resume(
-        self, results: Message, settings: LateSettings, dropped: tuple[str, ...] = ()
+        self, results: Message, settings: TurnSettings, dropped: tuple[str, ...] = ()
     ) -> AsyncGenerator[Event, None]:
         """Gives a held process the results it waits for, and yields what the model goes on to say.
 
@@ -275,7 +275,7 @@ class ClaudeWorker:
                 case UserMessage(content=[ToolResultBlock(tool_use_id=taken)]) if taken == call_id:
                     return
 
-    def _apply(self, settings: LateSettings) -> None:
+    def _apply(self, settings: TurnSettings) -> None:
         if settings == self._settings and not self._barred:
             return
         self._barred = self._bar_holds = False
@@ -350,7 +350,7 @@ class ClaudeWorker:
         """Keeps the CLI from calling the API again where an answer may be cut at a limit. The call
         that it is about to make is past that check already, its repetitions after an error too.
         Where this is done in time, the turn comes to its result by itself, with its cost; else
-        `StopWatch` tells when to end the process."""
+        `ContinuationGuard` tells when to end the process."""
         if self._settings is not None:
             self._barred = True
             self._bar_id = f"gw_{next(self._control_ids)}"
@@ -398,8 +398,8 @@ class ClaudeWorker:
         return Finished(reason, usage, self._cost(result.total_cost_usd), reader.stop_sequence)
 
     def _usage(self, models: Mapping[str, Any] | None, counted: Usage) -> Usage:
-        """With own tools, what was added since the last time: no answer that is seen here counts
-        what sub-agents ask."""
+        """With built-in tools, what was added since the last time: no answer that is seen here
+        counts what sub-agents ask."""
         if self._own is None:
             return counted
         before = self._total_usage

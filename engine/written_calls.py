@@ -14,7 +14,7 @@ from core.events import Event, Finished, TextDelta, ToolCallDelta, ToolCallEnd, 
 class WrittenCalls:
     """Turns the text of an answer into one call: with one name the text is its arguments, piece by
     piece; with several it is `{"call": {"name", "arguments"}}`. With none, events pass as they
-    are. Raises UpstreamError where a complete answer is no call."""
+    are. Raises UpstreamError where a complete answer is not a call."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -55,7 +55,7 @@ class WrittenCalls:
             call = json.loads(self._written)["call"]
             name, arguments = call["name"], call["arguments"]
         except (ValueError, KeyError, TypeError):
-            raise UpstreamError("The model did not make the call that was required.") from None
+            raise UpstreamError("The model did not call the required function.") from None
         if name not in self._names:
-            raise UpstreamError("The model called a function that is not there.")
+            raise UpstreamError("The model called an unknown function.")
         return name, arguments

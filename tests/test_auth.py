@@ -66,11 +66,11 @@ def test_what_is_no_key_finds_nobody(wrong: str) -> None:
 def test_a_file_holds_keys_or_hashes_and_their_limits(tmp_path: Path) -> None:
     bob = hashlib.sha256(b"sk-bob").hexdigest()
     table = {
-        "alice": {"key": "sk-alice", "requests_per_minute": 3, "own_tools": False},
+        "alice": {"key": "sk-alice", "requests_per_minute": 3, "builtin_tools": False},
         "bob": {"sha256": bob, "models": ["sonnet", "claude-haiku*"]},
     }
     known = keyring(api_keys_file=keys_file(tmp_path, table))
-    assert known.find(b"sk-alice") == Principal("alice", id_of("sk-alice"), 3, own_tools=False)
+    assert known.find(b"sk-alice") == Principal("alice", id_of("sk-alice"), 3, builtin_tools=False)
     assert known.find(b"sk-bob") == Principal("bob", bob[:8], models=("sonnet", "claude-haiku*"))
 
 

@@ -44,7 +44,7 @@ class ToolStats:
 
         def watch(turn: Turn) -> AsyncGenerator[Event, None]:
             events = run(turn)
-            return events if turn.own_tools is None else self._watch(turn.principal, events)
+            return events if turn.builtin_tools is None else self._watch(turn.principal, events)
 
         return watch
 

@@ -25,7 +25,7 @@ from models import ClaudeActivity, ToolActivity
 MOST_SHOWN = 2_000
 MOST_IN_A_LINE = 200
 LIMITS: dict[StopReason, str] = {"max_turns": "max_turns", "max_budget": "max_budget_usd"}
-"""Why a turn with own tools may end before the model is done, and the field that says when."""
+"""Why a turn with built-in tools may end before the model is done, and the field that says when."""
 
 Shown: TypeAlias = tuple[Event | None, ClaudeActivity | None]
 """What goes into the answer for an event: text, if any, and an entry, if any."""

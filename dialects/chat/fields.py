@@ -42,7 +42,7 @@ FIELDS = (
     FieldRow(
         "stop",
         "native",
-        "`stop_sequences`; those that the API refuses, such as line breaks, are watched for by us.",
+        "`stop_sequences`; those that the API refuses, such as line breaks, are watched for by this server.",
     ),
     FieldRow("n", "emulated", "Up to 10 turns at the same time; their usage is summed.", (1,)),
     FieldRow(
@@ -95,21 +95,23 @@ FIELDS = (
         "enable_tools",
         "emulated",
         "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's own "
-        "tools that is allowed, `false` for none. With own tools `n` must be 1, `seed` has no "
+        "tools that is allowed, `false` for none. With built-in tools `n` must be 1, `seed` has no "
         "effect, and `response_format` must be native.",
         (False,),
     ),
-    FieldRow("claude_tools", "emulated", "Asks for these of Claude Code's own tools, or `all`."),
-    FieldRow("disallowed_tools", "emulated", "Claude Code's own tools to do without."),
-    FieldRow("max_turns", "emulated", "Most answers of the model in one request with own tools."),
-    FieldRow("max_budget_usd", "emulated", "Most that one request with own tools may cost."),
+    FieldRow(
+        "claude_tools", "emulated", "Asks for these of Claude Code's built-in tools, or `all`."
+    ),
+    FieldRow("disallowed_tools", "emulated", "Claude Code's built-in tools to do without."),
+    FieldRow("max_turns", "emulated", "Maximum model answers in one request with built-in tools."),
+    FieldRow("max_budget_usd", "emulated", "Maximum cost of one request with built-in tools."),
     FieldRow("permission_mode", "emulated", "`default`, `acceptEdits` or `plan`."),
-    FieldRow("cwd", "emulated", "The directory in which own tools work."),
+    FieldRow("cwd", "emulated", "The directory in which built-in tools work."),
     FieldRow("mcp_servers", "emulated", "The MCP servers whose tools the model gets."),
     FieldRow(
         "tool_activity",
         "emulated",
-        "Where the work of own tools is shown: `reasoning`, `content` or `none`.",
+        "Where the work of built-in tools is shown: `reasoning`, `content` or `none`.",
     ),
     FieldRow("verbosity", "ignored", "Claude has no such setting.", ("medium",)),
     FieldRow(
@@ -128,7 +130,7 @@ FIELDS = (
     FieldRow(
         "web_search_options",
         "emulated",
-        "Asks for Claude Code's own WebSearch; how it searches is the model's own affair, so what "
+        "Asks for Claude Code's built-in WebSearch; how it searches is the model's own affair, so what "
         "stands in it is reported as ignored.",
     ),
     FieldRow("moderation", "ignored", "Claude Code runs no moderation of its own."),

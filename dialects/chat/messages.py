@@ -142,14 +142,14 @@ def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 def _check_end(native: tuple[Message, ...], messages: list[ChatMessage]) -> None:
     if not native:
-        raise InvalidRequest("There is no message with any content.", param="messages")
+        raise InvalidRequest("No message has any content.", param="messages")
     if native[-1].role == "user":
         return
     where = f"messages[{len(messages) - 1}]"
     if not isinstance(messages[-1], AssistantMessage):
         raise InvalidRequest("The last message is empty.", param=f"{where}.content")
     raise InvalidRequest(
-        "The last message is the assistant's. Claude does not continue a begun answer: end the "
+        "The last message is the assistant's, and Claude does not continue a partial answer: end the "
         "messages with a user's, which may ask to go on.",
         param=where,
         code="unsupported_prefill",

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def database_url(text: str) -> URL:
-    """The URL with the driver that is used. Raises ValueError with half a sentence."""
+    """The URL with the driver that is used. Raises ValueError with a phrase."""
     allowed = "must be like sqlite+aiosqlite:///sessions.db or postgresql+asyncpg://user@host/name"
     try:
         url = make_url(text)

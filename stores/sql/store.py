@@ -304,4 +304,4 @@ def _cannot_be_opened(error: StoreUnavailable) -> StoreUnavailable:
 
 
 def not_found(id: str) -> SessionNotFound:
-    return SessionNotFound(f"There is no session {id!r}.")
+    return SessionNotFound(f"No such session: {id!r}.")

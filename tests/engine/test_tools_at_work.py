@@ -1,4 +1,4 @@
-"""Through the real CLI: where own tools work, and MCP servers that the model calls."""
+"""Through the real CLI: where built-in tools work, and MCP servers that the model calls."""
 
 # what is tested is on the disk
 

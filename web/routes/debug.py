@@ -68,7 +68,7 @@ class MessageOutline(BaseModel):
 
 
 class GrantReport(BaseModel):
-    """What the request is granted of Claude Code's own tools."""
+    """What the request is granted of Claude Code's built-in tools."""
 
     tools: list[str]
     allow: list[str]
@@ -103,7 +103,7 @@ class RequestReport(BaseModel):
     fields: list[FieldReport]
     launch_profile: ProfileReport | None = None
     turn: TurnReport | None = None
-    own_tools: GrantReport | None = None
+    builtin_tools: GrantReport | None = None
     failure: FailureReport | None = None
 
 
@@ -175,7 +175,7 @@ def _report(dialect: Dialect[Any], body: JsonObject, preview: Preview) -> Reques
         fields=list(_fields(dialect.fields, body, ignored)),
         launch_profile=_profile(call.turn) if call else None,
         turn=_turn(call.turn, preview.images_to_fetch) if call else None,
-        own_tools=_grant(call) if call else None,
+        builtin_tools=_grant(call) if call else None,
         failure=_failure(dialect, failure) if failure else None,
     )
 
@@ -207,7 +207,7 @@ def _field(table: FieldTable, name: str, value: Any, reported: bool) -> FieldRep
 
 def _profile(turn: Turn) -> ProfileReport:
     profile = LaunchProfile.of(
-        turn.principal, system_text(turn.system) or "", turn.tools, own_tools=turn.own_tools
+        turn.principal, system_text(turn.system) or "", turn.tools, builtin_tools=turn.builtin_tools
     )
     system = system_text(turn.system)
     outline = TextOutline(characters=len(system), sha256=_hash(system)) if system else None
@@ -221,8 +221,8 @@ def _profile(turn: Turn) -> ProfileReport:
 
 
 def _grant(call: Call) -> GrantReport | None:
-    own, wish = call.turn.own_tools, call.tool_request
-    if own is None or wish is None:
+    own, tool_request = call.turn.builtin_tools, call.tool_request
+    if own is None or tool_request is None:
         return None
     return GrantReport(
         tools=list(own.tools),
@@ -231,7 +231,7 @@ def _grant(call: Call) -> GrantReport | None:
         permission_mode=own.permission_mode,
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
-        mcp_servers=list(wish.mcp_servers),
+        mcp_servers=list(tool_request.mcp_servers),
     )
 
 
