@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 _WORDS: Final = re.compile(r"\S+\s*|\s+")
 ARGUMENT_CHARS: Final = 16
 SIGNATURE_PREFIX: Final = "ZGVtbyBzaWduYXR1cmUg"
-"""Base64 of "demo signature ", so that our own signatures can be told from foreign ones."""
+"""Base64 of "demo signature ", so that this demo's signatures can be told from others."""
 
 
 class Event(NamedTuple):

@@ -33,7 +33,7 @@ def as_output(turn: Turn) -> Turn:
 
 
 def _choice_between(tools: Sequence[FunctionTool]) -> JsonObject:
-    """`{"call": {"name": …, "arguments": {…}}}`; an answer's schema has no choice at its root."""
+    """`{"call": {"name": …, "arguments": {…}}}`: the API takes no `anyOf` at the top level."""
     return {
         "type": "object",
         "properties": {"call": {"anyOf": [_call(tool) for tool in tools]}},

@@ -31,18 +31,19 @@ FIELDS = (
     FieldRow(
         "temperature",
         "native",
-        "0 to 1 as it is; above 1 it is 1 and reported as ignored. Models that refuse it get the "
-        "request without it, which is reported too.",
+        "0 to 1 unchanged; above 1 it is clamped to 1 and reported as ignored. Models that reject "
+        "it get the request without it, which is reported too.",
     ),
     FieldRow(
         "top_p",
         "native",
-        "As it is; models that refuse it get the request without it, which is reported.",
+        "Unchanged; models that reject it get the request without it, which is reported.",
     ),
     FieldRow(
         "stop",
         "native",
-        "`stop_sequences`; those that the API refuses, such as line breaks, are watched for by this server.",
+        "`stop_sequences`; those that the API refuses, such as line breaks, are detected by this "
+        "server.",
     ),
     FieldRow("n", "emulated", "Up to 10 turns at the same time; their usage is summed.", (1,)),
     FieldRow(
@@ -120,8 +121,8 @@ FIELDS = (
         "The same request with the same seed gets the recorded answer again for a while; "
         "Claude itself takes no seed.",
     ),
-    FieldRow("logprobs", "ignored", "Claude gives no token probabilities.", (False,)),
-    FieldRow("top_logprobs", "ignored", "Claude gives no token probabilities.", (0,)),
+    FieldRow("logprobs", "ignored", "Claude provides no token probabilities.", (False,)),
+    FieldRow("top_logprobs", "ignored", "Claude provides no token probabilities.", (0,)),
     FieldRow("logit_bias", "ignored", "Claude's tokens cannot be weighted.", ({},)),
     FieldRow("presence_penalty", "ignored", "Claude has no such parameter.", (0,)),
     FieldRow("frequency_penalty", "ignored", "Claude has no such parameter.", (0,)),
@@ -130,19 +131,19 @@ FIELDS = (
     FieldRow(
         "web_search_options",
         "emulated",
-        "Asks for Claude Code's built-in WebSearch; how it searches is the model's own affair, so what "
-        "stands in it is reported as ignored.",
+        "Asks for Claude Code's built-in WebSearch; the model decides how to search, so its "
+        "options are reported as ignored.",
     ),
     FieldRow("moderation", "ignored", "Claude Code runs no moderation of its own."),
-    FieldRow("user", "accepted", "Only names the end user."),
-    FieldRow("safety_identifier", "accepted", "Only names the end user."),
+    FieldRow("user", "accepted", "Only identifies the end user."),
+    FieldRow("safety_identifier", "accepted", "Only identifies the end user."),
     FieldRow("metadata", "accepted", "Only labels the request."),
     FieldRow("store", "accepted", "Answers are not stored for later retrieval."),
     FieldRow("service_tier", "accepted", "There is one tier."),
     FieldRow("prompt_cache_key", "accepted", "Claude Code marks prompts for caching itself."),
     FieldRow("prompt_cache_retention", "accepted", "Claude Code marks prompts for caching itself."),
     FieldRow("prompt_cache_options", "accepted", "Claude Code marks prompts for caching itself."),
-    FieldRow("prediction", "accepted", "It could only make the answer faster."),
+    FieldRow("prediction", "accepted", "It could only speed up the answer."),
 )
 
 MESSAGE_FIELDS = (
@@ -162,7 +163,7 @@ MESSAGE_FIELDS = (
     FieldRow(
         "an assistant message last",
         "refused",
-        "Claude models since 4.6 do not continue a begun answer; ask with a user's message.",
+        "Claude models since 4.6 do not continue a partial answer; ask with a user message.",
     ),
     FieldRow(
         "empty text",
@@ -185,7 +186,7 @@ MESSAGE_FIELDS = (
         "`file_data` with a PDF or text is a document block, titled with `filename`; with an image "
         "an image block. `file_id` is a 400: no files are stored here.",
     ),
-    FieldRow("input_audio and video parts", "refused", "Claude neither hears nor watches."),
+    FieldRow("input_audio and video parts", "refused", "Claude takes no audio or video."),
     FieldRow(
         "tool_calls and tool messages",
         "native",
@@ -219,6 +220,6 @@ MESSAGE_FIELDS = (
     FieldRow("messages.audio", "ignored", "Claude gave no audio that it could refer to."),
 )
 
-ANY_OTHER = FieldRow("any other field", "ignored", "It is no field of the chat API known here.")
+ANY_OTHER = FieldRow("any other field", "ignored", "Not a field of the chat API known here.")
 
 TABLE = FieldTable(FIELDS, MESSAGE_FIELDS, ANY_OTHER, part="messages")

@@ -149,8 +149,8 @@ def _check_end(native: tuple[Message, ...], messages: list[ChatMessage]) -> None
     if not isinstance(messages[-1], AssistantMessage):
         raise InvalidRequest("The last message is empty.", param=f"{where}.content")
     raise InvalidRequest(
-        "The last message is the assistant's, and Claude does not continue a partial answer: end the "
-        "messages with a user's, which may ask to go on.",
+        "The last message is the assistant's, and Claude does not continue a partial answer: end "
+        "with a user message, which may ask to go on.",
         param=where,
         code="unsupported_prefill",
     )
