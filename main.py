@@ -79,7 +79,7 @@ def create_app(
     keyring = load_keyring(settings)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
-    list(read_file(settings.mcp_config, environ))  # that a bad file is told at once
+    list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
     app = FastAPI(
         title=NAME,
         version=VERSION,

@@ -2,7 +2,7 @@
 
 A turn takes the session's lease, puts the stored history before what the client sent, runs, and is
 written in one transaction before its end is reported: what a client saw finished is stored, and
-nothing else is. A lease ends by itself, so a server that was killed keeps nobody out for long; it
+nothing else is. A lease ends by itself, so a killed server blocks no one for long; it
 is checked again in the transaction that writes, so that a turn whose lease was lost changes
 nothing.
 """

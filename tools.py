@@ -25,8 +25,8 @@ from toolbox.workspaces import Workspaces
 __all__ = ["FoundFile", "McpServers", "Source", "ToolPolicy", "Workspaces"]
 
 UNPROTECTED = (
-    "Claude Code's built-in tools are refused on a server that can be reached from elsewhere without "
-    "an API key."
+    "Claude Code's built-in tools are refused on a server that can be reached from elsewhere "
+    "without an API key."
 )
 KEY_WITHOUT = "Your API key may not use Claude Code's built-in tools."
 OFF = "Claude Code's built-in tools are off on this server (ALLOWED_TOOLS=none)."

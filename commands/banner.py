@@ -30,7 +30,7 @@ NEW_KEY = """\
 
 
 def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
-    """A sentence on a key that stands under another server's name, where there is none by ours."""
+    """A sentence about a key under another server's variable name, if this server has none."""
     found = [name for name in KEYS_OF_OTHERS if environ.get(name)]
     if not found or load_keyring(settings):
         return ""

@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     api_key: str | None = Field(
         None,
         repr=False,
-        description="The key that callers must send; if none of the three is set, only this computer is "
-        "served, or a key is generated for others",
+        description="The key that callers must send; if none of the three is set, only this "
+        "computer is served, or a key is generated for others",
     )
     api_keys: str | None = Field(
         None, repr=False, description="More keys, comma separated, each with a name or without"
@@ -195,8 +195,8 @@ class Settings(BaseSettings):
     )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),
-        description="Claude Code's built-in tools that a request may ask for: names or rules such as "
-        "Bash(git *), comma separated; all or none",
+        description="Claude Code's built-in tools that a request may ask for: names or rules such "
+        "as Bash(git *), comma separated; all or none",
     )
     disallowed_tools: NameList = Field(
         (), description="Tools or rules that nothing can allow, comma separated"
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
     operator_keys: NameList = Field(
         ("default",),
         description="Names of the keys that may change tools and MCP servers at run time; default "
-        "is API_KEY, none is nobody",
+        "is API_KEY, none is no one",
     )
     max_turns: PositiveInt = Field(
         50, description="Maximum model answers in one request with built-in tools"
@@ -255,7 +255,8 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def host_environ() -> dict[str, str]:
-    """`.env` of the working directory under the process's environment: also what is not ours."""
+    """`.env` of the working directory under the process's environment: including variables that are
+    not this server's."""
     from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     return {**from_file, **os.environ}
 

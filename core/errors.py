@@ -74,7 +74,7 @@ class GatewayError(Exception):
         self.request_id: str | None = None
 
     def add(self, sentence: str, headers: dict[str, str]) -> None:
-        """Tells more: what the failure meant for what the caller has here."""
+        """Adds what the failure meant for the caller's data."""
         self.message = f"{self.message} {sentence}"
         self.extra_headers |= headers
 
@@ -156,7 +156,7 @@ class ModelNotFound(NotFound):
 
 
 class SessionNotFound(NotFound):
-    """It does not exist, has expired, or is somebody else's: nobody can tell which."""
+    """It does not exist, has expired, or belongs to another key: the answer does not say which."""
 
     default_code = "session_not_found"
 
@@ -218,7 +218,7 @@ class QuotaExceeded(RateLimited):
 
 
 class LimitExceeded(RateLimited):
-    """One of this server's own limits; `retry_after` in seconds stands in the body too."""
+    """One of this server's own limits; `retry_after` in seconds is in the body too."""
 
     def __init__(self, retry_after: float) -> None:
         seconds = max(1, math.ceil(retry_after))

@@ -13,7 +13,7 @@ PermissionMode = Literal["default", "acceptEdits", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
-    """A function that the caller runs itself: the model sees just this name, text and schema."""
+    """A function that the caller runs itself: the model sees exactly this name, text and schema."""
 
     name: str
     description: str
@@ -51,7 +51,7 @@ class ToolGrant:
     allowed.
 
     `tools` are the built-in ones that the model sees. `allow` and `deny` are Claude Code's
-    permission rules (`Read`, `Bash(git *)`); what none allows is denied at once, nobody is asked.
+    permission rules (`Read`, `Bash(git *)`); what none allows is denied at once, without asking.
     `directory` is the absolute, resolved working directory, outside of which the file tools do
     nothing; None is a new one that is gone with the process. `mcp_config` is JSON in the format of
     `.mcp.json`; access to a server includes all its tools.

@@ -109,8 +109,8 @@ HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
 def header_names(ignored: Iterable[str]) -> tuple[str, ...]:
-    """The names of ignored fields that may stand in a response header, in order: a client chose
-    them."""
+    """The names of ignored fields that may stand in a response header, in order. A client chose
+    them, so they may hold anything."""
     return tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name)))
 
 

@@ -2,7 +2,7 @@
 
 The API's form is that of `anthropic.lib._parse._transform` and of
 https://docs.claude.com/en/docs/build-with-claude/structured-outputs: every object is closed, and
-constraints it cannot hold an answer to stand in the description, where the model reads them.
+constraints that it cannot enforce go into the description, where the model reads them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def checked(schema: Any, where: str) -> JsonObject:
             raise InvalidRequest(message, param=where)
     kind = schema.get("type", "object")
     if kind != "object" or "anyOf" in schema or "oneOf" in schema or "enum" in schema:
-        message = "The schema of an answer must be of type 'object', without anyOf, oneOf or enum at the top level."
+        message = (
+            "The schema of an answer must be of type 'object', without anyOf, oneOf or enum at the "
+            "top level."
+        )
         raise InvalidRequest(message, param=f"{where}.type")
     return schema if "type" in schema else {"type": "object", **schema}
 

@@ -1,6 +1,6 @@
 """Images behind `https` URLs, fetched before a dialect reads them, and never from inside.
 
-A URL comes from whoever may talk to this server, so it must not become a way into the network
+Any client may send a URL, so it must not become a way into the network
 around it (server-side request forgery). The name is resolved here, every address that it has must
 be public, and the connection goes to the very address that was checked: a second answer of the
 DNS changes nothing. Each redirect is checked like the first URL. No proxy is used, for it would

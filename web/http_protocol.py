@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol with an end to what a client may do before its request is known.
 
-uvicorn itself waits for a request's head indefinitely and keeps whatever comes of it in memory.
+uvicorn itself waits for a request's head indefinitely and buffers whatever arrives in memory.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head:  # the rest of a body that nobody reads
+        if not self._in_head:  # the rest of a body that is not read
             self._start_timer()
 
     def _start_timer(self) -> None:
@@ -101,7 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._is_answering():  # what came is ahead of its time: a stray line break
+        if self._is_answering():  # early bytes of the next request: a stray line break
             self._start_timer()
             return
         self._refuse(

@@ -270,7 +270,8 @@ OPTIONAL_KEYS = ("reasoning_content", "tool_calls", "function_call", "claude_act
 
 
 def _wire(answer: ChatCompletion) -> dict[str, Any]:
-    """The body with OpenAI's null keys, and without ours and the calls where there are none."""
+    """The body with OpenAI's null keys; this server's own keys and calls are left out where
+    empty."""
     body = answer.model_dump()
     for choice in body["choices"]:
         for key in OPTIONAL_KEYS:

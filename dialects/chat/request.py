@@ -144,8 +144,8 @@ def _native_output(output: output_format.Output) -> None:
     """Else the answer would be a call of a tool that must come last, and none must here."""
     if not output.native:
         raise InvalidRequest(
-            "With Claude Code's built-in tools `response_format` must be a `json_schema` whose objects "
-            "list their properties and do not hold themselves.",
+            "With Claude Code's built-in tools `response_format` must be a `json_schema` whose "
+            "objects list their properties and are not recursive.",
             param="response_format",
         )
 

@@ -129,9 +129,9 @@ def test_what_has_no_effect_is_reported(body: dict[str, Any], ignored: tuple[str
 
 
 REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
-    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is none of Claude"),
+    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is not one of Claude"),
     ({"claude_tools": ["Bash(ls)"]}, 400, "claude_tools", "Read (read_file), Glob (search_files)"),
-    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is none of"),
+    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is not one of"),
     ({"permission_mode": "yolo"}, 400, "permission_mode", "one of default, acceptEdits, plan."),
     ({"permission_mode": "bypassPermissions"}, 403, "permission_mode", "run without asking"),
     ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's built-in tools."),

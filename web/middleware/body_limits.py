@@ -37,7 +37,7 @@ DRAIN_SECONDS = 2.0
 learns why."""
 
 HALF_ESCAPES = (b"\\ud", b"\\uD")
-"""How each half of a surrogate pair begins; an emoji is one, too, so this is a hint only."""
+"""How each half of a surrogate pair begins. An emoji is such a pair too, so this is only a hint."""
 
 LISTS = {"messages": "max_messages", "input": "max_messages"} | dict.fromkeys(
     ("tools", "functions"), "max_tools"

@@ -36,7 +36,7 @@ DIALECT_NAME = Query(
 
 
 class FieldReport(BaseModel):
-    """A field of this request. `reported`: it will stand in `x-ignored-parameters`."""
+    """A field of this request. `reported`: it will be in `x-ignored-parameters`."""
 
     name: str
     treatment: Treatment
