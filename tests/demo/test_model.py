@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.test_demo_validation import check
+from tests.demo.test_validation import check
 
 from demo import answer as answers
 from demo import conversation, directives

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.test_demo_validation import (
+from tests.demo.test_validation import (
     CALL,
     CLOSED,
     RESULT,
