@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JsonObject = dict[str, Any]
+from core.conversation import JsonObject
+
 Content = str | list[JsonObject | str] | None
 
 
@@ -152,6 +153,8 @@ class ChatRequest(BuiltinToolFields):
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: Any = None
+    top_k: Any = None
     metadata: JsonObject | None = None
     store: bool | None = None
     service_tier: str | None = None

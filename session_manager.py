@@ -2,7 +2,7 @@
 
 A turn takes the session's lease, puts the stored history before what the client sent, runs, and is
 written in one transaction before its end is reported: what a client saw finished is stored, and
-nothing else is. A lease ends by itself, so a server that was killed keeps nobody out for long; it
+nothing else is. A lease ends by itself, so a killed server blocks no one for long; it
 is checked again in the transaction that writes, so that a turn whose lease was lost changes
 nothing.
 """
@@ -29,11 +29,11 @@ from core.errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from core.events import Event, Finished
+from core.events import Event, Finished, Reply
 from core.turn import Turn
-from sessions.answer import NativeAnswer, events_of
+from sessions.answer import answer_of, events_of, message_of
 from sessions.cache import HistoryCache
-from sessions.history import History, digest, joined
+from sessions.history import History, digest, reconcile
 from sessions.locks import Leases, happened
 from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
@@ -178,15 +178,15 @@ class SessionManager:
             for event in answered:
                 yield event
             return
-        history = joined([kept.message for kept in stored], call.turn.messages)
+        history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
         self._check_size(lease.session, history)
-        answer = NativeAnswer()
+        reply = Reply()
         async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
             async for event in events:
-                answer.feed(event)
+                reply.feed(event)
                 if isinstance(event, Finished):
-                    await self._keep(call, lease, stored, history, answer)
+                    await self._keep(call, lease, stored, history, reply)
                 yield event
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
@@ -213,16 +213,16 @@ class SessionManager:
         lease: Lease,
         stored: Sequence[StoredMessage],
         history: History,
-        answer: NativeAnswer,
+        reply: Reply,
     ) -> None:
-        message = answer.message()
+        message = message_of(reply)
         if message is None:
             call.status = "unchanged"
             return
         completed = CompletedTurn(
             keep=history.keep,
             messages=(*history.new, message),
-            answer=answer.answer(),
+            answer=answer_of(reply),
             system=_system(call, lease),
             request=_named(call),
             starts_over=lease.session.expired,

@@ -17,7 +17,7 @@ from config.settings import Settings, SettingsError
 from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
-from stores.protocols import SessionStore, ToolRules
+from stores.protocols import ToolRules, ToolRuleStore
 from toolbox.mcp_servers import McpServers, Source
 from toolbox.workspace_files import FoundFile
 from toolbox.workspaces import Workspaces
@@ -25,8 +25,8 @@ from toolbox.workspaces import Workspaces
 __all__ = ["FoundFile", "McpServers", "Source", "ToolPolicy", "Workspaces"]
 
 UNPROTECTED = (
-    "Claude Code's built-in tools are refused on a server that can be reached from elsewhere without "
-    "an API key."
+    "Claude Code's built-in tools are refused on a server that can be reached from elsewhere "
+    "without an API key."
 )
 KEY_WITHOUT = "Your API key may not use Claude Code's built-in tools."
 OFF = "Claude Code's built-in tools are off on this server (ALLOWED_TOOLS=none)."
@@ -69,7 +69,7 @@ class ToolPolicy:
     def __init__(
         self,
         settings: Settings,
-        store: SessionStore,
+        store: ToolRuleStore,
         names: Collection[str],
         *,
         is_exposed: bool,

@@ -77,7 +77,7 @@ def parser(url: str) -> argparse.ArgumentParser:
 
 
 def _url(text: str) -> str:
-    """Without /v1: whoever copies a client's base_url means its server."""
+    """Without /v1, which a copied client `base_url` ends with."""
     try:
         parsed = httpx.URL(text)
     except httpx.InvalidURL:

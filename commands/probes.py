@@ -44,7 +44,7 @@ TOOLS = [
 ]
 
 START = "Start it with `python main.py`, or name the address that it printed with --url."
-HINT = {
+HINTS = {
     "invalid_api_key": "Set TEST_API_KEY to a key of that server: its API_KEY, or the one that it "
     "printed when it started.",
     "too_many_requests": "Wait for a minute and check again. The limits are RATE_LIMIT_* in .env, "
@@ -119,7 +119,7 @@ async def be_ready(visit: Visit) -> str:
         for name, check in checks.items()
         if not check.get("ok")
     ]
-    raise Failed("not ready: " + "; ".join(wrong), "Its log and /v1/auth/status tell more.")
+    raise Failed("not ready: " + "; ".join(wrong), "See its log and /v1/auth/status.")
 
 
 async def refuse_a_wrong_key(visit: Visit) -> str:
@@ -242,7 +242,7 @@ def refusal(response: httpx.Response) -> Failed:
 
 def _failure(error: dict[str, Any], status: str = "") -> Failed:
     code, message = error.get("code"), error.get("message")
-    return Failed(f"{status}{code}: {message}", HINT.get(str(code), SEE_LOG))
+    return Failed(f"{status}{code}: {message}", HINTS.get(str(code), SEE_LOG))
 
 
 def _json(response: httpx.Response) -> Any:
@@ -272,7 +272,7 @@ def _user(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`needs` names the probes without which this one can tell nothing new."""
+    """`needs` names the probes without which this one has nothing to report."""
 
     name: str
     run: Callable[[Visit], Awaitable[str]]

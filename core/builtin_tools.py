@@ -104,6 +104,12 @@ BY_ANY_NAME = {
     name.lower(): tool for tool in TOOLS for name in (tool.name, tool.friendly_name, *tool.aliases)
 }
 KNOWN = ", ".join(f"{tool.name} ({tool.friendly_name})" for tool in TOOLS)
+CALLER_SERVER = "caller"
+"""The MCP server of the caller's own functions, as Claude Code knows it."""
+
+STRUCTURED_OUTPUT = "StructuredOutput"
+"""The tool of the CLI's own in which an answer follows a schema."""
+
 SEPARATOR = re.compile(r",(?![^()]*\))")
 RULE = re.compile(r"([A-Za-z_]+)(\(.+\))?")
 MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")
@@ -125,7 +131,8 @@ class ToolRequest:
 
 
 def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Names or rules of a list, or comma separated; a comma inside of parentheses is no end."""
+    """Names or rules of a list, or comma separated; a comma inside parentheses does not
+    separate."""
     parts = SEPARATOR.split(names) if isinstance(names, str) else names or ()
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
@@ -134,7 +141,7 @@ def named(name: str) -> BuiltinTool:
     """The tool of this name, Claude Code's or the friendly one. Raises ValueError."""
     tool = BY_ANY_NAME.get(name.lower())
     if tool is None:
-        raise ValueError(f"{name[:64]!r} is none of Claude Code's built-in tools: {KNOWN}")
+        raise ValueError(f"{name[:64]!r} is not one of Claude Code's built-in tools: {KNOWN}")
     return tool
 
 

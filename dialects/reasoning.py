@@ -57,7 +57,7 @@ def read(
 ) -> Reasoning:
     """`card` is the model's, None where nothing is known of it. The API allows no thinking beside a
     call that is forced, nor in an answer that is too short for the least of it.
-    Raises InvalidRequest for an effort that is no word of these."""
+    Raises InvalidRequest for an unknown effort."""
     field, asked = _asked(request)
     always = card is not None and not card.thinking_off
     adaptive = card is not None and card.adaptive_thinking

@@ -24,7 +24,7 @@ HEADERS = {
     "mcp_servers": ("x_claude_mcp_servers",),
     "tool_activity": ("x_claude_tool_activity",),
 }
-"""Where each field of the body may stand instead; the first that is there counts."""
+"""The headers that can replace each field of the body; the first one present counts."""
 
 NEEDS_TOOLS = ("max_budget_usd", "permission_mode", "cwd")
 """Fields that have no effect without any tool."""
@@ -44,7 +44,7 @@ class Asked:
 
 def read(request: ChatRequest, headers: BuiltinToolHeaders | None = None) -> Asked:
     """Raises InvalidRequest for what is not known or does not go with built-in tools,
-    ToolsNotAllowed for a permission mode that nobody gets here."""
+    ToolsNotAllowed for a permission mode that is never granted."""
     said = {name: _said(request, headers, name) for name in HEADERS}
     names, servers = _names(request, said), listed(said["mcp_servers"])
     if said["enable_tools"] is False or not (names or servers):

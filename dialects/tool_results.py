@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from core.conversation import Block, Message, ToolUseBlock
 from core.errors import InvalidRequest
-from core.transcript import own_ids
+from core.transcript import builtin_use_ids
 
 
 def results_first(message: Message) -> Message:
-    """The API wants results before whatever else the user says after a call."""
+    """The API requires results before anything else the user says after a call."""
     if message.role == "assistant":
         return message
     blocks = sorted(message.content, key=lambda block: block["type"] != "tool_result")
@@ -20,7 +20,7 @@ def results_first(message: Message) -> Message:
 
 def unique_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Ids that come again in a later answer, renamed with their results: some servers count the
-    calls of each answer again, and the API wants them unique."""
+    calls of each answer from the start, and the API requires unique ids."""
     seen: set[str] = set()
     renamed: dict[str, str] = {}
     result = []
@@ -55,7 +55,7 @@ def calls_of(message: Message) -> Iterator[ToolUseBlock]:
 
 def _open_calls(message: Message) -> Iterator[str]:
     """Those that the next message has to answer."""
-    own = own_ids(message)
+    own = builtin_use_ids(message)
     return (call["id"] for call in calls_of(message) if call["id"] not in own)
 
 
@@ -81,7 +81,8 @@ def _check_results(answered: list[str], waiting: list[str]) -> None:
     for call_id in answered:
         if call_id not in waiting:
             raise _bad(
-                f"Tool result {call_id!r} has no matching tool call in the preceding assistant message."
+                f"Tool result {call_id!r} has no matching tool call in the preceding assistant "
+                "message."
             )
     if missing := [call_id for call_id in waiting if call_id not in answered]:
         raise _bad(f"Missing tool results in the next messages for: {', '.join(missing)}.")

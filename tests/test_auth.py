@@ -42,6 +42,17 @@ def keys_file(folder: Path, content: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["builtin_tools", "own_tools"])
+def test_a_key_without_built_in_tools_may_say_so_by_the_old_name_too(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"alice": {"key": "sk-alice", name: False}}))
+    found = load_keyring(Settings.model_construct(api_keys_file=path)).find(b"sk-alice")
+    assert found is not None
+    assert not found.builtin_tools
+
+
 def test_without_keys_there_is_nothing_to_find() -> None:
     assert not keyring()
     assert not keyring(api_keys=" , ")

@@ -82,7 +82,7 @@ def listed(directory: str) -> Listing:
 
 def _files(folder: PurePosixPath, names: list[str], descriptor: int) -> Iterator[FoundFile]:
     for name in names:
-        with suppress(OSError, UnicodeEncodeError):  # it is gone, or cannot be told in JSON
+        with suppress(OSError, UnicodeEncodeError):  # it is gone, or its name has no JSON form
             path = str(folder / name)
             path.encode()
             state = os.stat(name, dir_fd=descriptor, follow_symlinks=False)

@@ -103,7 +103,7 @@ class Workspaces:
             await _in_thread(self._empty_deleted)
 
     async def sweep(self, exists: Exists) -> None:
-        """Deletes the directories of sessions that are no more, except those in use."""
+        """Deletes the directories of deleted sessions, except those in use."""
         for owner in await _in_thread(_texts, self._sessions):
             ids = iter(await _in_thread(_texts, self._sessions / _name(owner)))
             while batch := list(islice(ids, SWEEP_BATCH)):
@@ -113,7 +113,7 @@ class Workspaces:
         await _in_thread(self._empty_deleted)
 
     async def _remove_unless(self, exists: Exists, owner: str, session_id: str) -> None:
-        """Asks again under the lock: the session may have begun again since."""
+        """Checks again under the lock: the session may have started over since."""
         home = self._home(owner, session_id)
         lock = await _in_thread(self._lock_to_delete, home)
         if lock is not None:
@@ -188,7 +188,7 @@ class Workspaces:
             for path in (Path(folder, name) for name in names):
                 with suppress(OSError):
                     if not path.is_symlink():
-                        path.chmod(PRIVATE)  # a command may have left folders that nobody can open
+                        path.chmod(PRIVATE)  # a command may have left unreadable directories
         with suppress(FileNotFoundError):
             for path in self._deleted.iterdir():
                 shutil.rmtree(path, ignore_errors=True)

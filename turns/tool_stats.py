@@ -16,7 +16,7 @@ from turns.choices import Run
 MOST_PRINCIPALS = 1_000
 MOST_TOOLS = 200
 DENIED = re.compile(r"Permission to use \S+ .*has been denied", re.DOTALL)
-"""How the CLI tells the model that no rule allows a use; it has no field for it."""
+"""The CLI's message to the model that no rule allows a use; there is no field for it."""
 
 
 @dataclass(slots=True)

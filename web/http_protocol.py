@@ -1,22 +1,21 @@
 """uvicorn's HTTP protocol with an end to what a client may do before its request is known.
 
-uvicorn itself waits for a request's head indefinitely and keeps whatever comes of it in memory.
+uvicorn itself waits for a request's head indefinitely and buffers whatever arrives in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 from uuid import uuid4
 
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from config.settings import Settings
 from core.errors import GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
+from web.errors import error_response
 from web.middleware.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head:  # the rest of a body that nobody reads
+        if not self._in_head:  # the rest of a body that is not read
             self._start_timer()
 
     def _start_timer(self) -> None:
@@ -102,7 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._is_answering():  # what came is ahead of its time: a stray line break
+        if self._is_answering():  # early bytes of the next request: a stray line break
             self._start_timer()
             return
         self._refuse(
@@ -118,17 +117,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         log.info("a connection was closed: %s", error.code)
-        body = json.dumps(error.body()).encode()
-        lines = [f"HTTP/1.1 {error.status} Refused", "content-type: application/json"]
-        lines += [f"content-length: {len(body)}", f"x-request-id: req_{uuid4().hex}"]
-        self.transport.write("\r\n".join([*lines, "connection: close", "", ""]).encode() + body)
+        answer = error_response(error)
+        headers = [b": ".join(header) for header in answer.raw_headers]
+        headers += [f"x-request-id: req_{uuid4().hex}".encode(), b"connection: close"]
+        lines = [f"HTTP/1.1 {answer.status_code} Refused".encode(), *headers, b"", b""]
+        self.transport.write(b"\r\n".join(lines) + bytes(answer.body))
         self.transport.close()
 
 
 async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
     error = Overloaded("Too many open connections.", retry_after=1)
-    headers = {**error.headers(), "connection": "close"}
-    await JSONResponse(error.body(), error.status, headers)(scope, receive, send)
+    answer = error_response(error, scope["path"])
+    answer.headers["connection"] = "close"
+    await answer(scope, receive, send)
 
 
 too_many_connections = RequestLog(_too_many_connections)

@@ -44,7 +44,7 @@ class Column:
     _open: str | None = None
 
     def part(self) -> None:
-        """What comes next is no continuation of the prose before."""
+        """What comes next does not continue the prose before it."""
         self._apart = True
 
     def prose(self, text: str) -> str:
@@ -53,7 +53,7 @@ class Column:
         return gap + text
 
     def line(self, text: str, use: str | None = None) -> str:
-        """`use` is the one that the line begins to tell of."""
+        """`use` is the one that the line announces."""
         gap = (self.turn if self._in_lines else PARAGRAPH) if self._begun else ""
         self._begun, self._apart, self._in_lines, self._open = True, True, True, use
         return f"{gap}{self.lead}{text}"

@@ -194,7 +194,7 @@ class ChatRenderer:
 
     def fail(self, error: GatewayError) -> bytes:
         """An error after the first chunk: a frame of its own, and the stream ends."""
-        return sse.data_frame(json.dumps(error.body()).encode()) + sse.DONE
+        return sse.data_frame(json.dumps(error.openai_body()).encode()) + sse.DONE
 
     def finish(self) -> bytes:
         if not self.call.include_usage:
@@ -270,7 +270,8 @@ OPTIONAL_KEYS = ("reasoning_content", "tool_calls", "function_call", "claude_act
 
 
 def _wire(answer: ChatCompletion) -> dict[str, Any]:
-    """The body with OpenAI's null keys, and without ours and the calls where there are none."""
+    """The body with OpenAI's null keys; this server's own keys and calls are left out where
+    empty."""
     body = answer.model_dump()
     for choice in body["choices"]:
         for key in OPTIONAL_KEYS:

@@ -10,8 +10,9 @@ import pytest
 from core.builtin_tools import ToolRequest
 from core.errors import GatewayError
 from core.turn import ToolGrant
-from dialects.chat.request import ChatCall, grant, parse
-from models import BuiltinToolHeaders, ChatRequest
+from dialects.base import Context, with_grant
+from dialects.chat.request import ChatCall, parse
+from models import ChatRequest, TurnHeaders
 from tests.support.wire import MODEL, asking
 
 READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}
@@ -19,8 +20,8 @@ READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": 
 
 def parsed(body: dict[str, Any], headers: dict[str, Any] | None = None, **more: Any) -> ChatCall:
     request = ChatRequest.model_validate(asking("Go", **body))
-    sent = None if headers is None else BuiltinToolHeaders.model_validate(headers)
-    return parse(request, MODEL, "local", headers=sent, **more)
+    sent = TurnHeaders.model_validate(headers or {})
+    return parse(request, Context(MODEL, headers=sent, **more))
 
 
 EVERYTHING = ToolRequest(all_allowed=True)
@@ -128,9 +129,9 @@ def test_what_has_no_effect_is_reported(body: dict[str, Any], ignored: tuple[str
 
 
 REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
-    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is none of Claude"),
+    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is not one of Claude"),
     ({"claude_tools": ["Bash(ls)"]}, 400, "claude_tools", "Read (read_file), Glob (search_files)"),
-    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is none of"),
+    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is not one of"),
     ({"permission_mode": "yolo"}, 400, "permission_mode", "one of default, acceptEdits, plan."),
     ({"permission_mode": "bypassPermissions"}, 403, "permission_mode", "run without asking"),
     ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's built-in tools."),
@@ -158,8 +159,8 @@ def test_an_answer_can_follow_a_schema_that_the_api_knows() -> None:
 
 def test_functions_stand_beside_own_tools_unless_they_have_the_same_name() -> None:
     call = parsed({"claude_tools": ["Glob"], "tools": [READ]})
-    granted = grant(call, ToolGrant(("Glob",))).turn
+    granted = with_grant(call, ToolGrant(("Glob",))).turn
     assert granted.builtin_tools == ToolGrant(("Glob",))
     assert [tool.name for tool in granted.tools] == ["Read"]
     with pytest.raises(GatewayError, match="'Read' has the name of a built-in tool"):
-        grant(call, ToolGrant(("Glob", "Read")))
+        with_grant(call, ToolGrant(("Glob", "Read")))

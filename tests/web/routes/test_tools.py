@@ -176,7 +176,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], tuple[int, str, str]]] = [
         ),
     ),
     ({"web_search_options": {}}, {}, (403, "tools_not_allowed", "The tool WebSearch")),
-    ({"claude_tools": ["Frob"]}, {}, (400, "invalid_value", "'Frob' is none of Claude Code's")),
+    ({"claude_tools": ["Frob"]}, {}, (400, "invalid_value", "'Frob' is not one of Claude Code's")),
     ({"enable_tools": True, "max_turns": 5}, {}, (400, "invalid_value", "`max_turns` may be 4")),
     ({}, {"X-Claude-Tools": "Agent"}, (403, "tools_not_allowed", "The tool Agent")),
     ({}, {"X-Claude-Max-Turns": "0"}, (400, "invalid_value", "")),

@@ -110,7 +110,7 @@ async def test_an_exposed_server_refuses_everything(store: MemoryStore) -> None:
     ):
         with pytest.raises(PermissionDenied, match="reached from elsewhere without an API key"):
             await exposed.grant(LOCAL, tool_request, None)
-    with pytest.raises(PermissionDenied, match="Nobody is the operator"):
+    with pytest.raises(PermissionDenied, match="Operator actions are disabled"):
         exposed.check_operator(LOCAL)
 
 
@@ -191,10 +191,10 @@ async def test_rules_are_set_only_for_keys_that_are_there(store: MemoryStore) ->
     [
         (
             {"allowed_tools": ("Frob",)},
-            "ALLOWED_TOOLS: 'Frob' is none of Claude Code's built-in tools: ",
+            "ALLOWED_TOOLS: 'Frob' is not one of Claude Code's built-in tools: ",
         ),
         ({"allowed_tools": ("mcp__calc",)}, "ALLOWED_TOOLS: 'mcp__calc' needs no rule: "),
-        ({"disallowed_tools": ("Frob",)}, "DISALLOWED_TOOLS: 'Frob' is none of "),
+        ({"disallowed_tools": ("Frob",)}, "DISALLOWED_TOOLS: 'Frob' is not one of "),
     ],
 )
 def test_a_setting_that_names_no_tool_is_told_at_the_start(
