@@ -26,18 +26,18 @@ Problem = Mapping[str, Any]
 """One entry of `ValidationError.errors()`."""
 
 
-def error_response(error: GatewayError, scope: Scope | None = None) -> JSONResponse:
-    """The answer to a request; None where nothing is known of it yet."""
-    dialect = _dialect(scope)
+def error_response(error: GatewayError, asked: Scope | str = "") -> JSONResponse:
+    """The answer to a request, or to one for this path; an empty one where none is known yet."""
+    dialect = _dialect(asked)
     error.request_id = current_request_id.get()
     headers = error.headers() | error.extra_headers
     return JSONResponse(dialect.error(error), dialect.status(error), headers)
 
 
-def _dialect(scope: Scope | None) -> Dialect[Any]:
-    if scope is None:
-        return of_path("")
-    return messages.DIALECT if is_anthropics(scope) else of_path(scope["path"])
+def _dialect(asked: Scope | str) -> Dialect[Any]:
+    if isinstance(asked, str):
+        return of_path(asked)
+    return messages.DIALECT if is_anthropics(asked) else of_path(asked["path"])
 
 
 def install(app: FastAPI) -> None:
@@ -62,15 +62,18 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own: an unknown URL, a method that a URL has not, a body that is no UTF-8."""
+    """Starlette's own: an unknown URL, an unsupported method, a body that is not UTF-8."""
     assert isinstance(error, HTTPException)
-    url = f"{request.method} {request.url.path}"
+    method, path = request.method, request.url.path
     known: GatewayError
     match error.status_code:
         case 404:
-            known = NotFound(f"Invalid URL ({url})", code="unknown_url")
+            known = NotFound(f"Invalid URL ({method} {path})", code="unknown_url")
         case 405:
-            known = InvalidRequest(f"Not allowed to {url}", code="method_not_allowed")
+            known = InvalidRequest(
+                f"Method {method} not allowed for {path}",
+                code="method_not_allowed",
+            )
         case _:
             known = InvalidRequest(str(error.detail), code="invalid_request")
     answer = error_response(known, request.scope)

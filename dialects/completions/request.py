@@ -11,7 +11,7 @@ from core.turn import Sampling, Turn
 from dialects.base import Call, Context, header_names
 from dialects.completions.fields import TABLE
 from dialects.completions.wire import CompletionsRequest
-from models import OwnToolHeaders
+from models import BuiltinToolHeaders
 
 MOST_CHOICES = 20
 MOST_STOPS = 4
@@ -85,7 +85,7 @@ def _refuse(request: CompletionsRequest, context: Context) -> None:
         raise InvalidRequest("`best_of` must not be less than `n`.", param="best_of")
     if context.session_id is not None:
         raise InvalidRequest("A prompt has no session: use /v1/chat/completions.", param="prompt")
-    if any(getattr(context.headers, name) is not None for name in OwnToolHeaders.model_fields):
+    if any(getattr(context.headers, name) is not None for name in BuiltinToolHeaders.model_fields):
         message = "Built-in tools are for conversations: use /v1/chat/completions."
         raise InvalidRequest(message, param="prompt")
 

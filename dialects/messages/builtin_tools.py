@@ -16,7 +16,7 @@ from dialects import tool_request
 from dialects.base import Complete
 from dialects.chat import messages as chat_messages
 from dialects.messages.wire import MessagesRequest
-from dialects.reasoning import LEVELS, Traits
+from dialects.reasoning import LEVELS, ModelCapabilities
 from dialects.tool_request import Asked
 from models import ChatRequest, TurnHeaders
 
@@ -58,7 +58,9 @@ class _Fields:
         return getattr(self._request, name)
 
 
-def fill(turn: Turn, given: JsonObject, traits: Traits | None) -> tuple[Turn, tuple[str, ...]]:
+def fill(
+    turn: Turn, given: JsonObject, capabilities: ModelCapabilities | None
+) -> tuple[Turn, tuple[str, ...]]:
     """The turn with its parameters, and the names of fields that have no effect beside built-in
     tools. Raises InvalidRequest."""
     _check_messages(turn)
@@ -78,7 +80,7 @@ def fill(turn: Turn, given: JsonObject, traits: Traits | None) -> tuple[Turn, tu
         effort=config["effort"] if config.get("effort") in LEVELS else None,
         thinking=is_on,
         thinking_tokens=_integer(thinking, "budget_tokens") if is_on else None,
-        show_thinking=is_on and thinking.get("display") != "omitted" and _adapts(traits),
+        show_thinking=is_on and thinking.get("display") != "omitted" and _adapts(capabilities),
         output_schema=_schema(config),
         user=_text(_object(given, "metadata"), "user_id"),
     )
@@ -86,8 +88,8 @@ def fill(turn: Turn, given: JsonObject, traits: Traits | None) -> tuple[Turn, tu
     return filled, tuple(sorted(ignored))
 
 
-def _adapts(traits: Traits | None) -> bool:
-    return traits is not None and traits.adaptive_thinking
+def _adapts(capabilities: ModelCapabilities | None) -> bool:
+    return capabilities is not None and capabilities.adaptive_thinking
 
 
 def _check_messages(turn: Turn) -> None:

@@ -37,7 +37,7 @@ class MessagesRenderer:
     _finished: Finished | None = None
 
     def __post_init__(self) -> None:
-        own = self.call.turn.own_tools
+        own = self.call.turn.builtin_tools
         if own is not None:
             self._activity = Activity(self.call.tool_activity, own)
         if not self.call.stream:

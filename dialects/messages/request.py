@@ -43,18 +43,18 @@ def parse(request: MessagesRequest, context: Context) -> MessagesCall:
         betas=read_betas(context.raw_headers),
     )
     more: tuple[str, ...] = ()
-    if asked.wish is None:
+    if asked.tool_request is None:
         if context.session_id is None:  # in a session they are only what is new
             native |= _conversation(request, turn)
         turn = replace(turn, native=native, api_events=True)
     else:
-        turn, more = fill(turn, native, context.traits)
+        turn, more = fill(turn, native, context.capabilities)
     return MessagesCall(
         turn=turn,
         stream=bool(request.stream),
-        tool_request=asked.wish,
+        tool_request=asked.tool_request,
         ignored=tuple(sorted({*asked.ignored, *more})),
-        complete=as_it_is if asked.wish is None else complete,
+        complete=as_it_is if asked.tool_request is None else complete,
         tool_activity=asked.activity,
     )
 

@@ -127,5 +127,5 @@ async def test_it_uses_a_server_of_mcp(claude: ClaudeCode, gateway: Gateway) -> 
 
 
 async def test_a_refusal_is_told_as_the_api_tells_it(claude: ClaudeCode) -> None:
-    with pytest.raises(AssertionError, match="invalid_request_error|400"):
+    with pytest.raises(AssertionError, match="400"):
         await claude.ask('!demo error=400 message="tools must not be red"')

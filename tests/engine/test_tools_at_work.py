@@ -1,4 +1,4 @@
-"""Through the real CLI: where own tools work, and MCP servers that the model calls."""
+"""Through the real CLI: where built-in tools work, and MCP servers that the model calls."""
 
 # what is tested is on the disk
 
@@ -230,10 +230,10 @@ async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers
 
     login = root.parent / ".netrc"  # it comes after the process
     login.write_text("s3cret")
-    continued = gateway.engine.pool.counts["continue"]
+    reused = gateway.engine.pool.counts["reuse"]
     [(_, said)] = await results(gateway, bash(f"cat {login}; echo read"), **asked)
     login.unlink()
-    assert gateway.engine.pool.counts["continue"] == continued + 1
+    assert gateway.engine.pool.counts["reuse"] == reused + 1
     assert said.endswith("read")
     assert "s3cret" not in said
 
@@ -316,7 +316,7 @@ async def test_an_unknown_mcp_server_is_a_bad_request_that_names_no_other(gatewa
     answer = await ask(gateway, bash("ls"), mcp_servers=["time", "mail"])
     assert error_of(answer) == (400, "invalid_value")
     words = answer.json()["error"]["message"]
-    assert words == "There is no MCP server 'mail'."
+    assert words == "No such MCP server: 'mail'."
 
 
 async def test_a_function_does_not_hide_a_tool_of_an_mcp_server(gateway: Gateway) -> None:

@@ -1,1 +1,28 @@
-"""Thin routers."""
+"""Thin routers, in the order of the OpenAPI document."""
+
+from __future__ import annotations
+
+from web.routes import (
+    absent,
+    auth,
+    chat,
+    completions,
+    debug,
+    health,
+    mcp,
+    messages,
+    models,
+    pool,
+    root,
+    session_files,
+    sessions,
+    tools,
+)
+
+ROUTERS = tuple(
+    module.router
+    for module in (
+        *(chat, messages, completions, absent, sessions, session_files, models, tools),
+        *(mcp, debug, auth, pool, health, root),
+    )
+)

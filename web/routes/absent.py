@@ -6,8 +6,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from core.conversation import JsonObject
 from core.errors import NotFound
-from models import JsonObject
 from web.dependencies import Embeddings, Principal
 
 router = APIRouter(prefix="/v1", tags=["absent"])

@@ -43,7 +43,7 @@ Json = dict[str, Any]
 
 def renderer(case: Case, *, stream: bool) -> MessagesRenderer:
     grant = ToolGrant(("Read",), directory="/w", max_turns=1) if case.activity else None
-    turn = Turn(MODEL, (), own_tools=grant, api_events=grant is None)
+    turn = Turn(MODEL, (), builtin_tools=grant, api_events=grant is None)
     call = MessagesCall(turn, stream=stream, tool_activity=case.activity or "reasoning")
     return MessagesRenderer(call, id="msg_own")
 

@@ -169,7 +169,7 @@ def test_a_turn_with_built_in_tools_has_its_parameters_in_neutral_words() -> Non
             service_tier=None,
         ),
         WITH_TOOLS,
-        traits=KNOWN_MODELS[0],
+        capabilities=KNOWN_MODELS[0],
     )
     assert call.tool_request is not None
     assert (call.tool_request.tools, call.tool_request.mcp_servers) == (("Read",), ("calc",))
