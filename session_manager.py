@@ -12,14 +12,15 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import anyio
 
-from errors import (
+from core.conversation import Message, system_text
+from core.errors import (
     GatewayError,
     InvalidRequest,
     SessionNotFound,
@@ -27,14 +28,14 @@ from errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from events import Event, Finished, Message, Turn, system_text
-from session_answer import NativeAnswer, events_of
-from session_cache import HistoryCache
-from session_history import History, digest, joined
-from session_leases import Leases, happened
-from stores.protocol import CompletedTurn, Lease, Session, SessionStore, StoredMessage
+from core.events import Event, Finished
+from core.turn import Turn
+from sessions.answer import NativeAnswer, events_of
+from sessions.cache import HistoryCache
+from sessions.history import History, digest, joined
+from sessions.locks import Leases, happened
+from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
-from workspaces import Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,24 @@ UNCHANGED = "The session keeps its history as it was before this request."
 
 Status = Literal["new", "continued", "rewritten", "expired-restarted", "repeated", "unchanged"]
 RunTurn: TypeAlias = Callable[[Turn], AsyncGenerator[Event, None]]
+Exists: TypeAlias = Callable[[str, Sequence[str]], Awaitable[Collection[str]]]
+"""Which of these ids of an owner's sessions there are."""
+
 Complete: TypeAlias = Callable[[tuple[Message, ...]], tuple[Message, ...]]
+
+
+class Workspaces(Protocol):
+    """The directories in which built-in tools work for a session (tools.py has them)."""
+
+    def held(self, directory: str | None) -> AbstractAsyncContextManager[None]:
+        """Keeps the directory from being deleted meanwhile."""
+        ...
+
+    async def remove(self, owner: str, session_id: str) -> None: ...
+
+    async def sweep(self, exists: Exists) -> None:
+        """Deletes the directories of sessions that are gone."""
+        ...
 
 
 def check_id(session_id: str, param: str = "session_id") -> str:

@@ -1,0 +1,44 @@
+"""What a CLI process is bound to for life: whoever asks for the same may have it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass, field
+
+from core.turn import FunctionTool, ToolGrant
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchProfile:
+    """What a process is bound to. Plain turns have the empty one in common; under a login they are
+    bound to the system prompt, which the CLI writes itself there.
+
+    A turn with built-in tools has a process that was started for its `grant`, bound to the system
+    prompt and the caller's functions. It is never shared: `owner` names whose traces are in it.
+    Two profiles are equal where the model sees the same bytes: `functions_json` tells schemas apart
+    that Python takes for equal (`1`, `1.0` and `true`; keys in another order).
+    """
+
+    system: str = ""
+    grant: ToolGrant | None = None
+    functions: tuple[FunctionTool, ...] = field(default=(), compare=False, repr=False)
+    functions_json: str = "[]"
+    owner: str = ""
+
+    @classmethod
+    def of_grant(
+        cls, grant: ToolGrant, system: str, functions: tuple[FunctionTool, ...], owner: str
+    ) -> LaunchProfile:
+        seen = [[tool.name, tool.description, tool.input_schema] for tool in functions]
+        return cls(system, grant, functions, json.dumps(seen), owner)
+
+    @property
+    def digest(self) -> str:
+        """A name for logs and operators, from which nothing can be read."""
+        parts = [self.system, self.functions_json, self.owner]
+        text = json.dumps([*parts, str(self.grant and astuple(self.grant))])
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+PLAIN = LaunchProfile()

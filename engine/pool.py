@@ -1,0 +1,460 @@
+"""Warm processes: lease, reuse, start, retire, admit.
+
+The pool knows nothing of Claude or HTTP. A *worker* serves one turn at a time, and any worker that
+is free serves any turn of its *profile*; most turns have the same one.
+
+    starting -> blank -> busy <-> idle      what nobody used yet, or what was parked clean
+                           v
+                        closing -> gone     from every state; its place is free when it is gone
+
+A lease that ends without `park` terminates its worker, so a worker in an unknown state is never
+reused. Workers start in the background, never for one lease alone: a lease takes whatever is free
+first, and one that is cancelled leaves the worker to the next.
+
+Admission: the worker that was used last is used first, since a hot process is twice as fast as a
+cold one, and one that is not needed gets old and ends. Another is started only where the wait for
+those in use is longer than a start. What keeps the processor sane is the number of turns that are
+*preparing*, between their lease and the question to the API: at an API's pace they pass in
+milliseconds, and where they do not, more processes would only slow each other down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Generic, get_args
+
+from core.errors import Overloaded
+from engine.leases import Lease, LeaseKind, P, PoolLimits, Slot, State, W, Waiter, Worker
+
+__all__ = ["Lease", "LeaseKind", "Pool", "PoolLimits", "Worker"]
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+PREPARING_SECONDS = 1.0
+"""A turn that has not asked the API by then no longer keeps others from preparing theirs."""
+
+MAX_BACKOFF_SECONDS = 30.0
+RECENT_WAITS = 100
+WEIGHT = 0.2
+"""Of the latest figure in a running average."""
+
+
+class Pool(Generic[P, W]):
+    """At most `max_processes` workers, from `make`. An async context manager.
+
+    Some profiles need workers that are started for them: `kind_of` a profile is what `make` is
+    given, and a blank worker serves profiles of its kind only. None is the ordinary kind, of which
+    `warm` are kept ready; `common` is the profile that most turns have.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Any], W],
+        limits: PoolLimits,
+        *,
+        common: P,
+        kind_of: Callable[[P], Hashable] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits
+        self.counts: Counter[str] = Counter()
+        self.waits: deque[float] = deque(maxlen=RECENT_WAITS)
+        self._make = make
+        self._common = common
+        self._kind_of = kind_of
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
+        self._waiters: OrderedDict[str, list[Waiter[P, W]]] = OrderedDict()
+        self._preparing: dict[Slot[P, W], float] = {}
+        self._turn_seconds = 1.0
+        self._start_seconds = 0.5
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._start_again_at = 0.0
+        self._closed = False
+
+    async def __aenter__(self) -> Pool[P, W]:
+        self._background(self._sweep_periodically())
+        self.sweep()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Ends every worker, leased ones too, and waits until they are gone."""
+        self._closed = True
+        for waiter in list(self._waiting()):
+            self._refuse(waiter, "The server is shutting down.")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for slot in list(self._slots):
+            self._retire(slot)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    @property
+    def processes(self) -> int:
+        """Workers that exist, those that are starting or ending included."""
+        return len(self._slots)
+
+    @property
+    def queued(self) -> int:
+        return sum(map(len, self._waiters.values()))
+
+    def in_state(self, *states: State) -> list[Slot[P, W]]:
+        """The workers in these states, the longest in it first."""
+        return [slot for slot in self._slots if slot.state in states]
+
+    @asynccontextmanager
+    async def lease(self, profile: P, principal: str = "") -> AsyncIterator[Lease[W]]:
+        """A worker of this profile. Those who wait are served in turn by principal, each
+        principal's own requests in their order.
+
+        Raises Overloaded (503) when the queue is full or the wait takes too long, and what a
+        worker's start raises where none is left to wait for.
+        """
+        asked_at = self._clock()
+        found = None if self._waiters or self._closed else self._take(profile)
+        slot, kind = found or await self._queue_up(profile, principal)
+        lease = self._leased(slot, profile, kind, asked_at)
+        try:
+            yield lease
+        finally:
+            lease.end()
+
+    def _leased(self, slot: Slot[P, W], profile: P, kind: LeaseKind, asked_at: float) -> Lease[W]:
+        now = self._clock()
+        slot.profile = profile
+        slot.uses += 1
+        self.counts[kind] += 1
+        self.waits.append(now - asked_at)
+        return Lease(
+            slot.worker,
+            kind,
+            now - asked_at,
+            now,
+            _asked=lambda: self._asked(slot),
+            _release=lambda clean: self._give_back(slot, clean=clean),
+        )
+
+    async def _queue_up(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind]:
+        loop = asyncio.get_running_loop()
+        kind = self._kind_of(profile)
+        waiter = Waiter[P, W](profile, kind, principal, self._clock(), loop.create_future())
+        timer = loop.call_later(
+            self.limits.queue_timeout, self._refuse, waiter, "No process was free in time."
+        )
+        self._line_up(waiter)
+        try:
+            return await waiter.found
+        except asyncio.CancelledError:
+            self._put_back(waiter)
+            raise
+        finally:
+            timer.cancel()
+            self._leave(waiter)
+
+    def _line_up(self, waiter: Waiter[P, W]) -> None:
+        self._waiters.setdefault(waiter.principal, []).append(waiter)
+        if self._closed:
+            self._refuse(waiter, "The server is shutting down.")
+            return
+        if self._excess() > self.limits.queue_size:
+            # whoever has the most requests in the queue is the one that filled it
+            longest = max(self._waiters.values(), key=len)
+            crowded = longest if len(longest) > len(self._waiters[waiter.principal]) else [waiter]
+            self._refuse(crowded[-1], "All processes are busy and the queue is full.")
+        self._serve()
+
+    def _excess(self) -> int:
+        """How many wait although neither a place nor a worker that will be free is left."""
+        return self.queued - (self.limits.max_processes - len(self.in_state("busy")))
+
+    def _refuse(self, waiter: Waiter[P, W], reason: str) -> None:
+        if not waiter.found.done():
+            self.counts["refused"] += 1
+            waiter.found.set_exception(Overloaded(reason, retry_after=5))
+        self._leave(waiter)
+
+    def _leave(self, waiter: Waiter[P, W]) -> None:
+        own = self._waiters.get(waiter.principal, [])
+        if waiter in own:
+            own.remove(waiter)
+            if not own:
+                del self._waiters[waiter.principal]
+
+    def _put_back(self, waiter: Waiter[P, W]) -> None:
+        """Returns, untouched, what was handed over in the moment in which its taker left."""
+        if waiter.found.cancelled() or waiter.found.exception() is not None:
+            return
+        slot, kind = waiter.found.result()
+        self._preparing.pop(slot, None)
+        if slot.state == "busy":
+            self._move(slot, "blank" if kind == "blank" else "idle")
+            self._serve()
+
+    def _take(self, profile: P) -> tuple[Slot[P, W], LeaseKind] | None:
+        """A worker that is there already, the one used last; None while the processor has enough
+        to do."""
+        if not self._may_prepare():
+            return None
+        free = [slot for slot in reversed(self._slots) if self._is_free(slot)]
+        for slot in free:
+            if slot.state == "idle" and slot.profile == profile:
+                return self._hand_over(slot), "reuse"
+        kind = self._kind_of(profile)
+        for slot in free:
+            if slot.state == "blank" and slot.kind == kind:
+                return self._hand_over(slot), "blank"
+        return None
+
+    def _hand_over(self, slot: Slot[P, W]) -> Slot[P, W]:
+        self._preparing[slot] = self._clock()
+        return self._move(slot, "busy")
+
+    def _may_prepare(self) -> bool:
+        after = self._clock() - PREPARING_SECONDS
+        preparing = sum(since > after for since in self._preparing.values())
+        return preparing < self.limits.max_preparing
+
+    def _asked(self, slot: Slot[P, W]) -> None:
+        if self._preparing.pop(slot, None) is not None and self._waiters:
+            self._serve()
+
+    def _is_free(self, slot: Slot[P, W]) -> bool:
+        return slot.state in ("idle", "blank") and slot.worker.alive
+
+    def _move(self, slot: Slot[P, W], state: State) -> Slot[P, W]:
+        slot.state, slot.since = state, self._clock()
+        self._slots.pop(slot, None)
+        self._slots[slot] = None
+        return slot
+
+    def _give_back(self, slot: Slot[P, W], *, clean: bool) -> None:
+        self._preparing.pop(slot, None)
+        if slot.state != "busy":  # the pool was closed meanwhile
+            return
+        self._turn_seconds += WEIGHT * (self._clock() - slot.since - self._turn_seconds)
+        if clean and self._may_stay(slot):
+            self._move(slot, "idle")
+        else:
+            self._retire(slot)
+        self._serve()
+
+    def _may_stay(self, slot: Slot[P, W]) -> bool:
+        return (
+            not self._closed
+            and slot.worker.alive
+            and slot.worker.reusable
+            and slot.uses < self.limits.max_uses
+            and slot.memory_bytes < self.limits.max_memory_bytes
+            and self._clock() - slot.born_at < self.limits.max_age_seconds
+        )
+
+    def _retire(self, slot: Slot[P, W]) -> None:
+        """Ends a worker; its place is free when it is gone."""
+        if slot.state == "closing":
+            return
+        self._move(slot, "closing")
+        self.counts["retired"] += 1
+        task = asyncio.get_running_loop().create_task(self._end(slot))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, slot: Slot[P, W]) -> None:
+        try:
+            await slot.worker.close()
+        except Exception:
+            log.exception("a worker could not be closed")
+        finally:
+            del self._slots[slot]
+            self._serve()
+
+    def _waiting(self) -> Iterator[Waiter[P, W]]:
+        """Who still waits, one of each principal in turn."""
+        queues = [[w for w in own if not w.found.done()] for own in self._waiters.values()]
+        for rank in itertools.zip_longest(*queues):
+            yield from (waiter for waiter in rank if waiter is not None)
+
+    def _serve(self) -> None:
+        """Hands out what is free, in turn; then starts more for those who still wait."""
+        for waiter in list(self._waiting()):
+            if not self._may_prepare() or not any(map(self._is_free, self._slots)):
+                break
+            found = self._take(waiter.profile)
+            if found is not None:
+                self._leave(waiter)
+                if waiter.principal in self._waiters:
+                    self._waiters.move_to_end(waiter.principal)
+                waiter.found.set_result(found)
+        if self._waiters:
+            self._grow()
+
+    def _grow(self) -> None:
+        """Starts workers for those who would wait longer for one in use. Where all places are
+        taken, the longest idle of other profiles are evicted."""
+        if self._closed or self._backs_off():
+            return
+        for slot in self.in_state("blank", "idle"):
+            if not slot.worker.alive:
+                self._retire(slot)
+        coming = Counter(slot.kind for slot in self.in_state("starting"))
+        may_start = self.limits.max_starting - coming.total()
+        missing = 0
+        for position, waiter in enumerate(self._waiting()):
+            coming[waiter.kind] -= 1
+            if coming[waiter.kind] >= 0 or not self._is_worth_a_start(waiter, position):
+                continue
+            if missing >= may_start:
+                break
+            if len(self._slots) < self.limits.max_processes:
+                self._start(waiter.kind)
+                may_start -= 1
+            else:
+                missing += 1
+        self._evict(missing - len(self.in_state("closing")))
+
+    def _is_worth_a_start(self, waiter: Waiter[P, W], position: int) -> bool:
+        """Whether the wait for those in use will be longer than a start. A turn that has run for
+        longer than most is taken to run as long again."""
+        if any(self._is_free(slot) and _serves(slot, waiter) for slot in self._slots):
+            return False  # it waits for the processor, not for a worker
+        now = self._clock()
+        turns_per_second = sum(
+            1 / max(self._turn_seconds, now - slot.since)
+            for slot in self.in_state("busy")
+            if slot.profile == waiter.profile and slot.worker.reusable
+        )
+        if not turns_per_second:
+            return True
+        return self._may_prepare() and (position + 1) / turns_per_second > self._start_seconds
+
+    def _backs_off(self) -> bool:
+        """After a failed start: the next may wait while somebody is to be free anyway."""
+        return self._clock() < self._start_again_at and bool(self.in_state("busy"))
+
+    def _evict(self, count: int) -> None:
+        """Makes room for those whom nothing that is free can serve."""
+        wanted = [(waiter.profile, waiter.kind) for waiter in self._waiting()]
+        profiles, kinds = [p for p, _ in wanted], [k for _, k in wanted]
+        useless = [slot for slot in self.in_state("blank") if slot.kind not in kinds]
+        useless += [slot for slot in self.in_state("idle") if slot.profile not in profiles]
+        for slot in useless[: max(0, count)]:
+            self.counts["evicted"] += 1
+            self._retire(slot)
+
+    def _start(self, kind: Hashable) -> None:
+        now = self._clock()
+        slot = Slot[P, W](self._make(kind), next(self._numbers), kind, now, now)
+        self._slots[slot] = None
+        self.counts["started"] += 1
+        self._background(self._started(slot))
+
+    async def _started(self, slot: Slot[P, W]) -> None:
+        try:
+            await slot.worker.start()
+        except Exception as error:
+            self._not_started(slot, error)
+            return
+        self._failures = 0
+        self._start_seconds += WEIGHT * (self._clock() - slot.born_at - self._start_seconds)
+        self._move(slot, "blank")
+        self._serve()
+
+    def _not_started(self, slot: Slot[P, W], error: Exception) -> None:
+        """Fails the first in line, unless somebody's worker will be free for it."""
+        log.warning("a worker could not be started: %s: %s", type(error).__name__, error)
+        self.counts["failed"] += 1
+        if slot.kind is None:
+            self._failures += 1
+            pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
+            self._start_again_at = self._clock() + pause_seconds
+        waiter = next((w for w in self._waiting() if w.kind == slot.kind), None)
+        if waiter is not None and not (slot.kind is None and self.in_state("busy")):
+            waiter.found.set_exception(error)
+        self._retire(slot)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sweep_periodically(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Ends what is dead, too big, or was idle for too long; measures all others; keeps `warm`
+        ready."""
+        for slot in self.in_state("blank", "idle", "busy"):
+            slot.memory_bytes = slot.worker.memory_bytes()
+            if slot.state != "busy" and self._is_stale(slot):
+                self._retire(slot)
+        self._serve()
+        if not self._waiters and not self._closed and not self._backs_off():
+            self._keep_ready()
+
+    def _keep_ready(self) -> None:
+        ready = [
+            slot
+            for slot in self.in_state("starting", "blank", "idle")
+            if slot.kind is None and slot.profile in (None, self._common)
+        ]
+        room = self.limits.max_processes - len(self._slots)
+        for _ in range(min(self.limits.warm - len(ready), room)):
+            self._start(None)
+
+    def _is_stale(self, slot: Slot[P, W]) -> bool:
+        seconds = self._clock() - slot.since
+        if not slot.worker.alive:
+            return True
+        if slot.state == "blank":
+            if slot.kind is not None:  # whoever wanted it has left
+                return not any(waiter.kind == slot.kind for waiter in self._waiting())
+            spare = len(self.in_state("blank")) > self.limits.warm
+            return spare and seconds > self.limits.idle_seconds
+        return seconds > self.limits.idle_seconds or not self._may_stay(slot)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `GET /v1/pool` shows: counts, and each worker without its content. Seconds."""
+        now = self._clock()
+        waits = sorted(self.waits)
+        states: Counter[str] = Counter(slot.state for slot in self._slots)
+        return {
+            "max_processes": self.limits.max_processes,
+            "processes": self.processes,
+            "states": {state: states[state] for state in get_args(State)},
+            "counts": dict(self.counts),
+            "queue": {
+                "length": self.queued,
+                "size": self.limits.queue_size,
+                "wait_p50_seconds": waits[len(waits) // 2] if waits else 0.0,
+                "wait_max_seconds": waits[-1] if waits else 0.0,
+            },
+            "workers": [
+                {
+                    "number": slot.number,
+                    "state": slot.state,
+                    "age_seconds": now - slot.born_at,
+                    "in_state_seconds": now - slot.since,
+                    "uses": slot.uses,
+                    "memory_bytes": slot.worker.memory_bytes(),
+                    **slot.worker.describe(),
+                }
+                for slot in self._slots
+            ],
+        }
+
+
+def _serves(slot: Slot[P, W], waiter: Waiter[P, W]) -> bool:
+    if slot.state == "blank":
+        return slot.kind == waiter.kind
+    return slot.profile == waiter.profile

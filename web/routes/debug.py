@@ -1,0 +1,236 @@
+"""What would become of a request, field by field, and the table of all fields.
+
+Nothing here calls Claude, fetches an image or shows a key, a header or a word of a prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ValidationError
+
+from core.conversation import system_text
+from core.errors import GatewayError, InvalidRequest
+from core.turn import Turn
+from dialects.base import Call, Dialect
+from dialects.field_table import TREATMENTS, FieldRow, FieldTable, Treatment
+from models import ErrorDetail, JsonObject, TurnHeaders
+from turns.dialects import DIALECTS
+from turns.pipeline import Asker, Preview
+from web.dependencies import Pipeline, Principal
+from web.errors import invalid_request
+
+DialectName = Literal["chat"]
+router = APIRouter(prefix="/v1", tags=["debug"])
+
+SHOWN_NAME_CHARACTERS = 64
+
+
+class FieldReport(BaseModel):
+    """A field of this request. `reported`: it will stand in `x-ignored-parameters`."""
+
+    name: str
+    treatment: Treatment
+    why: str
+    reported: bool
+
+
+class TextOutline(BaseModel):
+    """A text that is not shown: its length and the start of its SHA-256."""
+
+    characters: int
+    sha256: str
+
+
+class MessageOutline(BaseModel):
+    role: Literal["user", "assistant"]
+    blocks: list[str]
+
+
+class GrantReport(BaseModel):
+    """What the request is granted of Claude Code's own tools."""
+
+    tools: list[str]
+    allow: list[str]
+    deny: list[str]
+    permission_mode: str
+    max_turns: int | None
+    max_budget_usd: float | None
+    mcp_servers: list[str]
+
+
+class TurnReport(BaseModel):
+    """The conversation as the model would get it, and the parameters beside it."""
+
+    system: TextOutline | None
+    tools: int
+    tools_sha256: str
+    messages: list[MessageOutline]
+    block_counts: dict[str, int]
+    images_to_fetch: int
+    parameters: list[str]
+    effort: str | None
+    thinking: bool
+
+
+class FailureReport(BaseModel):
+    status: int
+    error: ErrorDetail
+
+
+class RequestReport(BaseModel):
+    """`failure` is the answer that the request would get before Claude is asked at all."""
+
+    object: Literal["debug.request"] = "debug.request"
+    model: str | None = None
+    fields: list[FieldReport]
+    turn: TurnReport | None = None
+    own_tools: GrantReport | None = None
+    failure: FailureReport | None = None
+
+
+class CompatibilityRow(BaseModel):
+    name: str
+    place: str
+    treatment: Treatment
+    why: str
+
+
+class Compatibility(BaseModel):
+    object: Literal["list"] = "list"
+    treatments: dict[Treatment, str]
+    data: list[CompatibilityRow]
+
+
+class DialectChoice(BaseModel):
+    """`dialect` is the API whose requests are meant."""
+
+    dialect: DialectName = "chat"
+
+    @property
+    def chosen(self) -> Dialect[Any]:
+        return DIALECTS[self.dialect]
+
+
+@router.get("/compatibility", summary="What becomes of each field of a request")
+async def compatibility(
+    principal: Principal, choice: Annotated[DialectChoice, Query()]
+) -> Compatibility:
+    table = choice.chosen.fields
+    rows = [*_rows("body", (*table.body, table.any_other)), *_rows(table.part, table.inside)]
+    return Compatibility(treatments=TREATMENTS, data=rows)
+
+
+@router.post("/debug/request", summary="Explain a request without asking Claude")
+async def explain(
+    body: JsonObject,
+    principal: Principal,
+    pipeline: Pipeline,
+    choice: Annotated[DialectChoice, Query()],
+    headers: Annotated[TurnHeaders, Header()],
+    request: Request,
+) -> RequestReport:
+    """Takes any body of the API; one that would fail is a 200 with `failure` here."""
+    asker = Asker(principal, headers, dict(request.headers))
+    try:
+        wanted = parsed(choice.chosen, body)
+    except InvalidRequest as error:
+        return _report(choice.chosen, body, Preview(failure=error))
+    preview = await pipeline.preview(choice.chosen, wanted, asker)
+    return _report(choice.chosen, body, preview)
+
+
+def parsed(dialect: Dialect[Any], body: JsonObject) -> Any:
+    """Raises InvalidRequest as the dialect's route would."""
+    try:
+        return dialect.wire.request.model_validate(body)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise invalid_request(
+            [{**problem, "loc": ("body", *problem["loc"])} for problem in problems], body
+        ) from None
+
+
+def _report(dialect: Dialect[Any], body: JsonObject, preview: Preview) -> RequestReport:
+    call, failure = preview.call, preview.failure
+    ignored = call.ignored if call else ()
+    return RequestReport(
+        model=preview.model,
+        fields=list(_fields(dialect.fields, body, ignored)),
+        turn=_turn(call.turn, preview) if call else None,
+        own_tools=_grant(call) if call else None,
+        failure=_failure(dialect, failure) if failure else None,
+    )
+
+
+def _failure(dialect: Dialect[Any], error: GatewayError) -> FailureReport:
+    detail = ErrorDetail.model_validate(error.openai_body()["error"])
+    return FailureReport(status=dialect.status(error), error=detail)
+
+
+def _fields(table: FieldTable, body: JsonObject, ignored: tuple[str, ...]) -> Iterator[FieldReport]:
+    for name, value in body.items():
+        yield _field(table, name, value, name in ignored)
+    for name in ignored:
+        if name not in body:
+            row = table.by_name.get(name, table.any_other)
+            yield FieldReport(name=name, treatment="ignored", why=row.why, reported=True)
+
+
+def _field(table: FieldTable, name: str, value: Any, reported: bool) -> FieldReport:
+    row, shown = table.row_of(name), name[:SHOWN_NAME_CHARACTERS]
+    if value is None:
+        why = "null: the same as leaving it out."
+        return FieldReport(name=shown, treatment="accepted", why=why, reported=False)
+    if value in row.neutral:
+        why = "This value asks for nothing special."
+        return FieldReport(name=shown, treatment="accepted", why=why, reported=False)
+    return FieldReport(name=shown, treatment=row.treatment, why=row.why, reported=reported)
+
+
+def _grant(call: Call) -> GrantReport | None:
+    own, wish = call.turn.own_tools, call.tool_request
+    if own is None or wish is None:
+        return None
+    return GrantReport(
+        tools=list(own.tools),
+        allow=list(own.allow),
+        deny=list(own.deny),
+        permission_mode=own.permission_mode,
+        max_turns=own.max_turns,
+        max_budget_usd=own.max_budget_usd,
+        mcp_servers=list(wish.mcp_servers),
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _turn(turn: Turn, preview: Preview) -> TurnReport:
+    system = system_text(turn.system)
+    tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
+    kinds = [
+        (message.role, [block["type"] for block in message.content]) for message in turn.messages
+    ]
+    return TurnReport(
+        system=TextOutline(characters=len(system), sha256=_hash(system)) if system else None,
+        tools=len(tools),
+        tools_sha256=_hash(json.dumps(tools)),
+        messages=[MessageOutline(role=role, blocks=list(blocks)) for role, blocks in kinds],
+        block_counts=Counter(kind for _, blocks in kinds for kind in blocks),
+        images_to_fetch=preview.images_to_fetch,
+        parameters=sorted(preview.body),
+        effort=preview.body.get("output_config", {}).get("effort"),
+        thinking=turn.thinking,
+    )
+
+
+def _rows(place: str, fields: Iterable[FieldRow]) -> Iterator[CompatibilityRow]:
+    for row in fields:
+        yield CompatibilityRow(name=row.name, place=place, treatment=row.treatment, why=row.why)
