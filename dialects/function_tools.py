@@ -6,11 +6,11 @@ import json
 import math
 from typing import Any
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import FunctionTool, ToolChoice
 from dialects import json_schema
 from dialects.tool_names import Names
-from models import JsonObject
 
 EMPTY_SCHEMA: JsonObject = {"type": "object", "properties": {}}
 INVALID_ARGUMENTS = "invalid_json"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.conversation import JsonObject, Message, SystemPrompt, text_block
-from core.transcript import native, shown
+from core.transcript import to_api, to_client
 from core.turn import Effort, FunctionTool, ToolChoice, Turn
 from engine.known_models import ModelCard, plain_id
 
@@ -86,7 +86,7 @@ def _as_written(turn: Turn, card: ModelCard, default_effort: Effort) -> JsonObje
     system: Any = turn.system if isinstance(turn.system, str) else list(turn.system or ())
     body: JsonObject = {
         "system": system,
-        "messages": _messages(native(turn.messages)),
+        "messages": _messages(to_api(turn.messages)),
         "tools": [],
         "metadata": {},
         "thinking": _thinking_off(card),
@@ -127,9 +127,9 @@ def conversation(turn: Turn, card: ModelCard = UNKNOWN_MODEL) -> tuple[Message, 
     none: what was said about them stays. What another model thought is not this one's to read."""
     messages: Sequence[Message] = turn.messages
     if not (turn.tools or turn.server_tools or turn.own_tools or _answers_by_tool(turn)):
-        messages = shown(turn.messages)
+        messages = to_client(turn.messages)
     names = {turn.model, plain_id(turn.model), card.id}
-    unfolded = native([_without_others_thinking(message, names) for message in messages])
+    unfolded = to_api([_without_others_thinking(message, names) for message in messages])
     return _ending(unfolded, takes_prefill=card.prefill and not turn.thinking)
 
 
@@ -216,7 +216,7 @@ def _tools(turn: Turn) -> list[JsonObject]:
     tools = [*map(_tool, turn.tools), *_answer_tool(turn), *map(dict, turn.server_tools)]
     if tools or turn.own_tools is not None:
         return tools
-    blocks = (block for message in shown(turn.messages) for block in message.content)
+    blocks = (block for message in to_client(turn.messages) for block in message.content)
     names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
     return [_tool(FunctionTool(name, "", {"type": "object"})) for name in names]
 
