@@ -291,11 +291,12 @@ async def test_a_native_request_goes_out_byte_for_byte(
 ) -> None:
     form, gateway = by_form
     body = data.draw(native_bodies())
+    expected = {name: javascript(value) for name, value in body.items()}
     turn = Turn(MODEL, (Message("user", ()),), native=body)
     got = pieces((await received(gateway, turn)).raw)
-    for name, value in body.items():
+    for name, value in expected.items():
         if not (form == "oauth" and name == "system"):  # which is the CLI's to write
-            assert got[name] == javascript(value), name
+            assert got[name] == value, name
     assert set(got) - set(body) <= HOUSEKEEPING | STATED
 
 
@@ -322,10 +323,10 @@ async def test_a_turn_goes_out_byte_for_byte_beside_its_cache_marks(
         effort=data.draw(st.sampled_from([None, "low", "high"])),
         principal=data.draw(st.sampled_from(["ann", "bob"])),
     )
+    expected = javascript(messages), javascript(offered)
     raw = (await received(gateway, turn)).raw
     got = pieces(raw)
-    assert unmarked(got["messages"]) == javascript(messages)
-    assert unmarked(got["tools"]) == javascript(offered)
+    assert (unmarked(got["messages"]), unmarked(got["tools"])) == expected
     assert got["max_tokens"] == javascript(turn.sampling.max_tokens)
     assert got["stop_sequences"] == javascript(["END", " x "])
     assert got["output_config"] == javascript({"effort": turn.effort or "high"})
