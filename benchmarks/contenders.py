@@ -120,7 +120,7 @@ async def contest(commands: Commands | None = None) -> AsyncIterator[Contest]:
     async with AsyncExitStack() as stack:
         scratch = TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
         home = Path(stack.enter_context(scratch))
-        floor = await stack.enter_async_context(stand_in(home))
+        floor = await stack.enter_async_context(fake_upstream(home))
         environment = child_environment(home, floor.port)
         running: dict[Name, Contender] = {"floor": floor}
         for name, command in {"ours": OURS, "naive": NAIVE, **(commands or {})}.items():
@@ -137,11 +137,11 @@ def with_peers(commands: Commands, scratch: Path) -> Commands:
 
 
 @asynccontextmanager
-async def stand_in_only() -> AsyncIterator[tuple[dict[str, str], Path]]:
+async def fake_upstream_only() -> AsyncIterator[tuple[dict[str, str], Path]]:
     """The environment and the scratch directory of servers that are to be started on their own."""
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as scratch:
         home = Path(scratch)
-        async with stand_in(home) as floor:
+        async with fake_upstream(home) as floor:
             yield child_environment(home, floor.port), home
 
 
@@ -155,7 +155,7 @@ def child_environment(home: Path, upstream_port: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def stand_in(home: Path) -> AsyncIterator[Contender]:
+async def fake_upstream(home: Path) -> AsyncIterator[Contender]:
     command = [sys.executable, "-m", "demo", "--port", "{port}"]
     async with _running("floor", command, {"HOME": str(home)}, ROOT, home) as contender:
         yield contender
@@ -232,7 +232,7 @@ async def _healthy(port: int, path: str) -> bool:
     try:
         head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
         writer.write(head.encode())
-        return bool(await reader.readline())  # the stand-in has no such route, and says so
+        return bool(await reader.readline())  # the fake upstream has no such route, and says so
     except OSError:
         return False
     finally:

@@ -17,8 +17,8 @@ from benchmarks.contenders import (
     Contender,
     Contest,
     contest,
+    fake_upstream_only,
     server,
-    stand_in_only,
     with_peers,
 )
 from benchmarks.measure import Bench, MemoryWatch
@@ -74,7 +74,7 @@ async def soak(requests: int, say: Say, commands: Commands | None = None) -> Soa
     """This server alone, for long: so many requests after those that warm it up."""
     say(f"soak of {requests:,} requests")
     async with (
-        stand_in_only() as (environment, home),
+        fake_upstream_only() as (environment, home),
         server("ours", environment, home, (commands or {}).get("ours")) as contender,
     ):
         return await soaked(contender, requests, say)

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("port", nargs="?", help="port (default: PORT, else 8000)")
     made.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
-    made.add_argument("--demo", action="store_true", help="answer from a stand-in, no account")
+    made.add_argument("--demo", action="store_true", help="answer from a fake upstream, no account")
     made.add_argument("--reload", action="store_true", help="start again when a file changes")
     versions = f"{NAME} {VERSION} (claude-agent-sdk {version('claude-agent-sdk')})"
     made.add_argument("--version", action="version", version=versions)

@@ -145,7 +145,7 @@ def test_a_tool_named_in_the_text_is_called_once() -> None:
     assert text(answer) == "Demo model: tool results: get_weather: sunny"
 
 
-def test_plain_words_do_not_call_claude_codes_own_tools() -> None:
+def test_plain_words_do_not_call_claude_codes_builtin_tools() -> None:
     own = {"name": "Write", "input_schema": {"type": "object"}}
     assert not calls(ask("Write a poem", tools=[own]))
 
