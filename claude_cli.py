@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from config.credentials import Credentials
+from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
 from core.conversation import JsonObject, system_text
@@ -26,6 +26,7 @@ from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
+from engine.guardian import Guardian, clear_abandoned
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import PLAIN, LaunchProfile
@@ -89,8 +90,9 @@ class ClaudeEngine:
         )
 
     async def __aenter__(self) -> ClaudeEngine:
-        directory = tempfile.TemporaryDirectory(prefix="claude-", ignore_cleanup_errors=True)
-        scratch = Path(self._stack.enter_context(directory))
+        await asyncio.to_thread(clear_abandoned)
+        scratch = self._stack.enter_context(scratch_directory())
+        await self._stack.enter_async_context(Guardian(scratch))
         self._launcher = Launcher(self._settings, self._credentials, scratch)
         await self._stack.enter_async_context(self.pool)
         self._stack.push_async_callback(self.catalogue.aclose)

@@ -21,8 +21,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -31,6 +29,7 @@ from auth import LOCAL, Keyring, load_keyring
 from claude_cli import ClaudeEngine
 from config.credentials import Credentials, detect_credentials
 from config.logs import configure_logging
+from config.scratch import scratch_directory
 from config.settings import Settings, SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
 from core.version import NAME, VERSION
@@ -220,8 +219,8 @@ def _rooted(stack: AsyncExitStack, settings: Settings) -> Settings:
     """For a demo, which leaves no directories behind, unless it is told where."""
     if "workspace_root" in settings.model_fields_set:
         return settings
-    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-    return settings.model_copy(update={"workspace_root": Path(stack.enter_context(scratch))})
+    scratch = stack.enter_context(scratch_directory())
+    return settings.model_copy(update={"workspace_root": scratch / "workspaces"})
 
 
 def _sessions(
@@ -243,8 +242,7 @@ async def _demo_credentials(
     from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
     upstream = await stack.enter_async_context(FakeAnthropic(record=100))
-    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-    home = stack.enter_context(scratch)
+    home = str(stack.enter_context(scratch_directory()))
     own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}
     own |= {"PATH": environ.get("PATH", os.defpath), **upstream.environment("anthropic")}
     plain = settings.model_copy(

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
-from engine.process_tree import adopt, kill_group, kill_marked, kill_tree
+from engine.process_tree import kill_group, kill_marked, kill_tree, preparation
 
 CHUNK_BYTES = 64 * 1024
 """As much as a pipe holds."""
@@ -50,7 +50,7 @@ class CliTransport(Transport):
     `close` kills: transcripts are not
     kept, so there is nothing to flush.
 
-    `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
+    `mark` is the value of PROCESS_MARK_VARIABLE in its environment, where it may run commands;
     `files` are made before it starts and removed when it has ended.
     """
 
@@ -143,7 +143,7 @@ class CliTransport(Transport):
             cwd=self._directory,
             limit=CHUNK_BYTES,
             start_new_session=True,
-            preexec_fn=adopt if self._mark else None,
+            preexec_fn=preparation(subreaper=self._mark is not None),
         )
 
     def _check_directory(self, pid: int) -> None:
