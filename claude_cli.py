@@ -259,6 +259,7 @@ class ClaudeEngine:
 def _limits(settings: Settings) -> PoolLimits:
     return PoolLimits(
         max_processes=settings.max_processes,
+        max_per_principal=settings.max_processes_per_key,
         warm=settings.pool_warm,
         idle_seconds=settings.pool_idle_seconds,
         max_uses=settings.pool_max_uses,

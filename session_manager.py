@@ -44,6 +44,8 @@ UNREACHABLE = frozenset({".", "..", "stats"})
 """Names that mean something else in the path of /v1/sessions/…."""
 
 WRITE_SECONDS = 20.0
+CHECK_SECONDS = 5.0
+CHECKED_SECONDS = 2.0
 SWEEP_BATCH = 500
 CACHE_BYTES = 64 * 1024 * 1024
 UNCHANGED = "The session keeps its history as it was before this request."
@@ -136,6 +138,8 @@ class SessionManager:
         self._rules = rules
         self._cache = HistoryCache(CACHE_BYTES)
         self._leases = Leases(store, rules.wait_seconds, rules.lease_seconds)
+        self._problem: str | None = None
+        self._checked_until = 0.0
         self._stopping = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -235,6 +239,22 @@ class SessionManager:
             raise StoreUnavailable("The sessions' database does not answer.") from None
         lease.over = True
         self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
+
+    async def check(self) -> str | None:
+        """None where a turn could be stored now, else the reason why not. Asks the database every
+        two seconds at most."""
+        if asyncio.get_running_loop().time() < self._checked_until:
+            return self._problem
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self.store.ping()
+            self._problem = None
+        except StoreUnavailable as error:
+            self._problem = error.message
+        except TimeoutError:
+            self._problem = "The sessions' database does not answer."
+        self._checked_until = asyncio.get_running_loop().time() + CHECKED_SECONDS
+        return self._problem
 
     async def clear(self, owner: str, session_id: str) -> Session:
         """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""

@@ -248,6 +248,11 @@ class Settings(BaseSettings):
         default_factory=default_max_processes,
         description="Maximum number of CLI processes (220 MB each); computed from free memory",
     )
+    max_processes_per_key: PositiveInt | None = Field(
+        None,
+        description="Maximum number of processes that one API key uses at a time; default is three "
+        "quarters of all where there are several keys, else all",
+    )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(
         600, description="An idle process ends after this many seconds"
