@@ -19,7 +19,7 @@ from config.credentials import Credentials
 from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
-from core.conversation import JsonObject, system_text
+from core.conversation import JsonObject, system_text, weighs_more
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
 from core.turn import ToolGrant, Turn
@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 
 AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
 
+LARGE_CHARACTERS = 256 * 1024
 MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
 
@@ -195,7 +196,7 @@ class ClaudeEngine:
     ) -> AsyncGenerator[Event, None]:
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         watch = FirstTokenWatch(lease, self.first_tokens)
-        async with aclosing(self._asked(lease, turn, without)) as events:
+        async with aclosing(await self._asked(lease, turn, without)) as events:
             async for event in events:
                 watch.feed(event)
                 for shown in stops.feed(event):
@@ -203,12 +204,18 @@ class ClaudeEngine:
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
 
-    def _asked(
+    async def _asked(
         self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
+        is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
+        if is_large:  # nobody else is to wait while it is written
+            body = await asyncio.to_thread(self.preview, turn, without)
+        else:
+            body = self.preview(turn, without)
         ask = Ask(
             turn.model,
-            self.preview(turn, without),
+            body,
+            is_large=is_large,
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,

@@ -49,6 +49,7 @@ from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds, check_shape
 from web.middleware.browser_security import Browsers
 from web.middleware.request_log import RequestLog
+from web.middleware.unread_bodies import UnreadBodies
 from web.routes import (
     auth,
     chat,
@@ -148,9 +149,11 @@ def _add_middleware(
             allow_methods=["*"],
             allow_headers=["*"],
             allow_credentials=False,  # keys travel in a header; no cookie is ever read
+            allow_private_network=True,  # of the origins above, as this server is on one
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
+    app.add_middleware(UnreadBodies)
     app.add_middleware(RequestLog)
 
 
@@ -190,6 +193,7 @@ def _lifespan(
                 engine=engine,
                 catalogue=engine.catalogue,
                 images=images,
+                limiter=limiter,
                 sessions=await stack.enter_async_context(manager),
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),

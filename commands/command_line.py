@@ -203,8 +203,8 @@ class Reloaded:
 
     server: uvicorn.Server
 
-    def run(self, sockets: list[socket.socket]) -> None:
-        for inherited in sockets:
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        for inherited in sockets or ():
             inherited.set_inheritable(False)
         self.server.run(sockets)
 

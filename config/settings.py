@@ -221,6 +221,9 @@ class Settings(BaseSettings):
     max_header_bytes: PositiveInt = Field(
         32 * 1024, description="Largest request head: its URL and headers"
     )
+    max_json_values: PositiveInt = Field(
+        100_000, description="Maximum number of values in a request's JSON"
+    )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
     max_messages: PositiveInt = Field(5_000, description="Most messages of one request")
     max_tools: PositiveInt = Field(1_000, description="Most tools or functions of one request")

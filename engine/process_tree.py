@@ -39,15 +39,15 @@ def preparation(*, subreaper: bool) -> Callable[[], None] | None:
     """What a child does between fork and exec, where the system has it: it asks to be killed when
     this process ends (Linux: prctl(2), PR_SET_PDEATHSIG), and as a `subreaper` orphans among its
     descendants come to it (PR_SET_CHILD_SUBREAPER). Both survive `exec`."""
-    return None if PRCTL is None else partial(_prepare, os.getpid(), subreaper)
+    return None if PRCTL is None else partial(_prepare, PRCTL, os.getpid(), subreaper)
 
 
-def _prepare(parent: int, subreaper: bool) -> None:
-    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL.value, 0, 0, 0)
+def _prepare(prctl: Callable[..., int], parent: int, subreaper: bool) -> None:
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL.value, 0, 0, 0)
     if os.getppid() != parent:  # it ended before it was asked for
         os._exit(1)
     if subreaper:
-        PRCTL(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill_tree(pid: int) -> None:
