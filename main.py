@@ -244,6 +244,7 @@ def _sessions(
         wait_seconds=settings.session_wait_seconds,
         lease_seconds=settings.session_lease_seconds,
         max_bytes=settings.max_session_bytes,
+        max_owner_bytes=settings.max_stored_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)

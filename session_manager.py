@@ -104,6 +104,7 @@ class SessionRules:
     wait_seconds: float = 30.0
     lease_seconds: float = 15.0
     max_bytes: int = 64 * 1024 * 1024
+    max_owner_bytes: int = 1024 * 1024 * 1024
     sweep_seconds: float = 60.0
 
 
@@ -185,7 +186,8 @@ class SessionManager:
             return
         history = joined([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
-        self._check_size(lease.session, history)
+        added_bytes = self._check_size(lease.session, history)
+        await self._check_total(call.turn.principal, added_bytes)
         answer = NativeAnswer()
         async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
             async for event in events:
@@ -200,7 +202,8 @@ class SessionManager:
         known = self._cache.get(lease.session)
         return await self.store.messages(lease.session.key) if known is None else known
 
-    def _check_size(self, session: Session, history: History) -> None:
+    def _check_size(self, session: Session, history: History) -> int:
+        """How many bytes the request adds."""
         kept = session.bytes
         if history.rewritten:
             kept = sum(message_bytes(message) for message in history.messages[: history.keep])
@@ -209,6 +212,17 @@ class SessionManager:
             raise SessionTooLarge(
                 f"The session would hold {size} bytes, at most {self._rules.max_bytes} are "
                 "allowed (MAX_SESSION_BYTES): clear it, or go on in a new one.",
+                param="session_id",
+            )
+        return size - session.bytes
+
+    async def _check_total(self, owner: str, added_bytes: int) -> None:
+        """Raises SessionTooLarge where all sessions of a key would hold too much."""
+        most = self._rules.max_owner_bytes
+        if added_bytes > 0 and await self.store.stored_bytes(owner) + added_bytes > most:
+            raise SessionTooLarge(
+                f"All sessions of this API key would hold more than {most} bytes "
+                "(MAX_STORED_BYTES): delete some.",
                 param="session_id",
             )
 

@@ -299,6 +299,9 @@ class Settings(BaseSettings):
     max_session_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Most bytes of text and images in one session"
     )
+    max_stored_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
+    )
     allowed_tools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
         ("Read", "Glob", "Grep", "WebSearch"),
         description="Claude Code's own tools that a request may ask for: names or rules such as "

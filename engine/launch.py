@@ -122,6 +122,8 @@ class Launcher:
         self._credentials = credentials
         self._scratch = scratch = scratch.resolve()  # as the system names a process's directory
         self._command = (str(cli_path(settings)), *ARGUMENTS)
+        self._temporary = scratch / "tmp"
+        self._temporary.mkdir()
         self._command_prefix = scratch / "command.sh"
         _write_executable(self._command_prefix, _command_script(credentials.environment))
 
@@ -198,6 +200,7 @@ class Launcher:
         environment["CLAUDE_CODE_MAX_RETRIES"] = str(self._settings.upstream_max_retries)
         environment["PWD"] = str(directory)
         environment[PROCESS_MARK_VARIABLE] = self._scratch.name
+        environment["TMPDIR"] = str(self._temporary)
         if self._credentials.bare:
             # Under a login the CLI must keep it; elsewhere it only costs prompt-cache hits.
             environment["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"

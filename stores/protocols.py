@@ -237,6 +237,10 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         """False where there is none."""
         ...
 
+    async def stored_bytes(self, owner: str) -> int:
+        """Of all sessions of an owner that were not emptied yet."""
+        ...
+
     async def stats(self, owner: str, days: int) -> Stats: ...
 
     async def sweep(self, limit: int = 500) -> int:

@@ -298,6 +298,13 @@ class SqlStore(SessionStore):
             return (await db.execute(gone)).one_or_none() is not None
 
     @to_its_end
+    async def stored_bytes(self, owner: str) -> int:
+        total = select(func.coalesce(func.sum(sessions.c.bytes), 0))
+        async with self._database.read() as db:
+            found = await db.execute(total.where(sessions.c.owner == owner))
+            return int(found.scalar_one())
+
+    @to_its_end
     async def stats(self, owner: str, days: int) -> Stats:
         async with self._database.read() as db:
             return await upkeep.stats(db, self._terms, owner, days)

@@ -133,10 +133,10 @@ def _relative(scope: Scope, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     """A redirect within this server without scheme and host: behind a proxy that ends TLS, this
     server knows neither."""
     name, value = header
-    own = f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}/".encode("latin-1")
-    if name == b"location" and value.startswith(own):
-        return name, value[len(own) - 1 :]
-    return header
+    if name == b"location":
+        own = f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}/".encode("latin-1")
+        value = value[len(own) - 1 :] if value.startswith(own) else value
+    return name, value
 
 
 def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
