@@ -40,8 +40,8 @@ def test_few_events_keep_their_frames() -> None:
 
 
 def test_many_become_few_that_say_the_same() -> None:
-    events = [Started("m"), *[TextDelta(f"w{number} ") for number in range(100_000)]]
-    events.append(Finished("end_turn"))
+    words = [TextDelta(f"w{number} ") for number in range(100_000)]
+    events: list[Event] = [Started("m"), *words, Finished("end_turn")]
     found = waiting(events)
     assert len(found) < MANY_EVENTS + 1_000
     assert Reply.of(found).text == Reply.of(events).text

@@ -377,9 +377,6 @@ async def test_nobody_continues_anothers_conversation(protected: Gateway) -> Non
     for caller in (ALICE, BOB, ALICE, BOB):
         answer = await protected.http.post(CHAT, json=asking("!demo recall"), headers=caller)
         assert answer.status_code == 200
-    slots = protected.engine.pool.in_state("idle")
-    owners = {slot.profile.principal for slot in slots if slot.profile is not None}
-    assert {"alice", "bob"} <= owners
     for request in protected.upstream.requests:
         assert [said(message) for message in request.messages] == [
             ("user", [{"type": "text", "text": "!demo recall"}])

@@ -117,7 +117,7 @@ def test_a_next_start_clears_what_a_guardian_could_not(
 ) -> None:
     """The whole process group was killed, as systemd does; another installation's stays."""
     monkeypatch.setattr(scratch, "NEW_SECONDS", 0.0)
-    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     stranger = tmp_path / "claude-gateway-00000000-x"
     stranger.mkdir()
     left = tmp_path / f"{scratch.prefix()}dead"
