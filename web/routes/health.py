@@ -46,7 +46,7 @@ async def ready(
     """200 where the CLI was found, a process can start, there are credentials and a session's turn
     could be stored, else 503.
 
-    Whoever has no key learns which check fails, and not why."""
+    A caller without a key learns which check fails, and not why."""
     reason, problem = await engine.ready(), await sessions.check()
     checks = {
         "cli": cli_check(engine),
@@ -70,5 +70,5 @@ def cli_check(engine: Engine) -> Check:
 
 
 def credentials_check(credentials: Credentials) -> Check:
-    sentences = (credentials.detected_by, *credentials.missing, credentials.mend or "")
+    sentences = (credentials.detected_by, *credentials.missing, credentials.hint or "")
     return Check(ok=credentials.method != "none", detail=" ".join(sentences).strip())
