@@ -37,7 +37,6 @@ from config.logs import configure_logging
 from config.settings import Settings, SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
 from core.version import NAME, VERSION
-from engine.catalogue import ModelCatalogue
 from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
@@ -78,6 +77,7 @@ def create_app(
     settings = settings or load_settings()
     base_rules(settings)
     keyring = load_keyring(settings)
+    settings = _with_shares(settings, keyring)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
@@ -93,6 +93,15 @@ def create_app(
     openapi.install(app)
     add_middleware(app, settings, keyring, limiter)
     return app
+
+
+def _with_shares(settings: Settings, keyring: Keyring) -> Settings:
+    """Where there are several keys, none can take all processes."""
+    most = settings.max_processes
+    if settings.max_processes_per_key is not None or len(keyring.names()) < 2 or most < 2:
+        return settings
+    share = most - max(1, most // 4)
+    return settings.model_copy(update={"max_processes_per_key": share})
 
 
 def create_demo_app() -> FastAPI:
@@ -124,8 +133,6 @@ def _lifespan(
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
             used = with_scratch_workspaces(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
-            catalogue = ModelCatalogue(settings, engine.server_info, lambda: engine.info)
-            stack.push_async_callback(catalogue.aclose)
             images = ImageFetcher(enabled=settings.image_urls)
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
@@ -136,8 +143,9 @@ def _lifespan(
                 settings=used,
                 credentials=credentials,
                 engine=engine,
-                catalogue=catalogue,
+                catalogue=engine.catalogue,
                 images=images,
+                limiter=limiter,
                 sessions=await stack.enter_async_context(manager),
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
@@ -180,6 +188,7 @@ def _sessions(
         wait_seconds=settings.session_wait_seconds,
         lease_seconds=settings.session_lease_seconds,
         max_bytes=settings.max_session_bytes,
+        max_owner_bytes=settings.max_stored_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)

@@ -32,6 +32,7 @@ from config.setting_values import (
     in_upper_case,
 )
 from config.sizing import default_max_processes
+from core.turn import Effort
 
 DEFAULT_MCP_FILE = Path(".mcp.json")
 SESSIONS_FOLDER = ".sessions"
@@ -122,6 +123,9 @@ class Settings(BaseSettings):
     max_header_bytes: PositiveInt = Field(
         32 * 1024, description="Largest request head: its URL and headers"
     )
+    max_json_values: PositiveInt = Field(
+        100_000, description="Maximum number of values in a request's JSON"
+    )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
     max_messages: PositiveInt = Field(5_000, description="Maximum messages in one request")
     max_tools: PositiveInt = Field(1_000, description="Maximum tools or functions in one request")
@@ -147,8 +151,12 @@ class Settings(BaseSettings):
     )
     max_processes: PositiveInt = Field(
         default_factory=default_max_processes,
-        description="Maximum CLI processes at once (220 MB each); computed from cores and free "
-        "memory",
+        description="Maximum number of CLI processes (220 MB each); computed from free memory",
+    )
+    max_processes_per_key: PositiveInt | None = Field(
+        None,
+        description="Maximum number of processes that one API key uses at a time; default is three "
+        "quarters of all where there are several keys, else all",
     )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(
@@ -161,8 +169,8 @@ class Settings(BaseSettings):
     queue_timeout: PositiveFloat = Field(
         30, description="Longest wait for a process in seconds, then 503"
     )
-    hold_seconds: PositiveFloat = Field(
-        300, description="How long a process waits for the results of the caller's tools"
+    default_effort: Effort = Field(
+        "high", description="Effort of requests that name none; `high` is the API's own default"
     )
     strict_parameters: bool = Field(
         False, description="Answer 400 to parameters that have no effect, instead of naming them"
@@ -192,6 +200,9 @@ class Settings(BaseSettings):
     max_sessions: PositiveInt = Field(10_000, description="Maximum sessions of one API key")
     max_session_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Maximum bytes of text and images in one session"
+    )
+    max_stored_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
     )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),

@@ -79,13 +79,14 @@ class Turn:
     one; `show_thinking` asks a model for its thoughts that would else keep them to itself.
     `output_schema` is a JSON Schema of type object that the answer follows: `native_output` asks
     the API itself for that, else the answer is the input of a tool, which any schema allows.
-    `calls_as_output` names the functions of which the answer is a call (engine/written_calls.py).
+    `json_object` asks for an answer that is one JSON object of whatever form.
 
     `native` are top-level fields of the request as a client of the Messages API wrote them, without
-    `model`, `messages`, `system` and `stream`: where it is not None it is all that goes out beside
-    those, unchanged, and no cache mark is added. What the other attributes say of the same things
-    is then for turns with built-in tools only. `betas` are values of the `anthropic-beta` header;
-    `api_events` asks for an `ApiEvent` before each event that comes of it.
+    `model` and `stream`: where it is not None it is all that goes out, unchanged, and no cache mark
+    is added. In a session, whose history comes first, it is without `messages` and `system` too.
+    What the other attributes say of the same things is then for turns with built-in tools only.
+    `betas` are values of the `anthropic-beta` header; `api_events` asks for an `ApiEvent` before
+    each event that comes of it.
     """
 
     model: str
@@ -101,7 +102,7 @@ class Turn:
     show_thinking: bool = False
     output_schema: JsonObject | None = None
     native_output: bool = True
-    calls_as_output: tuple[str, ...] = ()
+    json_object: bool = False
     builtin_tools: ToolGrant | None = None
     principal: str = "local"
     session_id: str | None = None

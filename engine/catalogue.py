@@ -17,7 +17,14 @@ from types import MappingProxyType
 from config.settings import Settings
 from core.conversation import JsonObject
 from core.errors import GatewayError, ModelNotFound
-from engine.known_models import CLI_ALIASES, KNOWN_MODELS, ModelCard, Price, plain_id
+from engine.known_models import (
+    CLI_ALIASES,
+    KNOWN_MODELS,
+    UNLISTED_MODELS,
+    ModelCard,
+    Price,
+    plain_id,
+)
 
 REFRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0
@@ -42,6 +49,7 @@ BUILT_IN_ALIASES: Mapping[str, str] = MappingProxyType(
 """A client's model name to the CLI's. The pattern with the most literal characters wins; among
 equals the operator's, then the one listed first (`gpt-4o-mini` is a `*-mini` before a `gpt-4*`)."""
 
+UNLISTED = {card.id: card for card in UNLISTED_MODELS}
 PRICE = re.compile(r"\$([\d.]+)/\$([\d.]+)")
 LONG_PROMPT = re.compile(r"prompts over (\d+)k")
 
@@ -127,7 +135,8 @@ class ModelCatalogue:
             await asyncio.wait({self._refresh})
 
     def _card(self, model: str) -> ModelCard | None:
-        return self._by_name.get(model) or self._by_name.get(plain_id(model))
+        plain = plain_id(model)
+        return self._by_name.get(model) or self._by_name.get(plain) or UNLISTED.get(plain)
 
     def _lookup(self, name: str) -> str | None:
         lowered = name.lower()

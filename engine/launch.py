@@ -23,7 +23,8 @@ from config.settings import Settings
 from core.conversation import JsonObject
 from core.turn import ToolGrant
 from engine.caller_tools import ALLOW_ALL
-from engine.process_tree import MARK
+from engine.failures import ERROR_LOG_FILTER
+from engine.process_tree import PROCESS_MARK_VARIABLE
 from engine.transport import CliTransport
 
 GC_INTERVAL_VARIABLE = "BUN_GC_TIMER_INTERVAL"
@@ -36,14 +37,15 @@ ENVIRONMENT = {
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
     "DISABLE_AUTOUPDATER": "1",
-    # The caller's own tool names and schemas, all of them, and nothing cut out of their results.
+    # The caller's own tool names and schemas, all of them, and nothing cut out of results.
     "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
     "ENABLE_TOOL_SEARCH": "false",
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
-    # The conversation is the client's: it is never shortened.
+    # The model that was asked for, or the API's own word that there is none.
+    "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",
+    # The conversation is the client's: it is never shortened. Without this the limit that each
+    # request sets for further calls (engine/worker.py) is not looked at either.
     "DISABLE_AUTO_COMPACT": "1",
-    # Whether it is too long is the API's to say, not a guess of the CLI's.
-    "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": "1000000000",
     # Newer models would get the effort as a message of its own in the conversation.
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
     # A failure stays a failure; the client decides whether to ask again.
@@ -62,6 +64,8 @@ ARGUMENTS = (
     "--setting-sources=",
     "--strict-mcp-config",
     "--system-prompt=",
+    f"--debug={ERROR_LOG_FILTER}",
+    "--debug-to-stderr",
 )
 CONFINED = ("--restricted", "--disable-slash-commands", "--permission-prompts=none")
 """File tools stay in the working directory; what no rule allows is denied, nobody is asked."""
@@ -74,7 +78,7 @@ NO_ATTRIBUTION = {"attribution": {"commit": "", "pr": ""}}
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessFiles:
+class ScratchFiles:
     """The files of one process: a working directory for lack of another, its MCP servers."""
 
     root: Path
@@ -89,12 +93,18 @@ class ProcessFiles:
         return self.root / "config"
 
     @property
+    def temporary(self) -> Path:
+        """For what the CLI and its commands leave: its sandbox's sockets, for one."""
+        return self.root / "tmp"
+
+    @property
     def mcp_file(self) -> Path:
         return self.root / "mcp.json"
 
     def make(self) -> None:
         self.root.mkdir(mode=0o700)
         self.work.mkdir()
+        self.temporary.mkdir()
         if self.mcp_config:
             self.mcp_file.touch(mode=0o600)  # on the command line its secrets could be seen
             self.mcp_file.write_text(self.mcp_config)
@@ -112,23 +122,31 @@ class Launcher:
         self._credentials = credentials
         self._scratch = scratch = scratch.resolve()  # as the system names a process's directory
         self._command = (str(cli_path(settings)), *ARGUMENTS)
+        self._temporary = scratch / "tmp"
+        self._temporary.mkdir()
         self._command_prefix = scratch / "command.sh"
         _write_executable(self._command_prefix, _command_script(credentials.environment))
 
-    def blank(self) -> CliTransport:
-        """A process without tools, for any conversation."""
-        argv = [*self._command, "--tools=", f"--allowed-tools={ALLOW_ALL}"]
+    def plain(self) -> CliTransport:
+        """A process without tools, for any conversation. With a key it runs no program, so it gets
+        no PATH: with one the CLI would run git at each change of its settings."""
+        argv = [*self._command, "--tools=", "--max-turns=1"]
         if self._credentials.bare:
             argv.append("--bare")
-        return CliTransport(argv, self._environment(self._scratch), self._scratch)
+        environment = self._environment(self._scratch)
+        if self._credentials.method == "anthropic":
+            environment["PATH"] = ""
+        return CliTransport(argv, environment, self._scratch)
 
     def granted(self, own: ToolGrant) -> CliTransport:
         """A process with what was granted. Its temporary files go with it."""
-        mark = secrets.token_hex(16)
-        files = ProcessFiles(self._scratch / mark, own.mcp_config)
+        name = secrets.token_hex(6)  # short: a socket's path may have 107 characters
+        mark = f"{self._scratch.name}/{name}"
+        files = ScratchFiles(self._scratch / name, own.mcp_config)
         directory = Path(own.directory or files.work)
         environment = self._environment(directory) | {
-            MARK: mark,
+            PROCESS_MARK_VARIABLE: mark,
+            "TMPDIR": str(files.temporary),
             "CLAUDE_CODE_SHELL_PREFIX": str(self._command_prefix),
             "CLAUDE_CODE_TMPDIR": str(files.root),
             "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a command over its time ends
@@ -139,7 +157,7 @@ class Launcher:
         argv = [*self._command, *CONFINED, *self._granting(own, directory, files)]
         return CliTransport(argv, environment, directory, mark=mark, files=files)
 
-    def _config_directory(self, files: ProcessFiles) -> dict[str, str]:
+    def _config_directory(self, files: ScratchFiles) -> dict[str, str]:
         """Shells leave files there. A login is in the CLI's own and must be found."""
         if not self._credentials.bare:
             return {}
@@ -149,7 +167,7 @@ class Launcher:
     def _command_timeout(self) -> str:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
-    def _granting(self, own: ToolGrant, directory: Path, files: ProcessFiles) -> Iterable[str]:
+    def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
@@ -165,7 +183,7 @@ class Launcher:
         if self._credentials.bare and not own.tools:
             yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
 
-    def _cli_settings(self, own: ToolGrant, directory: Path, files: ProcessFiles) -> JsonObject:
+    def _cli_settings(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> JsonObject:
         """A command reads neither what other processes have nor the secrets of MCP servers."""
         if "Bash" not in own.tools:
             return NO_ATTRIBUTION
@@ -174,13 +192,15 @@ class Launcher:
             self._settings,
             self._credentials.environment,
             hidden=(self._scratch,),
-            shown=(directory, temporary, files.config, self._command_prefix),
+            shown=(directory, temporary, files.temporary, files.config, self._command_prefix),
         )
 
     def _environment(self, directory: Path) -> dict[str, str]:
         environment = {**self._credentials.environment, **ENVIRONMENT}
         environment["CLAUDE_CODE_MAX_RETRIES"] = str(self._settings.upstream_max_retries)
         environment["PWD"] = str(directory)
+        environment[PROCESS_MARK_VARIABLE] = self._scratch.name
+        environment["TMPDIR"] = str(self._temporary)
         if self._credentials.bare:
             # Under a login the CLI must keep it; elsewhere it only costs prompt-cache hits.
             environment["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"

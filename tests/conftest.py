@@ -90,7 +90,7 @@ async def shared_upstream() -> AsyncIterator[FakeAnthropic]:
 async def shared_gateway(
     shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
-    """With places for the processes of all prompts and tools that the tests of a file share."""
+    """With places for the processes of all grants that the tests of a file share."""
     home = tmp_path_factory.mktemp("home")
     settings = {"database_url": f"sqlite:///{home}/s.db", "max_processes": 10}
     async with gateway_at(shared_upstream, home, **settings) as gateway:
@@ -105,17 +105,9 @@ def upstream(shared_upstream: FakeAnthropic) -> FakeAnthropic:
 
 
 @pytest.fixture
-async def gateway(shared_gateway: Gateway, upstream: FakeAnthropic) -> AsyncIterator[Gateway]:
-    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them.
-
-    Processes that still wait for the results of a test's calls are ended with it: they would keep
-    their places from the processes that the next tests could use again.
-    """
-    yield shared_gateway
-    pool = shared_gateway.engine.pool
-    for slot in pool.in_state("held"):
-        slot.worker.kill()
-    pool.sweep()
+def gateway(shared_gateway: Gateway, upstream: FakeAnthropic) -> Gateway:
+    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them."""
+    return shared_gateway
 
 
 @pytest.fixture

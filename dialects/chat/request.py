@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from core.builtin_tools import STRUCTURED_OUTPUT
 from core.errors import InvalidRequest
 from core.turn import Sampling, Turn
-from dialects import forced_calls, output_format, tool_request
+from dialects import output_format, tool_request
 from dialects import reasoning as reasoning_fields
 from dialects.base import Call, Context, header_names
 from dialects.chat import messages
@@ -51,7 +51,7 @@ class _Parts:
 def parse(request: ChatRequest, context: Context) -> ChatCall:
     """Raises InvalidRequest, naming the field, and ToolsNotAllowed."""
     parts = _parts(request, context)
-    turn = _turn(parts, context)
+    turn = _turn(request, parts, context)
     _check(request, parts, context)
     takes_seed = context.session_id is None and parts.asked.tool_request is None
     options = request.stream_options
@@ -87,9 +87,9 @@ def _parts(request: ChatRequest, context: Context) -> _Parts:
     return _Parts(output, asked, names, tools, conversation, sampling, reasoning)
 
 
-def _turn(parts: _Parts, context: Context) -> Turn:
+def _turn(request: ChatRequest, parts: _Parts, context: Context) -> Turn:
     reasoning, output = parts.reasoning, parts.output
-    turn = Turn(
+    return Turn(
         model=context.model,
         messages=parts.conversation.messages,
         system=parts.conversation.system,
@@ -102,13 +102,18 @@ def _turn(parts: _Parts, context: Context) -> Turn:
         show_thinking=reasoning.show,
         output_schema=output.schema,
         native_output=output.native,
+        json_object=output.json_object,
         principal=context.principal,
         session_id=context.session_id,
+        user=_end_user(request),
+        cache_hour=request.prompt_cache_retention == "24h",
     )
-    capabilities = context.capabilities
-    if capabilities is not None and not capabilities.thinking_off and output.schema is None:
-        return forced_calls.as_output(turn)
-    return turn
+
+
+def _end_user(request: ChatRequest) -> str | None:
+    """The client's own name of who asks; the newer field wins."""
+    named = (request.safety_identifier, request.user)
+    return next((name for name in named if isinstance(name, str) and name), None)
 
 
 def _check(request: ChatRequest, parts: _Parts, context: Context) -> None:
@@ -153,5 +158,6 @@ def _sampling(request: ChatRequest) -> Sampling:
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=None if request.temperature is None else min(request.temperature, 1.0),
         top_p=request.top_p,
+        top_k=request.top_k if isinstance(request.top_k, int) and request.top_k > 0 else None,
         stop=tuple(text for text in stop if text),
     )

@@ -13,18 +13,23 @@ import pytest
 from core.events import Event, Finished, Started, TextDelta
 from demo import FakeAnthropic
 from dialects.chat.fields import FIELDS
-from engine.stop_filter import StopFilter
+from engine.stop_sequences import StopFilter
 from tests.support.harness import Gateway, gateway_at, said
 from tests.support.wire import URL, asking, chunks, streamed_text, until
 
 PLAIN: dict[str, Any] = {
     "model": "claude-sonnet-5",
-    "max_tokens": 64000,
+    "max_tokens": 128000,
     "thinking": {"type": "disabled"},
     "output_config": {"effort": "high"},
     "tools": [],
 }
-"""What Claude Code sends beside the conversation when nothing is asked for."""
+"""What the model receives beside the conversation when nothing is asked for: what the API itself
+would take, and `max_tokens` the most that the model can write."""
+
+SAMPLED = {"model": "claude-opus-6"}
+"""A model of which the upstream knows nothing, and so refuses no sampling parameters."""
+SAMPLED_BODY = SAMPLED | {"max_tokens": 32000, "thinking": None}
 
 SHOWN = {"type": "adaptive", "display": "summarized"}
 TOOL = {"type": "function", "function": {"name": "f", "description": "F", "parameters": {}}}
@@ -32,6 +37,7 @@ NATIVE_TOOL = {
     "name": "f",
     "description": "F",
     "input_schema": {"type": "object", "properties": {}},
+    "cache_control": {"type": "ephemeral"},
 }
 SCHEMA = {
     "type": "object",
@@ -56,8 +62,8 @@ class Case:
 
 
 OLD = {"model": "claude-haiku-4-5"}
-"""A model with a thinking budget and without effort levels; the CLI sends it a temperature."""
-OLD_BODY = {"model": "claude-haiku-4-5", "max_tokens": 32000, "output_config": None}
+"""A model with a thinking budget and without effort levels."""
+OLD_BODY = {"model": "claude-haiku-4-5", "max_tokens": 64000, "output_config": None}
 
 CASES = [
     Case({"model": "claude-opus-4-8"}, {"model": "claude-opus-4-8"}),
@@ -67,10 +73,10 @@ CASES = [
     Case({"max_tokens": 77}, {"max_tokens": 77}),
     Case({"max_completion_tokens": 78}, {"max_tokens": 78}),
     Case({"max_tokens": 77, "max_completion_tokens": 78}, {"max_tokens": 78}),
-    Case({"temperature": 0}, {"temperature": 0}),
-    Case({"temperature": 0.7}, {"temperature": 0.7}),
-    Case({"temperature": 1.5}, {"temperature": 1}, "temperature"),
-    Case({"top_p": 0.9}, {"top_p": 0.9}),
+    Case(SAMPLED | {"temperature": 0}, SAMPLED_BODY | {"temperature": 0}),
+    Case(SAMPLED | {"temperature": 0.7}, SAMPLED_BODY | {"temperature": 0.7}),
+    Case(SAMPLED | {"temperature": 1.5}, SAMPLED_BODY | {"temperature": 1}, "temperature"),
+    Case(SAMPLED | {"top_p": 0.9}, SAMPLED_BODY | {"top_p": 0.9}),
     Case({"stop": "END"}, {"stop_sequences": ["END"]}),
     Case({"stop": ["END", "\n\n", ""]}, {"stop_sequences": ["END"]}),
     Case({"stop": ["\n"]}),
@@ -131,7 +137,7 @@ CASES = [
     Case({"reasoning_effort": "max"}, effort("max", SHOWN)),
     Case(
         {"model": "claude-sonnet-4-6", "reasoning_effort": "xhigh"},
-        {"model": "claude-sonnet-4-6", "max_tokens": 32000, **effort("high", SHOWN)},
+        {"model": "claude-sonnet-4-6", **effort("high", SHOWN)},
     ),
     Case(
         {"model": "sonnet", "reasoning_effort": "none"},
@@ -167,7 +173,7 @@ CASES = [
     ),
     Case(
         {**OLD, "thinking": {"type": "enabled", "budget_tokens": 5000}, "max_tokens": 500},
-        {**OLD_BODY, "temperature": 1, "max_tokens": 500},
+        {**OLD_BODY, "max_tokens": 500},
         "thinking",
     ),
     Case(
@@ -235,23 +241,6 @@ async def test_each_field_reaches_the_model_or_the_header(gateway: Gateway, case
         ("user", [{"type": "text", "text": "Hello"}])
     ]
     assert answer.headers.get("x-ignored-parameters") == case.ignored
-    await answer_calls(gateway, answer.json()["choices"][0]["message"], case)
-
-
-async def answer_calls(gateway: Gateway, message: dict[str, Any], case: Case) -> None:
-    """Ends the turn where the model called a tool: its process may serve the next case."""
-    results = [
-        {"role": "tool", "tool_call_id": call["id"], "content": "fine"}
-        for call in message.get("tool_calls", ())
-    ]
-    if "function_call" in message:
-        results = [{"role": "function", "name": "f", "content": "fine"}]
-    if results:
-        messages = [*asking("Hello")["messages"], message, *results]
-        body = {**asking(""), **case.sent, "messages": messages}
-        for choice in ("tool_choice", "function_call"):
-            body.pop(choice, None)
-        assert (await gateway.http.post(URL, json=body)).status_code == 200
 
 
 def test_the_table_has_a_case_for_each_field() -> None:
@@ -431,7 +420,7 @@ async def test_a_process_whose_answer_was_cut_off_remembers_nothing_of_it(
 
 async def test_requests_at_the_same_time_keep_their_own_parameters(gateway: Gateway) -> None:
     limits = [10, 11, 12]
-    bodies = [asking(f"Hello {n}", max_tokens=n, temperature=n / 20) for n in limits]
+    bodies = [asking(f"Hello {n}", max_tokens=n, temperature=n / 20) | SAMPLED for n in limits]
     await asyncio.gather(*(gateway.http.post(URL, json=body) for body in bodies))
     received = {
         (said(r.messages[0])[1][0]["text"], r.body["max_tokens"], r.body["temperature"])
