@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -17,15 +16,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from config.credentials import Credentials
+from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
-from core.conversation import JsonObject, system_text
+from core.conversation import JsonObject, system_text, weighs_more
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
 from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
+from engine.guardian import Guardian, clear_abandoned
+from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import PLAIN, LaunchProfile
@@ -60,6 +62,7 @@ log = logging.getLogger(__name__)
 
 AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
 
+LARGE_CHARACTERS = 256 * 1024
 MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
 
@@ -89,8 +92,9 @@ class ClaudeEngine:
         )
 
     async def __aenter__(self) -> ClaudeEngine:
-        directory = tempfile.TemporaryDirectory(prefix="claude-", ignore_cleanup_errors=True)
-        scratch = Path(self._stack.enter_context(directory))
+        await asyncio.to_thread(clear_abandoned)
+        scratch = self._stack.enter_context(scratch_directory())
+        await self._stack.enter_async_context(Guardian(scratch))
         self._launcher = Launcher(self._settings, self._credentials, scratch)
         await self._stack.enter_async_context(self.pool)
         self._stack.push_async_callback(self.catalogue.aclose)
@@ -119,7 +123,7 @@ class ClaudeEngine:
         without, losses, begun = self._support.unsupported(turn), 0, False
         while True:
             try:
-                async with aclosing(self._attempt(applied(turn, without), without)) as events:
+                async with aclosing(self._attempt(turn, without)) as events:
                     async for event in events:
                         begun = True
                         yield event
@@ -134,13 +138,15 @@ class ClaudeEngine:
                 if begun or losses == MAX_LOST_PROCESSES:
                     raise
 
-    async def _attempt(self, turn: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+    async def _attempt(self, asked: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+        names = KeyNames(asked)
+        turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
             with self._deadline(lease.worker) as expired:
                 try:
                     await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, without)) as events:
+                    async with aclosing(self._events(lease, turn, names, without)) as events:
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -151,13 +157,13 @@ class ClaudeEngine:
                     raise
 
     def _profile(self, turn: Turn) -> LaunchProfile:
-        if turn.own_tools is None:
+        if turn.builtin_tools is None:
             card = self.catalogue.card(turn.model)
             return LaunchProfile(bound_system(turn, card)) if self._login else PLAIN
-        home = turn.session_id if turn.own_tools.directory else None
+        home = turn.session_id if turn.builtin_tools.directory else None
         owner = f"{turn.principal} {home}" if home else ""
         system = system_text(turn.system) or ""
-        return LaunchProfile.of_grant(turn.own_tools, system, turn.tools, owner)
+        return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
 
     @contextmanager
     def _deadline(self, worker: AnyWorker) -> Iterator[list[TurnTimeout]]:
@@ -189,24 +195,32 @@ class ClaudeEngine:
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+        self, lease: Lease[AnyWorker], turn: Turn, names: KeyNames, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
+        restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         watch = FirstTokenWatch(lease, self.first_tokens)
-        async with aclosing(self._asked(lease, turn, without)) as events:
+        async with aclosing(await self._asked(lease, turn, without)) as events:
             async for event in events:
                 watch.feed(event)
-                for shown in stops.feed(event):
-                    yield shown
+                for passed in restorer.feed(event):
+                    for shown in stops.feed(passed):
+                        yield shown
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
 
-    def _asked(
+    async def _asked(
         self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
+        is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
+        if is_large:  # nobody else is to wait while it is written
+            body = await asyncio.to_thread(self._body, turn, without)
+        else:
+            body = self._body(turn, without)
         ask = Ask(
             turn.model,
-            self.preview(turn, without),
+            body,
+            is_large=is_large,
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
@@ -217,8 +231,11 @@ class ClaudeEngine:
             return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
         return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
 
-    def preview(self, turn: Turn, without: frozenset[str] = frozenset()) -> JsonObject:
-        """The body that `run` would ask with, but for what it leaves out (`without`)."""
+    def preview(self, turn: Turn) -> JsonObject:
+        """The body that `run` would ask with, but for what the model is known to refuse."""
+        return self._body(KeyNames(turn).apply(turn), frozenset())
+
+    def _body(self, turn: Turn, without: frozenset[str]) -> JsonObject:
         return request_body(
             turn,
             self.catalogue.card(turn.model),
@@ -257,6 +274,7 @@ class ClaudeEngine:
 def _limits(settings: Settings) -> PoolLimits:
     return PoolLimits(
         max_processes=settings.max_processes,
+        max_per_principal=settings.max_processes_per_key,
         warm=settings.pool_warm,
         idle_seconds=settings.pool_idle_seconds,
         max_uses=settings.pool_max_uses,

@@ -1,9 +1,10 @@
 """Sessions: which history a turn belongs to, one turn at a time per session, expiry.
 
 A turn takes the session's lease, puts the stored history before what the client sent, runs, and is
-written in one transaction before its end is told: what a client saw finished is stored, and nothing
-else is. A lease ends by itself, so a server that was killed keeps nobody out for long; it is
-checked again in the transaction that writes, so that a turn whose lease was lost changes nothing.
+written in one transaction before its end is reported: what a client saw finished is stored, and
+nothing else is. A lease ends by itself, so a killed server blocks no one for long; it
+is checked again in the transaction that writes, so that a turn whose lease was lost changes
+nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from core.errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from core.events import Event, Finished
+from core.events import Event, Finished, Reply
 from core.turn import Turn
-from sessions.answer import NativeAnswer, events_of
+from sessions.answer import answer_of, events_of, message_of
 from sessions.cache import HistoryCache
-from sessions.history import History, digest, joined
+from sessions.history import History, digest, reconcile
 from sessions.locks import Leases, happened
 from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
@@ -44,6 +45,8 @@ UNREACHABLE = frozenset({".", "..", "stats"})
 """Names that mean something else in the path of /v1/sessions/…."""
 
 WRITE_SECONDS = 20.0
+CHECK_SECONDS = 5.0
+CHECKED_SECONDS = 2.0
 SWEEP_BATCH = 500
 CACHE_BYTES = 64 * 1024 * 1024
 UNCHANGED = "The session keeps its history as it was before this request."
@@ -85,9 +88,7 @@ def requested_id(in_body: str | None, in_header: str | None) -> str | None:
     """The session that a request names, if any. Raises InvalidRequest."""
     named = in_header if in_body is None else in_body
     if in_header is not None and named != in_header:
-        raise InvalidRequest(
-            "`session_id` and the header X-Session-Id name two sessions.", param="session_id"
-        )
+        raise InvalidRequest("`session_id` and X-Session-Id disagree.", param="session_id")
     return None if named is None else check_id(named)
 
 
@@ -102,6 +103,7 @@ class SessionRules:
     wait_seconds: float = 30.0
     lease_seconds: float = 15.0
     max_bytes: int = 64 * 1024 * 1024
+    max_owner_bytes: int = 1024 * 1024 * 1024
     sweep_seconds: float = 60.0
 
 
@@ -136,6 +138,8 @@ class SessionManager:
         self._rules = rules
         self._cache = HistoryCache(CACHE_BYTES)
         self._leases = Leases(store, rules.wait_seconds, rules.lease_seconds)
+        self._problem: str | None = None
+        self._checked_until = 0.0
         self._stopping = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -179,15 +183,16 @@ class SessionManager:
             for event in answered:
                 yield event
             return
-        history = joined([kept.message for kept in stored], call.turn.messages)
+        history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
-        self._check_size(lease.session, history)
-        answer = NativeAnswer()
+        added_bytes = self._check_size(lease.session, history)
+        await self._check_total(call.turn.principal, added_bytes)
+        reply = Reply()
         async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
             async for event in events:
-                answer.feed(event)
+                reply.feed(event)
                 if isinstance(event, Finished):
-                    await self._keep(call, lease, stored, history, answer)
+                    await self._keep(call, lease, stored, history, reply)
                 yield event
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
@@ -196,7 +201,8 @@ class SessionManager:
         known = self._cache.get(lease.session)
         return await self.store.messages(lease.session.key) if known is None else known
 
-    def _check_size(self, session: Session, history: History) -> None:
+    def _check_size(self, session: Session, history: History) -> int:
+        """How many bytes the request adds."""
         kept = session.bytes
         if history.rewritten:
             kept = sum(message_bytes(message) for message in history.messages[: history.keep])
@@ -207,6 +213,17 @@ class SessionManager:
                 "allowed (MAX_SESSION_BYTES): clear it, or go on in a new one.",
                 param="session_id",
             )
+        return size - session.bytes
+
+    async def _check_total(self, owner: str, added_bytes: int) -> None:
+        """Raises SessionTooLarge where all sessions of a key would hold too much."""
+        most = self._rules.max_owner_bytes
+        if added_bytes > 0 and await self.store.stored_bytes(owner) + added_bytes > most:
+            raise SessionTooLarge(
+                f"All sessions of this API key would hold more than {most} bytes "
+                "(MAX_STORED_BYTES): delete some.",
+                param="session_id",
+            )
 
     async def _keep(
         self,
@@ -214,19 +231,19 @@ class SessionManager:
         lease: Lease,
         stored: Sequence[StoredMessage],
         history: History,
-        answer: NativeAnswer,
+        reply: Reply,
     ) -> None:
-        message = answer.message()
+        message = message_of(reply)
         if message is None:
             call.status = "unchanged"
             return
         completed = CompletedTurn(
             keep=history.keep,
             messages=(*history.new, message),
-            answer=answer.answer(),
+            answer=answer_of(reply),
             system=_system(call, lease),
             request=_named(call),
-            anew=lease.session.expired,
+            starts_over=lease.session.expired,
         )
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(WRITE_SECONDS):
@@ -236,12 +253,28 @@ class SessionManager:
         lease.over = True
         self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
 
+    async def check(self) -> str | None:
+        """None where a turn could be stored now, else the reason why not. Asks the database every
+        two seconds at most."""
+        if asyncio.get_running_loop().time() < self._checked_until:
+            return self._problem
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self.store.ping()
+            self._problem = None
+        except StoreUnavailable as error:
+            self._problem = error.message
+        except TimeoutError:
+            self._problem = "The sessions' database does not answer."
+        self._checked_until = asyncio.get_running_loop().time() + CHECKED_SECONDS
+        return self._problem
+
     async def clear(self, owner: str, session_id: str) -> Session:
         """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""
         await self.store.get(owner, session_id)
         async with self._leases.hold(owner, session_id) as lease:
             if lease.created or lease.session.expired:
-                raise SessionNotFound(f"There is no session {session_id!r}.")
+                raise SessionNotFound(f"No such session: {session_id!r}.")
             cleared = await self.store.clear(lease)
             lease.over = True
             return cleared
@@ -282,7 +315,7 @@ def _whole_turn(call: SessionCall, lease: Lease, history: History) -> Turn:
 
 
 def _directory(call: SessionCall) -> str | None:
-    return call.turn.own_tools.directory if call.turn.own_tools else None
+    return call.turn.builtin_tools.directory if call.turn.builtin_tools else None
 
 
 def _system(call: SessionCall, lease: Lease) -> str | None:

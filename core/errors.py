@@ -1,4 +1,4 @@
-"""The one error tree. Each class carries the HTTP status, type and code of its OpenAI-shaped body.
+"""The one error tree. Each class carries its HTTP status, and how the APIs name it.
 
 GatewayError
 ├── InvalidRequest              400  invalid_value
@@ -20,7 +20,7 @@ GatewayError
 ├── RequestTooLarge             413  request_too_large
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
-├── RateLimited                 429  too_many_requests
+├── RateLimited                 429  rate_limit_exceeded
 │   ├── LimitExceeded           429  too_many_requests
 │   └── QuotaExceeded           429  insufficient_quota
 ├── HeadersTooLarge             431  request_header_fields_too_large
@@ -32,8 +32,10 @@ GatewayError
 │   └── McpServerFailed         502  mcp_server_failed
 └── TurnTimeout                 504  timeout
 
-The body is `{"error": {"message", "type", "param", "code"}}`
-(https://platform.openai.com/docs/guides/error-codes). This module imports nothing of ours.
+OpenAI's envelope is `{"error": {"message", "type", "param", "code"}}`
+(https://platform.openai.com/docs/guides/error-codes), Anthropic's
+`{"type": "error", "error": {"type", "message"}, "request_id"}`
+(https://docs.anthropic.com/en/api/errors); which of them an answer has, its dialect says.
 """
 
 from __future__ import annotations
@@ -43,11 +45,17 @@ from typing import Any, ClassVar
 
 
 class GatewayError(Exception):
-    """What a caller is told. The message is for people and never holds a prompt or a key."""
+    """An error as a caller sees it. The message is for people and never holds a prompt or a key.
+
+    `type` and `default_code` are OpenAI's words, `anthropic_type` is Anthropic's, whose status is
+    only set where it differs. The writer of the answer sets `request_id`.
+    """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str | None] = "internal_error"
+    anthropic_type: ClassVar[str] = "api_error"
+    anthropic_status: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -63,13 +71,14 @@ class GatewayError(Exception):
         self.code = code or self.default_code
         self.retry_after = retry_after
         self.extra_headers: dict[str, str] = {}
+        self.request_id: str | None = None
 
     def add(self, sentence: str, headers: dict[str, str]) -> None:
-        """Tells more: what the failure meant for what the caller has here."""
+        """Adds what the failure meant for the caller's data."""
         self.message = f"{self.message} {sentence}"
         self.extra_headers |= headers
 
-    def body(self) -> dict[str, Any]:
+    def openai_body(self) -> dict[str, Any]:
         return {
             "error": {
                 "message": self.message,
@@ -77,6 +86,13 @@ class GatewayError(Exception):
                 "param": self.param,
                 "code": self.code,
             }
+        }
+
+    def anthropic_body(self) -> dict[str, Any]:
+        return {
+            "type": "error",
+            "error": {"type": self.anthropic_type, "message": self.message},
+            "request_id": self.request_id,
         }
 
     def headers(self) -> dict[str, str]:
@@ -90,6 +106,7 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     default_code = "invalid_value"
+    anthropic_type = "invalid_request_error"
 
 
 class UnsupportedParameter(InvalidRequest):
@@ -106,8 +123,9 @@ class TooManySessions(InvalidRequest):
 
 class InvalidApiKey(GatewayError):
     status = 401
-    type = "authentication_error"
+    type = "invalid_request_error"
     default_code = "invalid_api_key"
+    anthropic_type = "authentication_error"
 
     def headers(self) -> dict[str, str]:
         return {"www-authenticate": "Bearer"}
@@ -117,10 +135,11 @@ class PermissionDenied(GatewayError):
     status = 403
     type = "permission_error"
     default_code = "permission_denied"
+    anthropic_type = "permission_error"
 
 
 class ToolsNotAllowed(PermissionDenied):
-    """What was asked for of Claude Code's own tools is not this caller's to use."""
+    """What was asked for of Claude Code's built-in tools is not this caller's to use."""
 
     default_code = "tools_not_allowed"
 
@@ -129,6 +148,7 @@ class NotFound(GatewayError):
     status = 404
     type = "invalid_request_error"
     default_code = "not_found"
+    anthropic_type = "not_found_error"
 
 
 class ModelNotFound(NotFound):
@@ -136,7 +156,7 @@ class ModelNotFound(NotFound):
 
 
 class SessionNotFound(NotFound):
-    """It does not exist, has expired, or is somebody else's: nobody can tell which."""
+    """It does not exist, has expired, or belongs to another key: the answer does not say which."""
 
     default_code = "session_not_found"
 
@@ -151,6 +171,7 @@ class SessionConflict(GatewayError):
     status = 409
     type = "invalid_request_error"
     default_code = "session_conflict"
+    anthropic_type = "invalid_request_error"
 
 
 class SessionExists(SessionConflict):
@@ -165,12 +186,14 @@ class McpServerExists(GatewayError):
     status = 409
     type = "invalid_request_error"
     default_code = "mcp_server_exists"
+    anthropic_type = "invalid_request_error"
 
 
 class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     default_code = "request_too_large"
+    anthropic_type = "request_too_large"
 
 
 class SessionTooLarge(RequestTooLarge):
@@ -178,9 +201,12 @@ class SessionTooLarge(RequestTooLarge):
 
 
 class RateLimited(GatewayError):
+    """The API's own limit."""
+
     status = 429
     type = "rate_limit_exceeded"
-    default_code = "too_many_requests"
+    default_code = "rate_limit_exceeded"
+    anthropic_type = "rate_limit_error"
 
 
 class QuotaExceeded(RateLimited):
@@ -194,34 +220,39 @@ class QuotaExceeded(RateLimited):
 
 
 class LimitExceeded(RateLimited):
-    """One of this server's own limits; `retry_after` in seconds stands in the body too."""
+    """One of this server's own limits; `retry_after` in seconds is in the body too."""
+
+    default_code = "too_many_requests"
 
     def __init__(self, retry_after: float) -> None:
         seconds = max(1, math.ceil(retry_after))
         words = f"{seconds} second{'' if seconds == 1 else 's'}"
         super().__init__(f"Rate limit exceeded. Try again in {words}.", retry_after=seconds)
 
-    def body(self) -> dict[str, Any]:
-        told = {"message": self.message, "type": self.type, "code": self.code}
-        return {"error": {**told, "retry_after": self.retry_after}}
+    def openai_body(self) -> dict[str, Any]:
+        detail = {"message": self.message, "type": self.type, "code": self.code}
+        return {"error": {**detail, "retry_after": self.retry_after}}
 
 
 class RequestTimeout(GatewayError):
     status = 408
     type = "invalid_request_error"
     default_code = "request_timeout"
+    anthropic_type = "timeout_error"
 
 
 class UnsupportedEncoding(GatewayError):
     status = 415
     type = "invalid_request_error"
     default_code = "unsupported_content_encoding"
+    anthropic_type = "invalid_request_error"
 
 
 class HeadersTooLarge(GatewayError):
     status = 431
     type = "invalid_request_error"
     default_code = "request_header_fields_too_large"
+    anthropic_type = "invalid_request_error"
 
 
 class ClaudeAuthFailed(GatewayError):
@@ -239,6 +270,8 @@ class Overloaded(GatewayError):
     status = 503
     type = "server_error"
     default_code = "overloaded"
+    anthropic_type = "overloaded_error"
+    anthropic_status = 529
 
 
 class StoreUnavailable(GatewayError):
@@ -250,7 +283,7 @@ class StoreUnavailable(GatewayError):
 
 
 class WorkspaceUnavailable(GatewayError):
-    """The directory for Claude Code's own tools cannot be made or read."""
+    """The directory for Claude Code's built-in tools cannot be made or read."""
 
     status = 503
     type = "server_error"
@@ -277,3 +310,4 @@ class TurnTimeout(GatewayError):
     status = 504
     type = "server_error"
     default_code = "timeout"
+    anthropic_type = "timeout_error"

@@ -7,13 +7,14 @@ the CLI would fill it in otherwise. Source: https://docs.anthropic.com/en/api/me
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from core.conversation import JsonObject, Message, SystemPrompt, text_block
-from core.transcript import native, shown
+from core.transcript import to_api, to_client
 from core.turn import Effort, FunctionTool, ToolChoice, Turn
 from engine.known_models import ModelCard, plain_id
 
@@ -23,6 +24,9 @@ ANSWER_TOOL = "StructuredOutput"
 ANSWER_TOOL_DESCRIPTION = (
     "Gives the final answer to the user as JSON: call it exactly once, with the whole answer as "
     "its input, in the keys and values that the conversation asks for. Nothing else is shown."
+)
+JSON_INSTRUCTION = (
+    "Respond with exactly one JSON object and nothing else: no Markdown, no code fence, no comment."
 )
 CONTINUE = "Continue from exactly where your last message ends, without repeating any of it."
 DEFAULT_EFFORT: Effort = "high"
@@ -39,6 +43,7 @@ CLI_BETAS = (
 )
 """What the CLI itself asks for with a key; values of the caller's are added to these."""
 
+LOGIN_MESSAGE_MARKS = 2
 LOGIN_BETA = "oauth-2025-04-20"
 UNKNOWN_MODEL = ModelCard("", "")
 
@@ -64,6 +69,10 @@ def request_body(
         body = _composed(turn, card, without, default_effort)
     if login:
         body.pop("system", None)
+    if turn.native is None and not any("cache_control" in block for block in _blocks(body)):
+        _mark_for_caching(body, hour=turn.cache_hour)
+    if login:
+        _make_room_for_login_marks(body)
     if turn.betas:
         betas = (*CLI_BETAS, *([LOGIN_BETA] if login else []), *turn.betas)
         body["betas"] = list(dict.fromkeys(betas))
@@ -83,7 +92,7 @@ def _as_written(turn: Turn, card: ModelCard, default_effort: Effort) -> JsonObje
     system: Any = turn.system if isinstance(turn.system, str) else list(turn.system or ())
     body: JsonObject = {
         "system": system,
-        "messages": _messages(native(turn.messages)),
+        "messages": _messages(to_api(turn.messages)),
         "tools": [],
         "metadata": {},
         "thinking": _thinking_off(card),
@@ -104,29 +113,28 @@ def _composed(
     body: JsonObject = {
         "system": system_blocks(turn, card),
         "messages": _messages(conversation(turn, card)),
-        "tools": [*map(_tool, turn.tools), *_answer_tool(turn), *map(dict, turn.server_tools)],
+        "tools": _tools(turn),
         "metadata": {"user_id": user_id(turn)},
         "thinking": _thinking(turn, card),
         **_sampling(turn),
     }
-    if choice := _tool_choice(turn, card):
+    if choice := _tool_choice(turn, card, body["tools"]):
         body["tool_choice"] = choice
     if output := _output_config(turn, card, without, default_effort):
         body["output_config"] = output
     for name in without - {"effort", "output_config", "tools", "thinking", "tool_choice"}:
         body.pop(name, None)
-    _mark_for_caching(body, hour=turn.cache_hour)
     return body
 
 
 def conversation(turn: Turn, card: ModelCard = UNKNOWN_MODEL) -> tuple[Message, ...]:
-    """The messages as the API takes them. Without any tools it takes no uses of them: what was said
-    about them stays. What another model thought is not this one's to read."""
+    """The messages as the API takes them. Uses of built-in tools are left out where the turn has
+    none: what was said about them stays. What another model thought is not this one's to read."""
     messages: Sequence[Message] = turn.messages
-    if not (turn.tools or turn.server_tools or turn.own_tools or _answers_by_tool(turn)):
-        messages = shown(turn.messages)
+    if not (turn.tools or turn.server_tools or turn.builtin_tools or _answers_by_tool(turn)):
+        messages = to_client(turn.messages)
     names = {turn.model, plain_id(turn.model), card.id}
-    unfolded = native([_without_others_thinking(message, names) for message in messages])
+    unfolded = to_api([_without_others_thinking(message, names) for message in messages])
     return _ending(unfolded, takes_prefill=card.prefill and not turn.thinking)
 
 
@@ -163,6 +171,8 @@ def system_blocks(turn: Turn, card: ModelCard) -> list[JsonObject]:
     blocks = [dict(block) for block in _system(turn.system)]
     if needs_instruction(turn, card):
         blocks.append(dict(text_block(_instruction(turn))))
+    if turn.json_object:
+        blocks.append(dict(text_block(JSON_INSTRUCTION)))
     return blocks
 
 
@@ -206,6 +216,17 @@ def _is_forced(choice: ToolChoice) -> bool:
     return choice.type in ("any", "tool")
 
 
+def _tools(turn: Turn) -> list[JsonObject]:
+    """The turn's tools. Where it has none any more and speaks of uses, their names: the API takes
+    no use of a tool without any definition."""
+    tools = [*map(_tool, turn.tools), *_answer_tool(turn), *map(dict, turn.server_tools)]
+    if tools or turn.builtin_tools is not None:
+        return tools
+    blocks = (block for message in to_client(turn.messages) for block in message.content)
+    names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
+    return [_tool(FunctionTool(name, "", {"type": "object"})) for name in names]
+
+
 def _answer_tool(turn: Turn) -> list[JsonObject]:
     if not answers_by_tool(turn):
         return []
@@ -239,10 +260,10 @@ def _instruction(turn: Turn) -> str:
     return f"Respond by calling at least one of the tools {names}. Do not answer with text."
 
 
-def _tool_choice(turn: Turn, card: ModelCard) -> JsonObject | None:
+def _tool_choice(turn: Turn, card: ModelCard, tools: Sequence[JsonObject]) -> JsonObject | None:
     choice = _wanted_choice(turn)
     if not turn.tools and not answers_by_tool(turn):
-        return None
+        return {"type": "none"} if tools and not turn.server_tools else None
     if needs_instruction(turn, card):
         choice = ToolChoice("auto", parallel=choice.parallel and choice.type != "tool")
     if choice == ToolChoice():
@@ -315,9 +336,7 @@ def _nearest_effort(effort: Effort, card: ModelCard) -> str:
 
 def _mark_for_caching(body: JsonObject, *, hour: bool) -> None:
     """Marks the ends of the tools, the system prompt and the last two user messages, as the CLI
-    would. A mark of the caller's own means that the caller knows better."""
-    if any("cache_control" in block for block in _blocks(body)):
-        return
+    would. Where the caller has set marks of its own, none is added."""
     mark = {"type": "ephemeral", "ttl": "1h"} if hour else {"type": "ephemeral"}
     for blocks in _ends(body):
         block = next((block for block in reversed(blocks) if _is_markable(block)), None)
@@ -325,22 +344,41 @@ def _mark_for_caching(body: JsonObject, *, hour: bool) -> None:
             block["cache_control"] = mark
 
 
+def _make_room_for_login_marks(body: JsonObject) -> None:
+    """Under a login the CLI marks its own system prompt, twice and for an hour: the API takes four
+    marks, none of them for longer than one before it. What is cached there includes the tools."""
+    body["tools"] = [
+        {key: value for key, value in tool.items() if key != "cache_control"}
+        for tool in body["tools"]
+    ]
+    if sum("cache_control" in block for block in _of_messages(body)) > LOGIN_MESSAGE_MARKS:
+        body["messages"] = copy.deepcopy(body["messages"])  # they may be the caller's own
+        marked = [block for block in _of_messages(body) if "cache_control" in block]
+        for block in marked[:-LOGIN_MESSAGE_MARKS]:
+            del block["cache_control"]
+
+
 def _blocks(body: JsonObject) -> Iterator[JsonObject]:
-    for block in (*body["tools"], *body["system"], *_of_messages(body)):
-        yield block
-        inner = block.get("content")
-        if isinstance(inner, list):
-            yield from inner
+    yield from (*body["tools"], *body.get("system", ()), *_of_messages(body))
 
 
 def _of_messages(body: JsonObject) -> Iterator[JsonObject]:
+    """The blocks of all messages, those inside of tool results too."""
     for message in body["messages"]:
-        yield from message["content"]
+        for block in message["content"] if isinstance(message["content"], list) else ():
+            yield block
+            inner = block.get("content")
+            if isinstance(inner, list):
+                yield from inner
 
 
 def _ends(body: JsonObject) -> Iterator[list[JsonObject]]:
     asked = [message for message in body["messages"] if message["role"] == "user"]
-    yield from (body["tools"], body["system"], *(message["content"] for message in asked[-2:]))
+    yield from (
+        body["tools"],
+        body.get("system", []),
+        *(message["content"] for message in asked[-2:]),
+    )
 
 
 def _is_markable(block: JsonObject) -> bool:

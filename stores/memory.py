@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from core.conversation import JsonObject
 from core.errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
+from stores.holders import is_void
 from stores.protocols import (
     FORGET_SECONDS,
     CompletedTurn,
@@ -62,7 +63,8 @@ class MemoryStore(SessionStore):
         return not kept.draft and at is not None and at <= self._clock()
 
     def _free(self, kept: _Kept) -> bool:
-        return kept.token is None or kept.until <= self._clock()
+        now = self._clock()
+        return kept.token is None or kept.until <= now or is_void(kept.token, kept.until, now)
 
     def _expiry(self, ttl_seconds: float | None) -> float | None:
         seconds = self._limits.ttl_seconds if ttl_seconds is None else ttl_seconds
@@ -74,7 +76,7 @@ class MemoryStore(SessionStore):
     def _find(self, owner: str, id: str) -> _Kept:
         kept = self._by_id.get((owner, id))
         if kept is None or kept.draft or self._expired(kept):
-            raise SessionNotFound(f"There is no session {id!r}.")
+            raise SessionNotFound(f"No such session: {id!r}.")
         return kept
 
     def _drop(self, kept: _Kept) -> None:
@@ -146,7 +148,7 @@ class MemoryStore(SessionStore):
     async def delete(self, owner: str, id: str) -> None:
         kept = self._by_id.get((owner, id))
         if kept is None or kept.draft:
-            raise SessionNotFound(f"There is no session {id!r}.")
+            raise SessionNotFound(f"No such session: {id!r}.")
         self._drop(kept)
 
     async def acquire(self, owner: str, id: str, token: str) -> Lease | None:
@@ -181,10 +183,10 @@ class MemoryStore(SessionStore):
         kept = self._mine(lease)
         now = self._clock()
         *said, answer = [StoredMessage(message, now) for message in turn.messages]
-        told = replace(answer.message, model=turn.answer.model)
-        kept.messages[0 if turn.anew else turn.keep :] = [
+        reported = replace(answer.message, model=turn.answer.model)
+        kept.messages[0 if turn.starts_over else turn.keep :] = [
             *said,
-            StoredMessage(told, now, turn.answer, turn.request),
+            StoredMessage(reported, now, turn.answer, turn.request),
         ]
         kept.session = self._after(kept, turn, now)
         kept.draft = kept.swept = False
@@ -195,7 +197,7 @@ class MemoryStore(SessionStore):
     def _after(self, kept: _Kept, turn: CompletedTurn, now: float) -> Session:
         session = kept.session
         before = Session(session.key, session.owner, session.id, now, now)
-        before = before if turn.anew else session
+        before = before if turn.starts_over else session
         return replace(
             before,
             used_at=now,
@@ -270,6 +272,10 @@ class MemoryStore(SessionStore):
 
     async def remove_mcp_server(self, name: str) -> bool:
         return self._mcp_servers.pop(name, None) is not None
+
+    async def stored_bytes(self, owner: str) -> int:
+        theirs = (kept.session for kept in self._kept.values() if kept.session.owner == owner)
+        return sum(session.bytes for session in theirs)
 
     async def stats(self, owner: str, days: int) -> Stats:
         theirs = [k for k in self._kept.values() if k.session.owner == owner and not k.draft]

@@ -1,4 +1,4 @@
-"""Fixtures: one event loop, one stand-in and one server for the whole run, and fresh ones."""
+"""Fixtures: one event loop, one fake upstream and one server for the whole run, and fresh ones."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from tests.support.store_bench import bench, make_bench
 __all__ = ["bench", "make_bench"]  # fixtures that stand beside what they make
 
 
+SERVERS = {"shared_upstream", "upstream", "gateway", "make_gateway", "postgres", "redis_url"}
+"""Fixtures that start something, directly or by what they ask for."""
+
+
 class MakeGateway(Protocol):
     def __call__(
         self, *, form: str = "anthropic", **settings: object
@@ -32,14 +36,26 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is given the most time comes first: none of it is left when all else is done."""
+    """What is given the most time comes first: none of it is left when all else is done. What asks
+    for a server by a fixture gets the mark `wire`; other modules that start one mark themselves."""
     items.sort(key=_time_limit, reverse=True)
+    for item in items:
+        if _starts_a_server(item):
+            item.add_marker(pytest.mark.wire)
+
+
+def _starts_a_server(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return bool(SERVERS & {*item.fixturenames}) or "postgresql" in parameters
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Without a search for garbage, a sixth of the time: the modules and tests stay, and are not
+    """Without a garbage collection, a sixth of the time: the modules and tests stay, and are not
     looked at afterwards either."""
     gc.disable()
     try:
@@ -83,7 +99,7 @@ async def shared_gateway(
 
 @pytest.fixture
 def upstream(shared_upstream: FakeAnthropic) -> FakeAnthropic:
-    """The stand-in that the shared server talks to, with nothing recorded yet."""
+    """The fake upstream that the shared server talks to, with nothing recorded yet."""
     shared_upstream.clear()
     return shared_upstream
 

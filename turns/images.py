@@ -1,6 +1,6 @@
 """Images behind `https` URLs, fetched before a dialect reads them, and never from inside.
 
-A URL comes from whoever may talk to this server, so it must not become a way into the network
+Any client may send a URL, so it must not become a way into the network
 around it (server-side request forgery). The name is resolved here, every address that it has must
 be public, and the connection goes to the very address that was checked: a second answer of the
 DNS changes nothing. Each redirect is checked like the first URL. No proxy is used, for it would
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,13 +24,16 @@ from dialects.attachments import (
     sniffed_image,
     unknown_image,
 )
-from models import ChatRequest, JsonObject
+from dialects.base import ImageUrl
+from turns.resolver import Resolver
 
 if TYPE_CHECKING:  # several MB with what it brings, for requests that few clients send
     import httpx
 
 Address: TypeAlias = IPv4Address | IPv6Address
-Resolve: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
+Resolve: TypeAlias = Callable[[str, int, str], Awaitable[list[str]]]
+"""The addresses of a host and port, for a principal. Raises OSError."""
+
 
 FETCH_SECONDS = 10.0
 MAX_REDIRECTS = 3
@@ -75,31 +76,10 @@ def is_public(address: Address) -> bool:
     return address.is_global and not special and not any(address in net for net in NOT_PUBLIC)
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host, as the system resolves it. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageUrl:
-    """A URL in a request's messages: its place for errors, and the object that holds it."""
-
-    where: str
-    url: str
-    holder: JsonObject
-    key: str
-
-    def put(self, data: bytes) -> None:
-        """Replaces the URL by the image itself."""
-        self.holder[self.key] = f"data:image/*;base64,{base64.b64encode(data).decode()}"
-
-
 class ImageFetcher:
     """Fetches images. The arguments are for tests: by default only `https` and public addresses.
 
-    `enabled` false refuses every URL that is no data URL. Holds nothing between two fetches, so
+    `enabled` false refuses every URL that is not a data URL. Holds nothing between two fetches, so
     that no cookie and no connection of one caller serves another.
     """
 
@@ -108,14 +88,14 @@ class ImageFetcher:
         *,
         enabled: bool = True,
         allowed: Callable[[Address], bool] = is_public,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         schemes: frozenset[str] = frozenset({"https"}),
         ssl_context: ssl.SSLContext | None = None,
         seconds: float = FETCH_SECONDS,
     ) -> None:
         self._enabled = enabled
         self._allowed = allowed
-        self._resolve = resolve
+        self._resolve = resolve or Resolver()
         self._schemes = schemes
         self._given_context = ssl_context
         self._seconds = seconds
@@ -131,7 +111,7 @@ class ImageFetcher:
         import httpx
 
         if not self._enabled:
-            raise _refused("This server fetches no images: send a data URL.", where)
+            raise _refused("Fetching images is disabled on this server: send a data URL.", where)
         if len(url) > MAX_URL_CHARACTERS:
             raise _refused("The image's URL is too long.", where)
         try:
@@ -144,7 +124,7 @@ class ImageFetcher:
             raise _refused("The image's URL needs a host, and no credentials.", where)
         return parsed
 
-    async def fetch(self, url: str, where: str) -> bytes:
+    async def fetch(self, url: str, where: str, principal: str = "") -> bytes:
         """The bytes of a PNG, JPEG, GIF or WebP of at most IMAGE_MAX_BYTES.
 
         Raises InvalidRequest or RequestTooLarge, both naming `where`.
@@ -153,9 +133,9 @@ class ImageFetcher:
 
         try:
             async with asyncio.timeout(self._seconds):
-                data = await self._follow(self.accepted(url, where), where)
+                data = await self._follow(self.accepted(url, where), where, principal)
         except TimeoutError:
-            message = f"The image was not there within {self._seconds:g} seconds."
+            message = f"Fetching the image timed out after {self._seconds:g} s."
             raise _refused(message, where) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
             raise _refused("The image could not be fetched.", where) from None
@@ -163,21 +143,22 @@ class ImageFetcher:
             raise unknown_image(where)
         return data
 
-    async def _follow(self, url: httpx.URL, where: str) -> bytes:
+    async def _follow(self, url: httpx.URL, where: str, principal: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            address = await self._checked_address(url, where)
+            address = await self._checked_address(url, where, principal)
             found = await self._get(url, address, where)
             if isinstance(found, bytes):
                 return found
             url = self.accepted(str(url.join(found)), where)
         raise _refused(f"The image's URL redirects more than {MAX_REDIRECTS} times.", where)
 
-    async def _checked_address(self, url: httpx.URL, where: str) -> str:
+    async def _checked_address(self, url: httpx.URL, where: str, principal: str) -> str:
         """One address of the host; refused where any of them is not allowed."""
         port = url.port or (443 if url.scheme == "https" else 80)
-        addresses = await self._resolve(url.raw_host.decode("ascii").strip("[]"), port)
+        host = url.raw_host.decode("ascii").strip("[]")
+        addresses = await self._resolve(host, port, principal)
         if not addresses or not all(self._allowed(ip_address(one)) for one in addresses):
-            raise _refused("The image's host has no public address, or not only such.", where)
+            raise _refused("The image host resolves to a non-public address.", where)
         return addresses[0]
 
     async def _get(self, url: httpx.URL, address: str, where: str) -> bytes | str:
@@ -207,7 +188,7 @@ async def _body(response: httpx.Response, where: str) -> bytes:
         message = f"The image could not be fetched: status {response.status_code}."
         raise _refused(message, where)
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise _refused("The image came compressed, which nobody asked for.", where)
+        raise _refused("Unexpected Content-Encoding in the image response.", where)
     data = bytearray()
     async for chunk in response.aiter_raw():
         data += chunk
@@ -216,24 +197,26 @@ async def _body(response: httpx.Response, where: str) -> bytes:
     return bytes(data)
 
 
-async def fetch_images(request: ChatRequest, fetcher: ImageFetcher) -> None:
-    """Replaces every image URL in the messages by a data URL, in place.
+async def fetch_images(
+    images: Sequence[ImageUrl], fetcher: ImageFetcher, principal: str = ""
+) -> None:
+    """Replaces every image URL of a request by a data URL, in place.
 
     At most MAX_URLS a request, AT_ONCE at the same time. Raises InvalidRequest or RequestTooLarge,
     naming the part.
     """
-    urls = image_urls(request)
-    if not urls:
+    _check_count(images)
+    if not images:
         return
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def fetch(image: ImageUrl) -> None:
         async with slots:
-            image.put(await fetcher.fetch(image.url, image.where))
+            _put(image, await fetcher.fetch(image.url, image.where, principal))
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            for image in urls:
+            for image in images:
                 tasks.create_task(fetch(image))
     except* GatewayError as failed:
         raise _first(failed) from None
@@ -247,46 +230,25 @@ def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
     return error
 
 
-def stand_ins(request: ChatRequest, fetcher: ImageFetcher) -> int:
+def put_placeholders(images: Sequence[ImageUrl], fetcher: ImageFetcher) -> int:
     """Puts a dot in the place of every image that would be fetched, in place, and counts them.
-    Asks nobody; raises what the form of a URL gives reason for."""
-    urls = image_urls(request)
-    for image in urls:
+    Makes no request; raises InvalidRequest where the form of a URL gives reason for it."""
+    _check_count(images)
+    for image in images:
         fetcher.accepted(image.url, image.where)
-        image.put(DOT)
-    return len(urls)
+        _put(image, DOT)
+    return len(images)
 
 
-def image_urls(request: ChatRequest) -> list[ImageUrl]:
-    """The image URLs of the messages that are no data URLs. Raises InvalidRequest past MAX_URLS."""
-    found = [
-        image
-        for index, message in enumerate(request.messages)
-        for image in _in_content(message.content, f"messages[{index}].content")
-        if image.url[:5].lower() != "data:"
-    ]
-    if len(found) > MAX_URLS:
+def _check_count(images: Sequence[ImageUrl]) -> None:
+    if len(images) > MAX_URLS:
         message = f"At most {MAX_URLS} images are fetched for one request."
-        raise _refused(message, found[MAX_URLS].where)
-    return found
+        raise _refused(message, images[MAX_URLS].where)
 
 
-def _in_content(content: Any, where: str) -> Iterator[ImageUrl]:
-    for index, part in enumerate(content if isinstance(content, list) else ()):
-        if isinstance(part, dict):
-            yield from _in_part(part, f"{where}[{index}]")
-
-
-def _in_part(part: JsonObject, where: str) -> Iterator[ImageUrl]:
-    match part:
-        case {"type": "image_url" | "input_image", "image_url": str(url)}:
-            yield ImageUrl(f"{where}.image_url", url, part, "image_url")
-        case {"type": "image_url" | "input_image", "image_url": {"url": str(url)} as holder}:
-            yield ImageUrl(f"{where}.image_url", url, holder, "url")
-        case {"type": "image", "source": {"type": "url", "url": str(url)} as holder}:
-            yield ImageUrl(f"{where}.source", url, holder, "url")
-        case {"type": "tool_result", "content": list(content)}:
-            yield from _in_content(content, f"{where}.content")
+def _put(image: ImageUrl, data: bytes) -> None:
+    """Replaces the URL by the image itself."""
+    image.holder[image.key] = f"data:image/*;base64,{base64.b64encode(data).decode()}"
 
 
 def _refused(message: str, where: str) -> InvalidRequest:

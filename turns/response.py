@@ -1,7 +1,8 @@
 """The one response that runs turns: events -> server-sent events, or one JSON body.
 
 It owns the turn: it awaits the first event before it answers, so that an early failure has its
-real status; it ends the turn when the client goes away; and it closes the events on every path.
+real status, unless a stream is silent for so long that a proxy would close it; it ends the turn
+when the client goes away or does not read; and it closes the events on every path.
 """
 
 from __future__ import annotations
@@ -10,44 +11,30 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
 
 import anyio
 from starlette.responses import Response
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
+from config.logs import current_request_id
 from core import sse
 from core.errors import GatewayError
 from core.events import ChoiceEvent
+from dialects.base import Renderer
+from turns.choices import CLOSE_SECONDS
 
 log = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 5
 NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-class Renderer(Protocol):
-    """One dialect's answer to one request. `feed` and `fail` give the frames of a stream,
-    `body` the JSON without one; both see every event."""
-
-    def feed(self, item: ChoiceEvent) -> bytes: ...
-
-    def fail(self, error: GatewayError) -> bytes: ...
-
-    def finish(self) -> bytes: ...
-
-    def body(self) -> bytes: ...
-
-    def headers(self) -> dict[str, str]:
-        """What is known of the answer so far; asked for when the status is sent."""
-        ...
 
 
 class TurnResponse(Response):
     """Runs `events` and writes them as `renderer` says. `heartbeat_seconds` of silence in a stream
-    are filled with a comment, which keeps proxies from closing it. `extra_headers` is asked when
-    the renderer's are."""
+    are filled with a comment, which keeps proxies from closing it; before the first event it brings
+    the status with it, and an error after that is a frame. A client that makes this server wait
+    for `reader_seconds` altogether, because it reads too slowly, is cut off. `extra_headers` is
+    asked when the renderer's are."""
 
     def __init__(
         self,
@@ -56,6 +43,7 @@ class TurnResponse(Response):
         *,
         stream: bool,
         heartbeat_seconds: float,
+        reader_seconds: float = 600.0,
         extra_headers: Callable[[], dict[str, str]] = dict,
     ) -> None:
         super().__init__()
@@ -63,15 +51,20 @@ class TurnResponse(Response):
         self._renderer = renderer
         self._stream = stream
         self._heartbeat_seconds = heartbeat_seconds
+        self._reader_seconds = reader_seconds
         self._extra_headers = extra_headers
         self._sent_at = 0.0
+        self._sending_since: float | None = None
+        self._has_started = self._is_over = False
         self._failure: GatewayError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises a GatewayError where nothing was sent yet."""
+        abort = scope.get("state", {}).get("abort")
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_disconnect, receive, tasks.cancel_scope)
+                tasks.start_soon(self._watch_reader, tasks.cancel_scope, abort)
                 if self._stream:
                     await self._write_stream(send, tasks)
                 else:
@@ -94,43 +87,80 @@ class TurnResponse(Response):
             body = self._renderer.body()
             start = self._start("application/json", {"content-length": str(len(body))})
         except Exception as error:
-            self._failure = told(error)
+            self._failure = as_gateway_error(error)
             return
         await send(start)
-        await send({"type": "http.response.body", "body": body})
+        await self._send(send, {"type": "http.response.body", "body": body})
 
     async def _write_stream(self, send: Send, tasks: anyio.abc.TaskGroup) -> None:
-        try:
-            first = self._renderer.feed(await anext(self._events))
-            start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
-        except Exception as error:
-            self._failure = told(error)
-            return
-        await send(start)
         silence = anyio.CancelScope()
         tasks.start_soon(self._keep_alive, send, silence)
+        try:
+            first = self._renderer.feed(await anext(self._events))
+        except Exception as error:
+            failure = as_gateway_error(error)
+            if not self._has_started:
+                self._failure = failure
+                return
+            first = self._failed(failure)
+        await self._start_stream(send)
         await self._write(send, first)
         async with contextlib.aclosing(self._rest()) as rest:
             async for frames in rest:
                 await self._write(send, frames)
         silence.cancel()  # or a comment could come after the end
-        await send({"type": "http.response.body", "body": b""})
+        await self._send(send, {"type": "http.response.body", "body": b""})
+
+    async def _start_stream(self, send: Send) -> None:
+        if not self._has_started:
+            start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
+            self._has_started = True
+            await send(start)
 
     async def _rest(self) -> AsyncGenerator[bytes, None]:
         """The frames after the first, with those of the end or of an error."""
+        if self._is_over:
+            return
         try:
             async for item in self._events:
                 yield self._renderer.feed(item)
             yield self._renderer.finish()
         except Exception as error:
-            failure = told(error)
-            log.warning("a stream ended with %s: %s", failure.code, failure.message)
-            yield self._renderer.fail(failure)
+            yield self._failed(as_gateway_error(error))
+
+    def _failed(self, failure: GatewayError) -> bytes:
+        self._is_over = True
+        log.warning("a stream ended with %s: %s", failure.code, failure.message)
+        return self._renderer.fail(failure)
 
     async def _write(self, send: Send, frames: bytes) -> None:
         if frames:
-            self._sent_at = time.monotonic()
-            await send({"type": "http.response.body", "body": frames, "more_body": True})
+            message = {"type": "http.response.body", "body": frames, "more_body": True}
+            await self._send(send, message)
+
+    async def _send(self, send: Send, message: AsgiMessage) -> None:
+        self._sent_at = self._sending_since = began = time.monotonic()
+        await send(message)
+        self._reader_seconds -= time.monotonic() - began
+        self._sending_since = None
+
+    async def _watch_reader(
+        self, scope: anyio.CancelScope, abort: Callable[[], None] | None
+    ) -> None:
+        """Ends the turn of a client that has not read for too long, and its connection."""
+        while True:
+            left = self._seconds_left()
+            if left <= 0:
+                break
+            await anyio.sleep(left)
+        log.info("a client read its answer too slowly and was cut off")
+        if abort is not None:
+            abort()
+        scope.cancel()
+
+    def _seconds_left(self) -> float:
+        since = self._sending_since
+        return self._reader_seconds - (0.0 if since is None else time.monotonic() - since)
 
     async def _keep_alive(self, send: Send, scope: anyio.CancelScope) -> None:
         self._sent_at = time.monotonic()
@@ -138,13 +168,14 @@ class TurnResponse(Response):
             while True:
                 silence = time.monotonic() - self._sent_at
                 if silence >= self._heartbeat_seconds:
+                    await self._start_stream(send)
                     await self._write(send, sse.HEARTBEAT)
                     silence = 0.0
                 await anyio.sleep(self._heartbeat_seconds - silence)
 
     def _start(self, content_type: str, extra: dict[str, str]) -> AsgiMessage:
-        told = self._renderer.headers() | self._extra_headers()
-        headers = {"content-type": content_type, **extra, **told}
+        known = self._renderer.headers() | self._extra_headers()
+        headers = {"content-type": content_type, **extra, **known}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         return {"type": "http.response.start", "status": 200, "headers": raw}
 
@@ -157,9 +188,10 @@ async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def told(error: Exception) -> GatewayError:
-    """What the caller is told: a GatewayError as it is, anything else as a 500 without detail."""
-    if isinstance(error, GatewayError):
-        return error
-    log.error("unexpected error in a turn", exc_info=error)
-    return GatewayError("The server had an error while processing your request.")
+def as_gateway_error(error: Exception) -> GatewayError:
+    """A GatewayError as it is, anything else as a 500 without detail, which is logged."""
+    if not isinstance(error, GatewayError):
+        log.error("unexpected error in a turn", exc_info=error)
+        error = GatewayError("The server had an error while processing your request.")
+    error.request_id = current_request_id.get()
+    return error

@@ -1,22 +1,21 @@
 """uvicorn's HTTP protocol with an end to what a client may do before its request is known.
 
-uvicorn itself waits for a request's head for ever and keeps whatever comes of it in memory.
+uvicorn itself waits for a request's head indefinitely and buffers whatever arrives in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 from uuid import uuid4
 
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from config.settings import Settings
 from core.errors import GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
+from web.errors import error_response
 from web.middleware.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ KEEP_ALIVE_SECONDS = 75
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """What `uvicorn.Config` is told. The protocol takes its bounds from uvicorn's own fields,
+    """What `uvicorn.Config` gets. The protocol takes its bounds from uvicorn's own fields,
     because the reloader hands the configuration to another process."""
     return {
         "http": BoundedProtocol,
@@ -44,9 +43,30 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+STALLED_SECONDS = 120.0
+"""A client that takes nothing of a waiting answer for so long is gone, or as good as."""
+
+
+class Unbounded(int):
+    """How much may come of an answer to HTTP/1.0, which knows no chunks: its end is that of the
+    connection. uvicorn counts down a length, and this one never changes."""
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> Unbounded:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """A request's head must come within HEAD_SECONDS and `max_header_bytes`; connections over
-    `max_connections` are told so and closed."""
+    """A request's head must come within HEAD_SECONDS and `max_header_bytes`. Over
+    `max_connections` the one that has waited longest without a request makes room; where all are
+    in use, the new one is told so and closed. A reader that stalls is cut off."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,16 +76,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        # of all connections of this server, the longest without a request first
+        self._idle: dict[BoundedProtocol, None] = vars(self.server_state).setdefault("idle", {})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self._most_connections and len(self.connections) > self._most_connections:
-            self.app = too_many_connections
+            self._make_room()
+        self._idle[self] = None
         self._start_timer()
 
+    def _make_room(self) -> None:
+        longest = next(iter(self._idle), None)
+        if longest is None:
+            self.app = too_many_connections
+        else:
+            del self._idle[longest]
+            longest.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._idle.pop(self, None)
         self._stop_timer()
+        self._moves()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._moves()
+        super().resume_writing()
+
+    def _moves(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -74,12 +122,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > self._most_head_bytes:
             most = self._most_head_bytes
-            self._refuse(HeadersTooLarge(f"URL and headers may have {most} bytes at most."))
+            self._refuse(HeadersTooLarge(f"URL and headers exceed {most} bytes."))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._idle.pop(self, None)
         self._stop_timer()
+        self.scope["state"]["abort"] = self.transport.abort
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.chunked_encoding = False
+            self.cycle.expected_content_length = Unbounded()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -88,7 +141,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head:  # the rest of a body that nobody reads
+        if not self.pipeline and not self.transport.is_closing():
+            self._idle[self] = None
+        if not self._in_head:  # the rest of a body that is not read
             self._start_timer()
 
     def _start_timer(self) -> None:
@@ -102,10 +157,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._is_answering():  # what came is ahead of its time: a stray line break
+        if self._is_answering():  # early bytes of the next request: a stray line break
             self._start_timer()
             return
-        self._refuse(RequestTimeout(f"The request did not come in {HEAD_SECONDS:g} s."))
+        message = f"Timed out after {HEAD_SECONDS:g} s while reading the request."
+        self._refuse(RequestTimeout(message))
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -116,17 +172,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         log.info("a connection was closed: %s", error.code)
-        body = json.dumps(error.body()).encode()
-        lines = [f"HTTP/1.1 {error.status} Refused", "content-type: application/json"]
-        lines += [f"content-length: {len(body)}", f"x-request-id: req_{uuid4().hex}"]
-        self.transport.write("\r\n".join([*lines, "connection: close", "", ""]).encode() + body)
+        answer = error_response(error)
+        headers = [b": ".join(header) for header in answer.raw_headers]
+        headers += [f"x-request-id: req_{uuid4().hex}".encode(), b"connection: close"]
+        lines = [f"HTTP/1.1 {answer.status_code} Refused".encode(), *headers, b"", b""]
+        self.transport.write(b"\r\n".join(lines) + bytes(answer.body))
         self.transport.close()
 
 
 async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
     error = Overloaded("Too many open connections.", retry_after=1)
-    headers = {**error.headers(), "connection": "close"}
-    await JSONResponse(error.body(), error.status, headers)(scope, receive, send)
+    answer = error_response(error, scope["path"])
+    answer.headers["connection"] = "close"
+    await answer(scope, receive, send)
 
 
 too_many_connections = RequestLog(_too_many_connections)

@@ -61,11 +61,11 @@ async def test_one_function_is_called_with_arguments_of_its_schema(
     assert request.body["thinking"] == {"type": "adaptive"}
     assert "format" not in request.body["output_config"]
     assert [tool["name"] for tool in request.tools] == [tool["function"]["name"] for tool in tools]
-    told = {
+    reported = {
         "required": "Respond by calling at least one of the tools `get_weather`.",
         "named": "Respond by calling the tool `get_weather`.",
     }["required" if choice == "required" else "named"]
-    assert system_texts(request.body) == [f"{told} Do not answer with text."]
+    assert system_texts(request.body) == [f"{reported} Do not answer with text."]
 
 
 async def test_of_several_functions_the_model_chooses_one(gateway: Gateway) -> None:

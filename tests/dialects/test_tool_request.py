@@ -1,4 +1,4 @@
-"""What a request asks of Claude Code's own tools, in its body and its headers."""
+"""What a request asks of Claude Code's built-in tools, in its body and its headers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from core.builtin_tools import ToolRequest
 from core.errors import GatewayError
 from core.turn import ToolGrant
-from dialects.chat.request import ChatCall, grant, parse
-from models import ChatRequest, OwnToolHeaders
+from dialects.base import Context, with_grant
+from dialects.chat.request import ChatCall, parse
+from models import ChatRequest, TurnHeaders
 from tests.support.wire import MODEL, asking
 
 READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}
@@ -19,12 +20,12 @@ READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": 
 
 def parsed(body: dict[str, Any], headers: dict[str, Any] | None = None, **more: Any) -> ChatCall:
     request = ChatRequest.model_validate(asking("Go", **body))
-    sent = None if headers is None else OwnToolHeaders.model_validate(headers)
-    return parse(request, MODEL, "local", headers=sent, **more)
+    sent = TurnHeaders.model_validate(headers or {})
+    return parse(request, Context(MODEL, headers=sent, **more))
 
 
 EVERYTHING = ToolRequest(all_allowed=True)
-WISHES: list[tuple[dict[str, Any], ToolRequest | None]] = [
+TOOL_REQUESTS: list[tuple[dict[str, Any], ToolRequest | None]] = [
     ({}, None),
     ({"enable_tools": False, "claude_tools": ["Read"]}, None),
     ({"max_turns": 3, "tool_activity": "none"}, None),
@@ -61,9 +62,9 @@ WISHES: list[tuple[dict[str, Any], ToolRequest | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "wish"), WISHES)
-def test_a_body_asks_for_tools(body: dict[str, Any], wish: ToolRequest | None) -> None:
-    assert parsed(body).tool_wish == wish
+@pytest.mark.parametrize(("body", "tool_request"), TOOL_REQUESTS)
+def test_a_body_asks_for_tools(body: dict[str, Any], tool_request: ToolRequest | None) -> None:
+    assert parsed(body).tool_request == tool_request
 
 
 IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
@@ -88,16 +89,18 @@ IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "wish"), IN_HEADERS)
-def test_headers_ask_as_a_body_does(headers: dict[str, Any], wish: ToolRequest | None) -> None:
-    assert parsed({}, headers).tool_wish == wish
+@pytest.mark.parametrize(("headers", "tool_request"), IN_HEADERS)
+def test_headers_ask_as_a_body_does(
+    headers: dict[str, Any], tool_request: ToolRequest | None
+) -> None:
+    assert parsed({}, headers).tool_request == tool_request
 
 
 def test_the_body_wins_over_the_headers() -> None:
     headers = {"x_claude_tools": "Bash", "x_claude_max_turns": "9", "x_claude_cwd": "there"}
     call = parsed({"claude_tools": ["Read"], "max_turns": 2}, headers)
-    assert call.tool_wish == ToolRequest(("Read",), max_turns=2, cwd="there")
-    assert parsed({"enable_tools": False}, headers).tool_wish is None
+    assert call.tool_request == ToolRequest(("Read",), max_turns=2, cwd="there")
+    assert parsed({"enable_tools": False}, headers).tool_request is None
 
 
 def test_the_work_is_shown_where_the_request_says() -> None:
@@ -126,12 +129,12 @@ def test_what_has_no_effect_is_reported(body: dict[str, Any], ignored: tuple[str
 
 
 REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
-    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is none of Claude"),
+    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is not one of Claude"),
     ({"claude_tools": ["Bash(ls)"]}, 400, "claude_tools", "Read (read_file), Glob (search_files)"),
-    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is none of"),
+    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is not one of"),
     ({"permission_mode": "yolo"}, 400, "permission_mode", "one of default, acceptEdits, plan."),
     ({"permission_mode": "bypassPermissions"}, 403, "permission_mode", "run without asking"),
-    ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's own tools."),
+    ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's built-in tools."),
     ({"response_format": {"type": "json_object"}}, 400, "response_format", "`json_schema`"),
 ]
 
@@ -156,8 +159,8 @@ def test_an_answer_can_follow_a_schema_that_the_api_knows() -> None:
 
 def test_functions_stand_beside_own_tools_unless_they_have_the_same_name() -> None:
     call = parsed({"claude_tools": ["Glob"], "tools": [READ]})
-    granted = grant(call, ToolGrant(("Glob",))).turn
-    assert granted.own_tools == ToolGrant(("Glob",))
+    granted = with_grant(call, ToolGrant(("Glob",))).turn
+    assert granted.builtin_tools == ToolGrant(("Glob",))
     assert [tool.name for tool in granted.tools] == ["Read"]
-    with pytest.raises(GatewayError, match="'Read' has the name of a tool of Claude Code's"):
-        grant(call, ToolGrant(("Glob", "Read")))
+    with pytest.raises(GatewayError, match="'Read' has the name of a built-in tool"):
+        with_grant(call, ToolGrant(("Glob", "Read")))

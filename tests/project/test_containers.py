@@ -1,4 +1,5 @@
-"""Dockerfile, .dockerignore and docker-compose.yml, read by Docker's own tools without a daemon."""
+"""Dockerfile, .dockerignore and docker-compose.yml, read by Docker's built-in tools without a
+daemon."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ from config.settings import Settings
 from tests.support.harness import Gateway
 from tests.support.pages import PACKAGES
 from tests.system.test_shutdown import free_port
+
+pytestmark = pytest.mark.wire
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -24,7 +24,7 @@ from demo.recording import RecordedRequest
 from engine import worker
 from engine.launch_profile import LaunchProfile
 from engine.request import user_id
-from sessions.answer import NativeAnswer
+from sessions.answer import message_of
 from tests.conftest import MakeGateway
 from tests.support.harness import said, system_texts
 
@@ -68,12 +68,11 @@ class Conversation:
 
 async def answered(engine: ClaudeEngine, conversation: Conversation, turn: Turn) -> Reply:
     """A whole turn; its answer joins the conversation."""
-    reply, answer = Reply(), NativeAnswer()
+    reply = Reply()
     async with aclosing(engine.run(turn)) as events:
         async for event in events:
             reply.feed(event)
-            answer.feed(event)
-    if (message := answer.message()) is not None:
+    if (message := message_of(reply)) is not None:
         conversation.messages += (message,)
     conversation.answers.append(reply.text)
     return reply

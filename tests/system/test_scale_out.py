@@ -44,7 +44,7 @@ TURNS = 3
 
 Answer = TypeVar("Answer")
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.wire, pytest.mark.timeout(120)]
 
 
 @dataclass(slots=True)

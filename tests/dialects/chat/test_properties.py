@@ -18,6 +18,7 @@ from core.conversation import text_block
 from core.errors import GatewayError
 from core.turn import Turn
 from dialects import tool_results
+from dialects.base import Context
 from dialects.chat import messages as chat_messages
 from dialects.chat import request as chat_request
 from dialects.content import settled
@@ -263,7 +264,7 @@ def test_ids_that_come_again_are_renamed_with_their_results(data: Any) -> None:
     native = data.draw(conversations())
     few = {"tool_use": "id", "tool_result": "tool_use_id"}
     renamed: dict[str, str] = {}
-    for role, blocks in native:  # each answer counts its calls anew
+    for role, blocks in native:  # each answer counts its calls again
         calls = [block for block in blocks if block["type"] == "tool_use"]
         if role == "assistant":
             renamed = {call["id"]: f"call_{index}" for index, call in enumerate(calls)}
@@ -307,6 +308,6 @@ def test_whatever_is_written_is_understood_or_refused_in_words(messages: list[Js
 
 def understood(request: ChatRequest) -> Turn | GatewayError:
     try:
-        return chat_request.parse(request, "claude-sonnet-5", principal="local").turn
+        return chat_request.parse(request, Context("claude-sonnet-5")).turn
     except GatewayError as error:
         return error
