@@ -35,6 +35,7 @@ from engine.control import (
 )
 from engine.failures import Failure, api_error, is_api_error_line, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
+from engine.merged_events import add_event
 from engine.rate_limit_windows import RateLimitWindows
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
 from engine.translate import AnswerReader
@@ -50,8 +51,8 @@ LOGIN_PROMPT_LIMIT: Final = "800"
 INTERRUPT_SECONDS = 0.3
 WORDS_SECONDS = 0.1
 AHEAD_EVENTS = 20_000
-"""What waits for a slow client, a few MB: more than a long answer has. Beyond it the process is
-slowed down."""
+"""What waits for a slow client. Beyond it the process is slowed down, which no answer of today's
+models comes to: what waits is put together."""
 
 CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use", "pause_turn"})
 """Stops after which the CLI does not call the API again by itself, if anything was visible."""
@@ -190,13 +191,14 @@ class CliProcess:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request: its model and its whole body. `answer_tool` and `api_events` are for the
-    `AnswerReader`; `dropped` for its `Started`."""
+    `AnswerReader`; `dropped` for its `Started`. One that `is_large` takes long to write down."""
 
     model: str
     body: JsonObject
     answer_tool: str | None = None
     dropped: tuple[str, ...] = ()
     api_events: bool = False
+    is_large: bool = False
 
 
 class ClaudeWorker(CliProcess):
@@ -265,7 +267,11 @@ class ClaudeWorker(CliProcess):
             api_events=ask.api_events,
         )
         turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
-        lines = self._lines(turn, ask)
+        try:
+            lines = await self._lines(turn, ask)
+        except InvalidRequest:
+            on_done()  # nothing was written
+            raise
         self._turn, self._model = turn, ask.model
         self._forget_failures()
         try:
@@ -288,15 +294,20 @@ class ClaudeWorker(CliProcess):
         else:
             self.kill()
 
-    def _lines(self, turn: _Turn, ask: Ask) -> str:
+    async def _lines(self, turn: _Turn, ask: Ask) -> str:
+        if ask.is_large:
+            settings = await asyncio.to_thread(self._settings_line, turn.settings_id, ask)
+        else:
+            settings = self._settings_line(turn.settings_id, ask)
+        return settings + boundary_line() + user_line(PROMPT)
+
+    def _settings_line(self, request_id: str, ask: Ask) -> str:
         try:
             body = body_text(ask.body)
         except ValueError as error:
-            turn.on_done()
             message = "The request holds a number that JSON does not have (NaN or Infinity)."
             raise InvalidRequest(message) from error
-        settings = settings_line(turn.settings_id, ask.model, body, self._limit)
-        return settings + boundary_line() + user_line(PROMPT)
+        return settings_line(request_id, ask.model, body, self._limit)
 
     async def _interrupt(self, turn: _Turn) -> None:
         """Ends the call of the API at once, and keeps the process where that is seen to work."""
@@ -451,7 +462,8 @@ class _Turn:
             self.fail(UpstreamError("Claude Code sent malformed output."))
             return
         if not self.is_discarded:
-            self._events += translated
+            for each in translated:
+                add_event(self._events, each)
             self._wake()
 
     def finish(self, cost_usd: float | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from claude_cli import ClaudeEngine, ModelCatalogue
 from config.credentials import Credentials
 from config.settings import Settings
+from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
 from turns.embeddings import Embeddings
@@ -29,6 +30,7 @@ class State:
     catalogue: ModelCatalogue
     images: ImageFetcher
     embeddings: Embeddings
+    limiter: RateLimiter
     sessions: SessionManager
     seeds: SeedCache
     tools: ToolPolicy

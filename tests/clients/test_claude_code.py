@@ -36,8 +36,8 @@ class ClaudeCode:
             "DISABLE_AUTOUPDATER": "1",
         }
 
-    async def ask(self, prompt: str, *arguments: str) -> Json:
-        """The result of a turn."""
+    async def ask(self, prompt: str, *arguments: str, fails: bool = False) -> Json:
+        """The result of a turn, which may be an error."""
         options = ("--print", "--output-format=json", f"--model={MODEL}", "--strict-mcp-config")
         process = await asyncio.create_subprocess_exec(
             str(self._cli),
@@ -55,9 +55,9 @@ class ClaudeCode:
         finally:
             if process.returncode is None:
                 process.kill()
-        assert process.returncode == 0, (out, err)
+        assert process.returncode == int(fails), (out, err)
         result: Json = json.loads(out)
-        assert not result["is_error"], result
+        assert result["is_error"] is fails, result
         return result
 
 
@@ -127,5 +127,6 @@ async def test_it_uses_a_server_of_mcp(claude: ClaudeCode, gateway: Gateway) -> 
 
 
 async def test_a_refusal_is_told_as_the_api_tells_it(claude: ClaudeCode) -> None:
-    with pytest.raises(AssertionError, match="400"):
-        await claude.ask('!demo error=400 message="tools must not be red"')
+    result = await claude.ask("!demo error=404", fails=True)
+    assert result["api_error_status"] == 404
+    assert result["result"]

@@ -48,7 +48,7 @@ def expected(body: Json) -> Json:
 
 
 def received(gateway: Gateway, form: str = "anthropic") -> Json:
-    """What arrived, once: after a refusal the CLI asks Bedrock and Vertex again without a stream."""
+    """What arrived: once, but after a refusal the CLI asks Bedrock and Vertex without a stream."""
     first, *again = (
         {k: v for k, v in request.body.items() if k not in PROVIDERS_OWN[form]}
         for request in gateway.upstream.requests
@@ -103,6 +103,23 @@ async def test_other_providers_receive_the_same(make_gateway: MakeGateway, form:
         await check(gateway, asking("hi", top_k=3, container="c"), form)
         await check(gateway, asking("hi", system=[MARKED], context_management={"edits": []}), form)
         await check(gateway, asking("", messages=turns, tools=tools), form)
+
+
+async def test_under_a_login_all_but_the_system_prompt_is_the_same(
+    make_gateway: MakeGateway,
+) -> None:
+    """That is the CLI's own there, and holds the caller's."""
+    plain = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Yes?"}]
+    asked = [asking("hi"), asking("hi", messages=[*plain, plain[0]], system="Be brief.", top_k=3)]
+    async with make_gateway(form="oauth") as gateway:
+        for body in asked:
+            gateway.upstream.clear()
+            answer = await gateway.http.post(URL, json=body)
+            assert answer.status_code == 200, answer.text
+            sent, wanted = received(gateway), expected(body)
+            wanted.pop("system")
+            assert {name: sent[name] for name in wanted} == wanted
+            assert body.get("system", "") in json.dumps(sent["system"])
 
 
 async def test_betas_and_nothing_else_of_the_headers_are_passed_on(gateway: Gateway) -> None:
