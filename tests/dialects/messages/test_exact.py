@@ -110,7 +110,7 @@ async def test_under_a_login_all_but_the_system_prompt_is_the_same(
 ) -> None:
     """That is the CLI's own there, and holds the caller's."""
     plain = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Yes?"}]
-    asked = [asking("hi"), asking("hi", messages=[*plain, plain[0]], system="Be brief.", top_k=3)]
+    asked = [asking("hi"), asking("hi", messages=[*plain, plain[0]], system="Be brief.")]
     async with make_gateway(form="oauth") as gateway:
         for body in asked:
             gateway.upstream.clear()
