@@ -67,10 +67,12 @@ async def test_a_page_of_no_possible_length_is_refused(gateway: Gateway, limit: 
 
 async def test_errors_have_the_shape_of_who_asks(make_gateway: MakeGateway) -> None:
     async with make_gateway(api_key="k" * 20) as gateway:
-        for headers, kind in ((VERSION, "authentication_error"), ({}, None)):
-            error = (await gateway.http.get("/v1/models", headers=headers)).json()
-            assert error.get("type") == ("error" if kind else None)
-            assert error["error"]["type"] == "authentication_error"
+        anthropics = (await gateway.http.get("/v1/models", headers=VERSION)).json()
+        assert anthropics["type"] == "error"
+        assert anthropics["error"]["type"] == "authentication_error"
+        openais = (await gateway.http.get("/v1/models")).json()
+        assert set(openais) == {"error"}
+        assert openais["error"]["code"] == "invalid_api_key"
         unknown = {**VERSION, "x-api-key": "k" * 20}
         answer = await gateway.http.get("/v1/models/llama-3", headers=unknown)
         assert answer.status_code == 404
