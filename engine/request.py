@@ -7,6 +7,7 @@ the CLI would fill it in otherwise. Source: https://docs.anthropic.com/en/api/me
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -346,14 +347,15 @@ def _mark_for_caching(body: JsonObject, *, hour: bool) -> None:
 def _make_room_for_login_marks(body: JsonObject) -> None:
     """Under a login the CLI marks its own system prompt, twice and for an hour: the API takes four
     marks, none of them for longer than one before it. What is cached there includes the tools."""
-    body["tools"] = [without_mark(tool) for tool in body["tools"]]
-    marked = [block for block in _of_messages(body) if "cache_control" in block]
-    for block in marked[:-LOGIN_MESSAGE_MARKS]:
-        del block["cache_control"]
-
-
-def without_mark(block: JsonObject) -> JsonObject:
-    return {key: value for key, value in block.items() if key != "cache_control"}
+    body["tools"] = [
+        {key: value for key, value in tool.items() if key != "cache_control"}
+        for tool in body["tools"]
+    ]
+    if sum("cache_control" in block for block in _of_messages(body)) > LOGIN_MESSAGE_MARKS:
+        body["messages"] = copy.deepcopy(body["messages"])  # they may be the caller's own
+        marked = [block for block in _of_messages(body) if "cache_control" in block]
+        for block in marked[:-LOGIN_MESSAGE_MARKS]:
+            del block["cache_control"]
 
 
 def _blocks(body: JsonObject) -> Iterator[JsonObject]:
