@@ -132,9 +132,12 @@ async def fake_upstream(home: Path) -> AsyncIterator[Contender]:
 
 
 @asynccontextmanager
-async def server(name: Served, environment: dict[str, str], home: Path) -> AsyncIterator[Contender]:
-    """This server or the naive one, on a free port; ready when `/health` answers."""
-    port = free_port()
+async def server(
+    name: Served, environment: dict[str, str], home: Path, *, port: int | None = None
+) -> AsyncIterator[Contender]:
+    """This server or the naive one, on a free port unless one is named; ready when `/health`
+    answers."""
+    port = port or free_port()
     if name == "ours":  # the scratch directory keeps a developer's .env out
         argv, directory = [str(ROOT / "main.py"), str(port)], home
     else:
