@@ -155,7 +155,8 @@ class Pipeline:
         if context.session_id is None:
             return None
         key = context.headers.idempotency_key
-        return SessionCall(call.turn, context.session_id, call.complete, key)
+        trims = call.trims_context or context.headers.x_session_context == "trim"
+        return SessionCall(call.turn, context.session_id, call.complete, key, trims)
 
     def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
         if session is not None:

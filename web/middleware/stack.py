@@ -23,6 +23,7 @@ EXPOSED_HEADERS = (
     "x-claude-cost-usd",
     "x-session-id",
     "x-session-status",
+    "x-context-trimmed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
