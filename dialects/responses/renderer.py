@@ -1,0 +1,151 @@
+"""The answer to one Responses request: its `Event`s -> the events of a stream, or one body."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from core import sse
+from core.conversation import JsonObject
+from core.errors import GatewayError, UpstreamError
+from core.events import ChoiceEvent, Event, Finished, Started
+from dialects.chat.activity import Activity
+from dialects.responses import resource
+from dialects.responses.composer import Composer
+from dialects.responses.events import EventWriter
+from dialects.responses.output import NewId
+from dialects.responses.request import ENCRYPTED_REASONING, ResponsesCall
+
+FIELD_NAMES = {
+    "effort": "reasoning.effort",
+    "thinking": "reasoning",
+    "tools": "tools.strict",
+    "output_config": "text.format.strict",
+    "max_tokens": "max_output_tokens",
+}
+"""This API's fields for parameters that a model refused, where they differ."""
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+@dataclass(slots=True)
+class ResponsesRenderer:
+    """`clock` gives Unix seconds. `stored` says whether the response can be asked for again."""
+
+    call: ResponsesCall
+    new_id: NewId = new_id
+    clock: Callable[[], float] = time.time
+    stored: bool = False
+    id: str = ""
+    _writer: EventWriter = field(init=False)
+    _composer: Composer = field(init=False)
+    _state: JsonObject = field(init=False)
+    _started: Started | None = None
+    _finished: Finished | None = None
+    _activity: Activity | None = None
+
+    def __post_init__(self) -> None:
+        self.id = self.id or self.new_id("resp")
+        self._writer = EventWriter(active=self.call.stream)
+        self._composer = Composer(self.call, self._writer, self.new_id)
+        self._state = {
+            "id": self.id,
+            "object": "response",
+            "created_at": int(self.clock()),
+            **resource.NEW,
+            "model": self.call.turn.model,
+            **resource.asked(self.call.request, stored=self.stored),
+        }
+        if self.call.turn.own_tools is not None:
+            self._activity = Activity(self.call.tool_activity, self.call.turn.own_tools)
+
+    def feed(self, item: ChoiceEvent) -> bytes:
+        event = item.event
+        if self._activity is None or self._composer.is_mcp(event):
+            return self._show(event)
+        shown = self._activity.shown(event)
+        return b"".join(self._show(told) for told, _ in shown if told is not None)
+
+    def _show(self, event: Event) -> bytes:
+        match event:
+            case Started():
+                return self._start(event)
+            case Finished():
+                self._finished = event
+        return self._composer.feed(event)
+
+    def _start(self, started: Started) -> bytes:
+        if self._started is not None:
+            return b""
+        self._started = started
+        self._state["model"] = started.model
+        self._composer.feed(started)
+        return self._event("response.created") + self._event("response.in_progress")
+
+    def _event(self, kind: str) -> bytes:
+        return self._writer.event(kind, {"response": self.response()})
+
+    def response(self) -> JsonObject:
+        """The response as it is now, as the client sees it."""
+        return {**self._state, "output": self._output()}
+
+    def _output(self) -> list[JsonObject]:
+        if ENCRYPTED_REASONING in self.call.include:
+            return self._composer.output
+        return [_without_encrypted(item) for item in self._composer.output]
+
+    def full_output(self) -> list[JsonObject]:
+        """The items with all that makes them replayable, asked for or not: what is stored."""
+        return self._composer.output
+
+    def fail(self, error: GatewayError) -> bytes:
+        """Ends what is open, then tells the error twice, as OpenAI does: `error` is what the
+        official clients raise, `response.failed` what others wait for."""
+        frames = self._composer.close("incomplete")
+        detail = error.body()["error"]
+        about = {key: detail.get(key) for key in ("code", "message", "param")}
+        self._state |= {"status": "failed", "error": resource.failure(error)}
+        frames += self._writer.event("error", {**about, "error": detail})
+        return frames + self._event("response.failed") + sse.DONE
+
+    def finish(self) -> bytes:
+        frames = self._complete()
+        return frames + self._event(f"response.{self._state['status']}") + sse.DONE
+
+    def _complete(self) -> bytes:
+        if self._finished is None:
+            raise UpstreamError("The response ended prematurely.")
+        outcome = resource.outcome(self._finished.reason)
+        is_whole = outcome["status"] == "completed"
+        frames = self._composer.close("completed" if is_whole else "incomplete")
+        cost = self._finished.cost_usd
+        self._state |= outcome
+        self._state["usage"] = resource.usage(self._finished.usage, cost)
+        self._state["completed_at"] = int(self.clock()) if is_whole else None
+        return frames
+
+    def body(self) -> bytes:
+        self._complete()
+        return json.dumps(self.response(), separators=(",", ":")).encode()
+
+    def headers(self) -> dict[str, str]:
+        dropped = {*self._started.dropped} if self._started else set()
+        if not self.call.strict_output:
+            dropped.discard("output_config")
+        headers = {}
+        names = {*self.call.ignored, *(FIELD_NAMES.get(name, name) for name in dropped)}
+        if names:
+            headers["x-ignored-parameters"] = ", ".join(sorted(names))
+        cost = self._finished.cost_usd if self._finished else None
+        if cost is not None:
+            headers["x-claude-cost-usd"] = f"{cost:.10f}".rstrip("0").rstrip(".")
+        return headers
+
+
+def _without_encrypted(item: JsonObject) -> JsonObject:
+    return {key: value for key, value in item.items() if key != "encrypted_content"}
