@@ -26,8 +26,8 @@ from pydantic import (
     ValidationError,
 )
 
-from own_tools import rules, tool_rules
-from settings import Settings, SettingsError
+from config.settings import Settings, SettingsError
+from core.builtin_tools import rules, tool_rules
 
 KEY_PREFIX = "sk-"
 KEY_BYTES = 32

@@ -19,33 +19,23 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
-from credentials import Credentials
-from errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
-from events import (
-    Block,
-    Event,
-    Finished,
-    JsonObject,
-    Message,
-    Reply,
-    ToolGrant,
-    Turn,
-    merged,
-    system_text,
-    text_block,
-)
-from extra_body import answers_by_tool, emulated_stops
-from launch import Launcher, cli_path
-from launch_profile import DEFAULT_PROFILE, LaunchProfile
-from pool import Lease, Pool, PoolLimits
-from refusals import Refusals, blamed
-from rounds import native, shown
-from settings import Settings
-from stop_filter import StopFilter
-from timings import FirstToken, FirstTokenWatch
-from worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
-from written_calls import WrittenCalls
+from config.credentials import Credentials
+from config.settings import Settings
+from core.conversation import Block, JsonObject, Message, merged, system_text, text_block
+from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
+from core.events import Event, Finished, Reply
+from core.transcript import native, shown
+from core.turn import ToolGrant, Turn
+from engine.cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
+from engine.extra_body import answers_by_tool, emulated_stops
+from engine.launch import Launcher, cli_path
+from engine.launch_profile import DEFAULT_PROFILE, LaunchProfile
+from engine.pool import Lease, Pool, PoolLimits
+from engine.refusals import Refusals, blamed
+from engine.stop_filter import StopFilter
+from engine.timings import FirstToken, FirstTokenWatch
+from engine.worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
+from engine.written_calls import WrittenCalls
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The app, put together: `create_app`, what lives as long as it, and `uvicorn main:app`.
 
-`python main.py --help` is the command line (command_line.py).
+`python main.py --help` is the command line (commands/command_line.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import gc
 import sys
 
 if __name__ == "__main__":  # first, since most commands need nothing of what follows
-    import command_line
+    from commands import command_line
 
     sys.exit(command_line.main(sys.argv[1:]))
 
@@ -27,22 +27,31 @@ from tempfile import TemporaryDirectory
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-import error_handlers
-import openapi
-from addresses import is_loopback
 from auth import LOCAL, Keyring, load_keyring
-from bounds import Bounds, check_shape
-from browsers import Browsers
-from catalogue import ModelCatalogue
 from claude_cli import ClaudeEngine
-from credentials import Credentials, detect_credentials
-from dependencies import State
-from gate import Gate
-from launch import secret_names
-from mcp_servers import McpServers, read_file
-from media import ImageFetcher
+from config.credentials import Credentials, detect_credentials
+from config.logs import configure_logging
+from config.settings import Settings, SettingsError, host_environ, load_settings
+from core.addresses import is_loopback
+from core.version import NAME, VERSION
+from engine.catalogue import ModelCatalogue
+from engine.launch import secret_names
 from rate_limiter import RateLimiter
-from routes import (
+from session_manager import RunTurn, SessionManager, SessionRules
+from stores import SessionStore, StoreLimits, make_store
+from toolbox.mcp_servers import McpServers, read_file
+from toolbox.workspaces import Workspaces
+from tools import ToolPolicy, base_rules
+from turns.images import ImageFetcher
+from turns.seed_cache import SeedCache
+from turns.tool_stats import ToolStats
+from web import errors, openapi
+from web.dependencies import State
+from web.middleware.access import Gate
+from web.middleware.body_limits import Bounds, check_shape
+from web.middleware.browser_security import Browsers
+from web.middleware.request_log import RequestLog
+from web.routes import (
     auth,
     chat,
     debug,
@@ -55,15 +64,6 @@ from routes import (
     sessions,
     tools,
 )
-from seed_cache import SeedCache
-from session_manager import RunTurn, SessionManager, SessionRules
-from settings import Settings, SettingsError, host_environ, load_settings
-from stores import SessionStore, StoreLimits, make_store
-from telemetry import RequestLog, configure_logging
-from tool_policy import ToolPolicy, base_rules
-from tool_stats import ToolStats
-from version import NAME, VERSION
-from workspaces import Workspaces
 
 gc.freeze()
 gc.enable()
@@ -116,7 +116,7 @@ def create_app(
     )
     for module in ROUTES:
         app.include_router(module.router, dependencies=[Depends(check_shape)])
-    error_handlers.install(app)
+    errors.install(app)
     openapi.install(app)
     _add_middleware(app, settings, keyring, limiter)
     return app

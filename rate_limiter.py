@@ -22,10 +22,10 @@ from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 from starlette.requests import Request
 
-from addresses import client_address, counted_as
 from auth import Principal
-from errors import LimitExceeded
-from settings import Settings
+from config.settings import Settings
+from core.addresses import client_address, counted_as
+from core.errors import LimitExceeded
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from typing import Literal, TypeAlias
 
 import anyio
 
-from errors import (
+from core.conversation import Message, system_text
+from core.errors import (
     GatewayError,
     InvalidRequest,
     SessionNotFound,
@@ -27,14 +28,15 @@ from errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from events import Event, Finished, Message, Turn, system_text
-from session_answer import NativeAnswer, events_of
-from session_cache import HistoryCache
-from session_history import History, digest, joined
-from session_leases import Leases, happened
-from stores.protocol import CompletedTurn, Lease, Session, SessionStore, StoredMessage
+from core.events import Event, Finished
+from core.turn import Turn
+from sessions.answer import NativeAnswer, events_of
+from sessions.cache import HistoryCache
+from sessions.history import History, digest, joined
+from sessions.locks import Leases, happened
+from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
-from workspaces import Workspaces
+from toolbox.workspaces import Workspaces
 
 log = logging.getLogger(__name__)
 

@@ -1,91 +1,220 @@
-"""The caller's functions as MCP tools: the model calls, the caller runs, the process waits.
+"""Who may use which of Claude Code's own tools, and what one request is granted of them.
 
-Source: `docs/claude-cli.md`, "Client-side tools".
+What is allowed comes from the settings, the keys file and what an operator set at run time: for the
+server, a key, a session. The nearest list of allowed tools counts; what is disallowed anywhere
+stays so. ALLOWED_TOOLS=none, a key's `own_tools: false` and a server that is reachable without a
+key are final.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
 
-from mcp.server import Server
-from mcp.types import (
-    CallToolRequestParams,
-    CallToolResult,
-    ListToolsResult,
-    Tool,
-    ToolAnnotations,
+from auth import Principal
+from config.settings import Settings, SettingsError
+from core.builtin_tools import BY_NAME, OwnTool, ToolRequest, rules, tool_of, tool_rules
+from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
+from core.turn import ToolGrant
+from stores.protocols import SessionStore, ToolRules
+
+UNPROTECTED = (
+    "Claude Code's own tools are refused on a server that can be reached from elsewhere without "
+    "an API key."
 )
-
-from events import FunctionTool, ToolResultBlock
-
-SERVER_NAME = "caller"
-ALLOW_ALL = f"mcp__{SERVER_NAME}"
-"""The permission rule that lets the model call every function of the caller's."""
-
-TOOL_USE_ID = "claudecode/toolUseId"
-MAX_RESULT = "anthropic/maxResultSizeChars"
-MAX_RESULT_CHARS = 500_000
-"""The most that the CLI grants. What is longer it writes to a file and shows the model a preview;
-without this, what is longer than 50,000."""
+KEY_WITHOUT = "Your API key may not use Claude Code's own tools."
+OFF = "Claude Code's own tools are off on this server (ALLOWED_TOOLS=none)."
+Number = TypeVar("Number", int, float)
+SERVER = ""
+"""The owner of the rules that hold for all."""
 
 
-class CallerTools:
-    """An in-process MCP server of one process's functions.
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What holds for one principal here and now. `refusal` says why nothing is allowed at all."""
 
-    Each call waits until `resolve` brings its result: the HTTP answer has long ended with
-    `tool_calls` by then. `pending` are the calls that the CLI has made and nobody answered.
-    """
+    allowed: tuple[str, ...] = ()
+    disallowed: tuple[str, ...] = ()
+    refusal: str | None = None
 
-    def __init__(self, tools: Iterable[FunctionTool]) -> None:
-        self._tools = [_mcp_tool(tool) for tool in tools]
-        self._results: dict[str, asyncio.Future[CallToolResult]] = {}
+    def rules_of(self, tool: OwnTool) -> tuple[str, ...]:
+        """The rules that allow the tool; none where it may not be used."""
+        if self.refusal is not None or tool.name in self.disallowed:
+            return ()
+        return tuple(rule for rule in self.allowed if tool_of(rule) == tool.name)
 
-    def server(self) -> Server[Any]:
-        return Server(SERVER_NAME, on_list_tools=self._list, on_call_tool=self._call)
+    def why_not(self, tool: OwnTool) -> str | None:
+        """A sentence; None where the tool may be used."""
+        if self.rules_of(tool):
+            return None
+        if self.refusal is not None:
+            return self.refusal
+        word = "disallowed" if tool.name in self.disallowed else "not allowed"
+        return f"The tool {tool.name} ({tool.friendly_name}) is {word} here."
 
-    def resolve(self, block: ToolResultBlock) -> None:
-        """Answers the call of this id, which the CLI may make later than the stream showed it."""
-        future = self._future(block["tool_use_id"])
-        if not future.done():
-            future.set_result(_mcp_result(block))
-
-    def forget(self) -> None:
-        """Drops what earlier turns left behind."""
-        self._results.clear()
-
-    def _future(self, tool_use_id: str) -> asyncio.Future[CallToolResult]:
-        if tool_use_id not in self._results:
-            self._results[tool_use_id] = asyncio.get_running_loop().create_future()
-        return self._results[tool_use_id]
-
-    async def _list(self, context: Any, params: Any) -> ListToolsResult:
-        return ListToolsResult(tools=self._tools)
-
-    async def _call(self, context: Any, params: CallToolRequestParams) -> CallToolResult:
-        return await self._future(context.meta[TOOL_USE_ID])
+    def usable(self) -> list[OwnTool]:
+        return [tool for tool in BY_NAME.values() if self.rules_of(tool)]
 
 
-def _mcp_tool(tool: FunctionTool) -> Tool:
-    """Read-only, or the CLI would run parallel calls one after another."""
-    return Tool(
-        name=tool.name,
-        description=tool.description,
-        input_schema=tool.input_schema,
-        annotations=ToolAnnotations(read_only_hint=True),
-        _meta={MAX_RESULT: MAX_RESULT_CHARS},
+class ToolPolicy:
+    """`names` are those of all keys; `is_exposed`: whoever can connect may ask, maybe from
+    elsewhere. Raises SettingsError where a setting names no tool."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SessionStore,
+        names: Collection[str],
+        *,
+        is_exposed: bool,
+    ) -> None:
+        self.base = base_rules(settings)
+        self._settings = settings
+        self._store = store
+        self._names = names
+        self._is_exposed = is_exposed
+
+    async def permissions(self, principal: Principal, session_id: str | None = None) -> Permissions:
+        """Raises StoreUnavailable."""
+        if refusal := self._refusal(principal):
+            return Permissions(refusal=refusal)
+        kept = await self._store.tool_rules()
+        layers = [
+            self.base,
+            kept.get(SERVER),
+            ToolRules(principal.allowed_tools, principal.disallowed_tools),
+            kept.get(principal.name),
+            await self._session_rules(principal, session_id),
+        ]
+        allowed, disallowed = _combined(layer for layer in layers if layer is not None)
+        return Permissions(allowed, disallowed, None if self.base.allowed else OFF)
+
+    def _refusal(self, principal: Principal) -> str | None:
+        if self._is_exposed:
+            return UNPROTECTED
+        return None if principal.own_tools else KEY_WITHOUT
+
+    async def _session_rules(
+        self, principal: Principal, session_id: str | None
+    ) -> ToolRules | None:
+        if session_id is None:
+            return None
+        try:
+            return await self.session_rules(principal.name, session_id)
+        except SessionNotFound:
+            return None  # this turn begins it
+
+    async def grant(
+        self, principal: Principal, wish: ToolRequest, session_id: str | None
+    ) -> ToolGrant:
+        """What the turn gets, without its directory and MCP servers. Raises ToolsNotAllowed, and
+        InvalidRequest for a limit above the server's."""
+        held = await self.permissions(principal, session_id)
+        if refusal := self._refusal(principal):
+            raise ToolsNotAllowed(refusal)
+        _check_servers(held, wish)
+        tools = _granted(held, wish)
+        return ToolGrant(
+            tools=tuple(tool.name for tool in tools),
+            allow=tuple(rule for tool in tools for rule in held.rules_of(tool)),
+            deny=held.disallowed,
+            permission_mode=wish.permission_mode,
+            max_turns=_within(wish.max_turns, self._settings.max_turns, "max_turns"),
+            max_budget_usd=_within(
+                wish.max_budget_usd, self._settings.max_budget_usd, "max_budget_usd"
+            ),
+        )
+
+    async def kept_rules(self) -> dict[str, ToolRules]:
+        """What was set at run time: the server's under SERVER, those of keys by name."""
+        return await self._store.tool_rules()
+
+    async def session_rules(self, key: str, session_id: str) -> ToolRules | None:
+        """Raises SessionNotFound."""
+        return (await self._store.get(key, session_id)).tools
+
+    async def set_rules(self, owner: str, changed: ToolRules | None) -> None:
+        """For a key, or SERVER; None drops them. Raises NotFound and ToolsNotAllowed."""
+        self._check_change(owner, changed)
+        await self._store.set_tool_rules(owner, changed)
+
+    async def set_session_rules(self, key: str, session_id: str, changed: ToolRules | None) -> None:
+        """Raises NotFound, SessionNotFound and ToolsNotAllowed."""
+        self._check_change(key, changed)
+        await self._store.set_session_tools(key, session_id, changed)
+
+    def _check_change(self, owner: str, changed: ToolRules | None) -> None:
+        if changed is not None and changed.allowed and not self.base.allowed:
+            raise ToolsNotAllowed(OFF)
+        if owner != SERVER and owner not in self._names:
+            raise NotFound(f"There is no API key named {owner[:64]!r}.", param="key")
+
+    def check_operator(self, principal: Principal) -> None:
+        """Raises PermissionDenied. Without keys whoever works on this computer is the operator."""
+        if self._is_exposed:
+            raise PermissionDenied("Nobody is the operator of a server that has no API key.")
+        if principal.key_id is not None and principal.name not in self._settings.operator_keys:
+            raise PermissionDenied(
+                "Only an operator's API key may do this (OPERATOR_KEYS).", code="not_the_operator"
+            )
+
+
+def base_rules(settings: Settings) -> ToolRules:
+    """Of ALLOWED_TOOLS and DISALLOWED_TOOLS. Raises SettingsError."""
+    return ToolRules(
+        _checked(tool_rules, settings.allowed_tools, "ALLOWED_TOOLS"),
+        _checked(rules, settings.disallowed_tools, "DISALLOWED_TOOLS"),
     )
 
 
-def _mcp_result(block: ToolResultBlock) -> CallToolResult:
-    content: list[dict[str, Any]] = []
-    for part in block["content"]:
-        if part["type"] == "text":
-            content.append({"type": "text", "text": part["text"]})
-        else:
-            source = part["source"]
-            content.append(
-                {"type": "image", "data": source["data"], "mimeType": source["media_type"]}
-            )
-    return CallToolResult.model_validate({"content": content})
+def _checked(
+    read: Callable[[Iterable[str]], tuple[str, ...]], texts: tuple[str, ...], name: str
+) -> tuple[str, ...]:
+    try:
+        return read(texts)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}.") from None
+
+
+def _combined(layers: Iterable[ToolRules]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is allowed and disallowed by layers from the farthest to the nearest."""
+    allowed: tuple[str, ...] = ()
+    disallowed: list[str] = []
+    for layer in layers:
+        allowed = allowed if layer.allowed is None else layer.allowed
+        disallowed += layer.disallowed
+    return allowed, tuple(dict.fromkeys(disallowed))
+
+
+def _granted(held: Permissions, wish: ToolRequest) -> list[OwnTool]:
+    """In the catalogue's order."""
+    for name in wish.tools:
+        if reason := held.why_not(BY_NAME[name]):
+            raise ToolsNotAllowed(_with_others(reason, held), param="claude_tools")
+    usable = held.usable()
+    if wish.all_allowed and not usable and not wish.mcp_servers:
+        raise ToolsNotAllowed(held.refusal or "No tool is allowed here.")
+    asked = [tool for tool in usable if wish.all_allowed or tool.name in wish.tools]
+    return [tool for tool in asked if tool.name not in wish.without]
+
+
+def _with_others(reason: str, held: Permissions) -> str:
+    if held.refusal is not None:
+        return reason
+    names = ", ".join(tool.name for tool in held.usable())
+    return f"{reason} Allowed: {names or 'none'}."
+
+
+def _check_servers(held: Permissions, wish: ToolRequest) -> None:
+    for name in wish.mcp_servers:
+        if f"mcp__{name}" in held.disallowed:
+            message = f"The MCP server {name} is disallowed here."
+            raise ToolsNotAllowed(message, param="mcp_servers")
+
+
+def _within(asked: Number | None, most: Number | None, name: str) -> Number | None:
+    if asked is not None and most is not None and asked > most:
+        message = f"`{name}` may be {most:g} at most on this server ({name.upper()})."
+        raise InvalidRequest(message, param=name)
+    return most if asked is None else asked

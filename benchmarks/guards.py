@@ -10,11 +10,11 @@ from statistics import median
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth import load_keyring
-from bounds import Bounds, is_deeper_than
-from browsers import Browsers
-from gate import Gate
+from config.settings import Settings
 from rate_limiter import RateLimiter
-from settings import Settings
+from web.middleware.access import Gate
+from web.middleware.body_limits import Bounds, is_deeper_than
+from web.middleware.browser_security import Browsers
 
 ROUNDS = 2_000
 MOST_MS = 1.0

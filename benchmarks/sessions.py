@@ -13,11 +13,12 @@ from typing import Any
 
 import httpx
 
+from core.conversation import Message, text_block
+from core.events import Usage
 from demo import FakeAnthropic
-from events import Message, Usage, text_block
-from stores.protocol import Answer, CompletedTurn, NewSession, SessionStore
-from tests.harness import gateway_at
-from tests.wire import MODEL, URL
+from stores.protocols import Answer, CompletedTurn, NewSession, SessionStore
+from tests.support.harness import gateway_at
+from tests.support.wire import MODEL, URL
 
 LENGTH = 500
 OTHERS = 10_000

@@ -11,8 +11,8 @@ import base64
 import binascii
 import re
 
-from errors import GatewayError, InvalidRequest, RequestTooLarge
-from events import Base64Source, DocumentBlock, ImageBlock, TextSource
+from core.conversation import Base64Source, DocumentBlock, ImageBlock, TextSource
+from core.errors import GatewayError, InvalidRequest, RequestTooLarge
 
 IMAGE_MAX_BASE64 = 5 * 1024 * 1024
 IMAGE_MAX_BYTES = IMAGE_MAX_BASE64 // 4 * 3

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from dialects.chat_reasoning import Traits
-from errors import GatewayError
-from events import ChoiceEvent, JsonObject, Message, Turn
+from core.builtin_tools import ToolRequest
+from core.conversation import JsonObject, Message
+from core.errors import GatewayError
+from core.events import ChoiceEvent
+from core.turn import Turn
+from dialects.reasoning import Traits
 from models import TurnHeaders
-from own_tools import ToolRequest
 
 
 class Request(Protocol):

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dialects import attachments
-from dialects.chat_tools import Names, arguments, native_id
-from errors import GatewayError, InvalidRequest
-from events import (
+from core.conversation import (
     Block,
     ImageBlock,
     ResultPart,
@@ -22,6 +19,10 @@ from events import (
     ToolUseBlock,
     text_block,
 )
+from core.errors import GatewayError, InvalidRequest
+from dialects import attachments
+from dialects.function_tools import arguments
+from dialects.tool_names import Names, native_id
 from models import Content, JsonObject
 
 TEXT = ("text", "input_text", "output_text", "refusal")

@@ -101,12 +101,12 @@ def upgrade(options: list[str]) -> int:
 
 
 def contract_tests(version: str, options: list[str]) -> int:
-    """A version that passes stays in worker.py, as one whose processes may be used again."""
-    worker = ROOT / "worker.py"
+    """A version that passes stays in engine/worker.py, as one whose processes may be used again."""
+    worker = ROOT / "engine/worker.py"
     original = worker.read_text()
     tested = set(json.loads(f"[{TESTED_VERSIONS.findall(original)[0]}]")) | {version}
     worker.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
-    files = sorted(str(path) for path in ROOT.glob("tests/test_contract_*.py"))
+    files = sorted(str(path) for path in ROOT.glob("tests/engine/contract/test_*.py"))
     status = 1  # unless they come to their end
     try:
         status = subprocess.run(
@@ -125,8 +125,8 @@ def contract_tests(version: str, options: list[str]) -> int:
         print(f"The contract tests pass with Claude Code {version}.")
     else:
         print(
-            f"The contract tests pass with Claude Code {version}, which worker.py now names.\n"
-            "Run `make check`, then commit poetry.lock and worker.py."
+            f"The contract tests pass with Claude Code {version}, which engine/worker.py now names.\n"
+            "Run `make check`, then commit poetry.lock and engine/worker.py."
         )
     return status
 

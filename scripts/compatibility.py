@@ -1,4 +1,4 @@
-"""Writes the tables of docs/openai-compatibility.md out of dialects/chat_fields.py."""
+"""Writes the tables of docs/openai-compatibility.md out of dialects/chat/fields.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BETWEEN = re.compile(r"(<!-- fields:begin -->\n).*(<!-- fields:end -->)", re.DOT
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from dialects.chat_fields import markdown
+    from dialects.chat.fields import markdown
 
     table = markdown()
     PAGE.write_text(BETWEEN.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/configuration.md out of settings.py, in the groups of .env.example."""
+"""Writes the tables of docs/configuration.md out of config/settings.py, in the groups of .env.example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from settings import Settings  # noqa: E402  # a script finds only what stands beside it
+from config.settings import Settings  # noqa: E402  # a script finds only what stands beside it
 
 PAGE = ROOT / "docs" / "configuration.md"
 EXAMPLE = ROOT / ".env.example"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from stores.protocol import SessionStore, StoreLimits
+from stores.protocols import SessionStore, StoreLimits
 
 __all__ = ["SessionStore", "StoreLimits", "make_store"]
 
 
 def make_store(url: str, limits: StoreLimits) -> SessionStore:
     """The store that a `DATABASE_URL` names; not opened yet. Raises ValueError."""
-    from stores.database import Database, database_url, in_memory  # SQLAlchemy, a fifth of a second
     from stores.memory import MemoryStore
-    from stores.sql import SqlStore
+    from stores.sql.database import (  # SQLAlchemy, a fifth of a second
+        Database,
+        database_url,
+        in_memory,
+    )
+    from stores.sql.store import SqlStore
 
     parsed = database_url(url)
     return MemoryStore(limits) if in_memory(parsed) else SqlStore(Database(parsed), limits)

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from events import Block
+from core.conversation import Block
 
 INLINE_CHARACTERS = 4_096
 """Shorter base64 data is not worth a row of its own."""

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
-from events import JsonObject
-from stores.protocol import (
+from core.conversation import JsonObject
+from core.errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
+from stores.protocols import (
     FORGET_SECONDS,
     CompletedTurn,
     Day,

@@ -9,16 +9,10 @@ from typing import Any, cast
 
 from sqlalchemy import Row
 
-from events import Message, Usage
+from core.conversation import Message
+from core.events import Usage
 from stores import blobs
-from stores.protocol import (
-    Answer,
-    CompletedTurn,
-    Session,
-    StoredMessage,
-    ToolRules,
-    content_bytes,
-)
+from stores.protocols import Answer, CompletedTurn, Session, StoredMessage, ToolRules, content_bytes
 
 USAGE_COLUMNS = tuple(asdict(Usage()))
 SESSION_COLUMNS = tuple(field.name for field in fields(Session) if field.name != "usage")

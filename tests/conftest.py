@@ -13,10 +13,10 @@ from typing import Protocol
 import pytest
 
 from demo import FakeAnthropic
-from tests.harness import Gateway, gateway_at
-from tests.logged import Watch, watched
-from tests.postgres import Postgres, running_postgres
-from tests.store_bench import bench, make_bench
+from tests.support.harness import Gateway, gateway_at
+from tests.support.logged import Watch, watched
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.store_bench import bench, make_bench
 
 __all__ = ["bench", "make_bench"]  # fixtures that stand beside what they make
 

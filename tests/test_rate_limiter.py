@@ -1,5 +1,5 @@
 """Rate limits: one conformance suite over memory and a real Redis, then a live server. Two servers
-that share a limit: tests/test_scale_out.py."""
+that share a limit: tests/system/test_scale_out.py."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 from starlette.requests import Request
 
 from auth import LOCAL, Principal
-from errors import LimitExceeded
+from config.settings import Settings
+from core.errors import LimitExceeded
 from rate_limiter import RETRY_SECONDS, Allowance, RateLimiter, as_duration, group_of
-from settings import Settings
 from tests.conftest import MakeGateway
-from tests.redis_server import redis_server
+from tests.support.redis_server import redis_server
 
 CHAT = "/v1/chat/completions"
 

@@ -1,0 +1,1 @@
+"""What the operator set and what this machine offers."""

@@ -1,0 +1,1 @@
+"""The vocabulary that everything else speaks: pure, and imports no project module but its own."""

@@ -1,0 +1,117 @@
+"""OpenAI function calling -> native tools: names, schemas, choices and arguments."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from core.errors import InvalidRequest, UnsupportedParameter
+from core.turn import FunctionTool, ToolChoice
+from dialects.tool_names import Names
+from models import JsonObject
+
+EMPTY_SCHEMA: JsonObject = {"type": "object", "properties": {}}
+
+
+def _tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
+    """`{"type": "function", "function": {...}}`, or the bare forms that some clients send."""
+    kind = entry.get("type", "function")
+    if kind != "function" and "input_schema" not in entry:
+        raise UnsupportedParameter(
+            f"Tools of type {str(kind)[:40]!r} are not supported: only functions are.",
+            param=f"{where}.type",
+        )
+    function = entry.get("function", entry)
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise InvalidRequest("A function needs a name.", param=f"{where}.function.name")
+    if not function["name"]:
+        raise InvalidRequest("A function's name is empty.", param=f"{where}.function.name")
+    schema = function.get("parameters", function.get("input_schema"))
+    return FunctionTool(
+        names.native(function["name"]),
+        str(function.get("description") or ""),
+        _object_schema(schema, f"{where}.function.parameters"),
+        strict=function.get("strict") is True,
+    )
+
+
+def _object_schema(schema: Any, where: str) -> JsonObject:
+    if schema is None or schema == {}:
+        return EMPTY_SCHEMA
+    if not isinstance(schema, dict):
+        raise InvalidRequest("A function's parameters must be a JSON Schema.", param=where)
+    kind = schema.get("type", "object")
+    if kind != "object":
+        raise InvalidRequest(
+            "A function's parameters must be a JSON Schema of type 'object'.", param=where
+        )
+    return {"type": "object", **schema}
+
+
+def _no_doubles(tools: tuple[FunctionTool, ...], where: str) -> None:
+    seen: set[str] = set()
+    for tool in tools:
+        if tool.name in seen:
+            raise InvalidRequest(f"The function {tool.name!r} stands twice.", param=where)
+        seen.add(tool.name)
+
+
+WORDS = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
+
+
+def _choice(
+    asked: Any, tools: tuple[FunctionTool, ...], names: Names, where: str
+) -> tuple[ToolChoice, tuple[FunctionTool, ...]]:
+    """The native choice, and the tools it leaves to the model."""
+    if asked is None or (asked in ("auto", "none") and not tools):
+        return ToolChoice(), tools
+    if not tools:
+        raise InvalidRequest(f"`{where}` needs functions to choose from.", param=where)
+    if isinstance(asked, str):
+        if asked not in WORDS:
+            raise InvalidRequest(
+                "The choice must be 'none', 'auto', 'required' or a function.", param=where
+            )
+        return ToolChoice(WORDS[asked]), tools  # type: ignore[arg-type]  # the table's values are
+    if asked.get("type") == "allowed_tools":
+        return _allowed_tools(asked, tools, names, where)
+    if asked.get("type") in ("auto", "any", "none"):
+        return ToolChoice(asked["type"]), tools
+    name = _chosen_name(asked)
+    if name is None or names.native(name) not in {tool.name for tool in tools}:
+        raise InvalidRequest(f"No such function: {str(name)[:64]!r}.", param=where)
+    return ToolChoice("tool", names.native(name)), tools
+
+
+def _chosen_name(asked: JsonObject) -> str | None:
+    function = asked.get("function", asked)
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _allowed_tools(
+    asked: JsonObject, tools: tuple[FunctionTool, ...], names: Names, where: str
+) -> tuple[ToolChoice, tuple[FunctionTool, ...]]:
+    """`allowed_tools` leaves the model just these (a part of the list, its mode for the rest)."""
+    allowed = asked.get("allowed_tools", asked)
+    entries = allowed.get("tools") if isinstance(allowed, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InvalidRequest("`allowed_tools` needs a list of tools.", param=where)
+    wanted = {names.native(_chosen_name(entry) or "") for entry in entries}
+    kept = tuple(tool for tool in tools if tool.name in wanted)
+    if len(kept) != len(wanted):
+        raise InvalidRequest("`allowed_tools` names a function that is not there.", param=where)
+    return ToolChoice("any" if allowed.get("mode") == "required" else "auto"), kept
+
+
+def arguments(text: str | JsonObject | None, where: str) -> JsonObject:
+    """The arguments of an earlier call, as the object the model once wrote."""
+    if isinstance(text, dict):
+        return text
+    try:
+        parsed = json.loads(text or "{}")
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise InvalidRequest("The arguments of a call must be a JSON object.", param=where)
+    return parsed

@@ -1,0 +1,1 @@
+"""Claude Code's processes; entered by `claude_cli.py` only."""

@@ -1,0 +1,218 @@
+"""How a CLI process is started: its command line, its environment, its directory.
+
+Without own tools it is as clean as the CLI can be; what a conversation needs is said later. With
+own tools it is started for just what a turn was granted, confined to its directory.
+Source: `docs/claude-cli.md`, "A clean request"; `claude --help`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import claude_agent_sdk
+
+from config.credentials import Credentials, may_pass
+from config.sandbox import sandbox_settings
+from config.settings import Settings
+from core.conversation import JsonObject
+from core.turn import ToolGrant
+from engine.caller_tools import ALLOW_ALL
+from engine.process_tree import MARK
+from engine.transport import CliTransport
+
+COLLECTOR = "BUN_GC_TIMER_INTERVAL"
+"""For the CLI alone: a command may be a program of the same runtime."""
+
+ENVIRONMENT = {
+    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__,
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    # The caller's own tool names and schemas, all of them, and nothing cut out of their results.
+    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
+    "ENABLE_TOOL_SEARCH": "false",
+    "MAX_MCP_OUTPUT_TOKENS": "100000000",
+    # The conversation is the client's: it is never shortened.
+    "DISABLE_AUTO_COMPACT": "1",
+    # Whether it is too long is the API's to say, not a guess of the CLI's.
+    "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": "1000000000",
+    # Newer models would get the effort as a message of its own in the conversation.
+    "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+    # A failure stays a failure; the client decides whether to ask again.
+    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
+    # Its runtime (Bun) looks for garbage after a quiet minute, not after each turn and start.
+    COLLECTOR: "60000",
+}
+ARGUMENTS = (
+    "--output-format=stream-json",
+    "--input-format=stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--no-session-persistence",
+    "--setting-sources=",
+    "--strict-mcp-config",
+    "--system-prompt=",
+)
+CONFINED = ("--restricted", "--disable-slash-commands", "--permission-prompts=none")
+"""File tools stay in the working directory; what no rule allows is denied, nobody is asked."""
+
+MODES = {"default": "dontAsk", "acceptEdits": "dontAsk", "plan": "plan"}
+"""What was granted runs without asking in any case, so that `acceptEdits` adds nothing to it."""
+
+NO_ATTRIBUTION = {"attribution": {"commit": "", "pr": ""}}
+"""Else the CLI tells the model to sign commits, in a reminder before the caller's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """The files of one process: a working directory for want of another, its MCP servers."""
+
+    root: Path
+    mcp_config: str
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def mcp_file(self) -> Path:
+        return self.root / "mcp.json"
+
+    def make(self) -> None:
+        self.root.mkdir(mode=0o700)
+        self.work.mkdir()
+        if self.mcp_config:
+            self.mcp_file.touch(mode=0o600)  # on the command line its secrets could be seen
+            self.mcp_file.write_text(self.mcp_config)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Launcher:
+    """Makes transports for processes that are not started yet. `scratch` is a directory that
+    outlives them."""
+
+    def __init__(self, settings: Settings, credentials: Credentials, scratch: Path) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._scratch = scratch = scratch.resolve()  # as the system names a process's directory
+        self._command = (str(cli_path(settings)), *ARGUMENTS)
+        self._command_prefix = scratch / "command.sh"
+        _write_executable(self._command_prefix, _command_script(credentials.environment))
+
+    def blank(self) -> CliTransport:
+        """A process without tools, for any conversation."""
+        argv = [*self._command, "--tools=", f"--allowed-tools={ALLOW_ALL}"]
+        if self._credentials.bare:
+            argv.append("--bare")
+        return CliTransport(argv, self._environment(self._scratch), self._scratch)
+
+    def granted(self, own: ToolGrant) -> CliTransport:
+        """A process with what was granted. Its temporary files go with it."""
+        mark = secrets.token_hex(16)
+        belongings = Belongings(self._scratch / mark, own.mcp_config)
+        directory = Path(own.directory or belongings.work)
+        environment = self._environment(directory) | {
+            MARK: mark,
+            "CLAUDE_CODE_SHELL_PREFIX": str(self._command_prefix),
+            "CLAUDE_CODE_TMPDIR": str(belongings.root),
+            "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a command over its time ends
+            **self._config_directory(belongings),
+            "BASH_DEFAULT_TIMEOUT_MS": self._command_timeout,
+            "BASH_MAX_TIMEOUT_MS": self._command_timeout,
+        }
+        argv = [*self._command, *CONFINED, *self._granting(own, directory, belongings)]
+        return CliTransport(argv, environment, directory, mark=mark, belongings=belongings)
+
+    def _config_directory(self, belongings: Belongings) -> dict[str, str]:
+        """Shells leave files there. A login is in the CLI's own and must be found."""
+        if not self._credentials.bare:
+            return {}
+        return {"CLAUDE_CONFIG_DIR": str(belongings.config)}
+
+    @property
+    def _command_timeout(self) -> str:
+        return str(int(self._settings.command_timeout_seconds * 1000))
+
+    def _granting(self, own: ToolGrant, directory: Path, belongings: Belongings) -> Iterable[str]:
+        yield f"--tools={','.join(own.tools)}"
+        yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
+        if own.deny:
+            yield f"--disallowed-tools={','.join(own.deny)}"
+        yield f"--permission-mode={MODES[own.permission_mode]}"
+        yield f"--settings={json.dumps(self._cli_settings(own, directory, belongings))}"
+        if own.max_turns is not None:
+            yield f"--max-turns={own.max_turns}"
+        if own.max_budget_usd is not None:
+            yield f"--max-budget-usd={own.max_budget_usd:f}"
+        if own.mcp_config:
+            yield f"--mcp-config={belongings.mcp_file}"
+        if self._credentials.bare and not own.tools:
+            yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
+
+    def _cli_settings(self, own: ToolGrant, directory: Path, belongings: Belongings) -> JsonObject:
+        """A command reads neither what other processes have nor the secrets of MCP servers."""
+        if "Bash" not in own.tools:
+            return NO_ATTRIBUTION
+        temporary = belongings.root / f"claude-{os.getuid()}"
+        return NO_ATTRIBUTION | sandbox_settings(
+            self._settings,
+            self._credentials.environment,
+            hidden=(self._scratch,),
+            shown=(directory, temporary, belongings.config, self._command_prefix),
+        )
+
+    def _environment(self, directory: Path) -> dict[str, str]:
+        environment = {**self._credentials.environment, **ENVIRONMENT}
+        environment["CLAUDE_CODE_MAX_RETRIES"] = str(self._settings.upstream_max_retries)
+        environment["PWD"] = str(directory)
+        if self._credentials.bare:
+            # Under a login the CLI must keep it; elsewhere it only costs prompt-cache hits.
+            environment["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"
+        return environment
+
+
+def cli_path(settings: Settings) -> Path:
+    """The CLI in use: the configured one, else the one the SDK's wheel carries."""
+    if settings.claude_cli_path is not None:
+        return settings.claude_cli_path
+    return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
+
+
+def secret_names(environment: Iterable[str]) -> list[str]:
+    """The variables that a command of the model's must not see."""
+    return sorted(
+        name for name in environment if name.startswith("ANTHROPIC_") or not may_pass(name, "none")
+    )
+
+
+def _command_script(environment: Iterable[str]) -> str:
+    """Runs its first argument as a command, without credentials in its environment."""
+    names = " ".join([COLLECTOR, *secret_names(environment)])
+    return f'#!/bin/sh\nunset {names}\nexec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
+
+
+def _server_rules(own: ToolGrant) -> list[str]:
+    if not own.mcp_config:
+        return []
+    return [f"mcp__{name}" for name in json.loads(own.mcp_config)["mcpServers"]]
+
+
+def _write_executable(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)

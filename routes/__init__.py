@@ -1,1 +1,0 @@
-"""Thin routers, one file for each group of endpoints."""

@@ -1,0 +1,1 @@
+"""Stored conversations; entered by `session_manager.py` only."""

@@ -1,0 +1,35 @@
+"""`make demo` as anybody runs it, without a terminal: it streams one chat and ends by itself.
+
+Also where a real server is set up already: its key is not the demo's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.pages import ROOT
+
+
+def test_the_tour_streams_a_chat_says_how_to_go_on_and_ends(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])  # not 8000, where other tests' servers begin to look
+    done = subprocess.run(
+        [sys.executable, "-m", "demo.tour", port, "--exit"],
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "API_KEY": "sk-of-the-real-server-0123"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=45,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"First token after \d+ ms, (\d+) pieces, answered by \S+\.", done.stdout)
+    assert found
+    assert int(found[1]) > 10
+    assert re.search(rf"curl -N http://127\.0\.0\.1:{port}/v1/chat/completions", done.stdout)
+    assert "keeps running" not in done.stdout

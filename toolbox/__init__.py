@@ -1,0 +1,1 @@
+"""What built-in tools work with; entered by `engine/caller_tools.py` only."""

@@ -1,0 +1,1 @@
+"""One turn, the same way for every dialect."""

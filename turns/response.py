@@ -1,0 +1,165 @@
+"""The one response that runs turns: events -> server-sent events, or one JSON body.
+
+It owns the turn: it awaits the first event before it answers, so that an early failure has its
+real status; it ends the turn when the client goes away; and it closes the events on every path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol
+
+import anyio
+from starlette.responses import Response
+from starlette.types import Message as AsgiMessage
+from starlette.types import Receive, Scope, Send
+
+from core import sse
+from core.errors import GatewayError
+from core.events import ChoiceEvent
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5
+NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class Renderer(Protocol):
+    """One dialect's answer to one request. `feed` and `fail` give the frames of a stream,
+    `body` the JSON without one; both see every event."""
+
+    def feed(self, item: ChoiceEvent) -> bytes: ...
+
+    def fail(self, error: GatewayError) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+    def body(self) -> bytes: ...
+
+    def headers(self) -> dict[str, str]:
+        """What is known of the answer so far; asked for when the status is sent."""
+        ...
+
+
+class TurnResponse(Response):
+    """Runs `events` and writes them as `renderer` says. `heartbeat_seconds` of silence in a stream
+    are filled with a comment, which keeps proxies from closing it. `extra_headers` is asked when
+    the renderer's are."""
+
+    def __init__(
+        self,
+        events: AsyncGenerator[ChoiceEvent, None],
+        renderer: Renderer,
+        *,
+        stream: bool,
+        heartbeat_seconds: float,
+        extra_headers: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        super().__init__()
+        self._events = events
+        self._renderer = renderer
+        self._stream = stream
+        self._heartbeat_seconds = heartbeat_seconds
+        self._extra_headers = extra_headers
+        self._sent_at = 0.0
+        self._failure: GatewayError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises a GatewayError where nothing was sent yet."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_until_disconnect, receive, tasks.cancel_scope)
+                if self._stream:
+                    await self._write_stream(send, tasks)
+                else:
+                    await self._write_body(send)
+                tasks.cancel_scope.cancel()
+        except* OSError as gone:
+            log.debug("the client left while it was written to: %r", gone.exceptions[0])
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
+                await self._events.aclose()
+            # the collector may find this response late; what it held is gone now
+            del self._events, self._renderer
+        if self._failure is not None:
+            raise self._failure
+
+    async def _write_body(self, send: Send) -> None:
+        try:
+            async for item in self._events:
+                self._renderer.feed(item)
+            body = self._renderer.body()
+            start = self._start("application/json", {"content-length": str(len(body))})
+        except Exception as error:
+            self._failure = told(error)
+            return
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    async def _write_stream(self, send: Send, tasks: anyio.abc.TaskGroup) -> None:
+        try:
+            first = self._renderer.feed(await anext(self._events))
+            start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
+        except Exception as error:
+            self._failure = told(error)
+            return
+        await send(start)
+        silence = anyio.CancelScope()
+        tasks.start_soon(self._keep_alive, send, silence)
+        await self._write(send, first)
+        async with contextlib.aclosing(self._rest()) as rest:
+            async for frames in rest:
+                await self._write(send, frames)
+        silence.cancel()  # or a comment could come after the end
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _rest(self) -> AsyncGenerator[bytes, None]:
+        """The frames after the first, with those of the end or of an error."""
+        try:
+            async for item in self._events:
+                yield self._renderer.feed(item)
+            yield self._renderer.finish()
+        except Exception as error:
+            failure = told(error)
+            log.warning("a stream ended with %s: %s", failure.code, failure.message)
+            yield self._renderer.fail(failure)
+
+    async def _write(self, send: Send, frames: bytes) -> None:
+        if frames:
+            self._sent_at = time.monotonic()
+            await send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def _keep_alive(self, send: Send, scope: anyio.CancelScope) -> None:
+        self._sent_at = time.monotonic()
+        with scope:
+            while True:
+                silence = time.monotonic() - self._sent_at
+                if silence >= self._heartbeat_seconds:
+                    await self._write(send, sse.HEARTBEAT)
+                    silence = 0.0
+                await anyio.sleep(self._heartbeat_seconds - silence)
+
+    def _start(self, content_type: str, extra: dict[str, str]) -> AsgiMessage:
+        told = self._renderer.headers() | self._extra_headers()
+        headers = {"content-type": content_type, **extra, **told}
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        return {"type": "http.response.start", "status": 200, "headers": raw}
+
+
+async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Ends the turn when the client goes away."""
+    with contextlib.suppress(Exception):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    scope.cancel()
+
+
+def told(error: Exception) -> GatewayError:
+    """What the caller is told: a GatewayError as it is, anything else as a 500 without detail."""
+    if isinstance(error, GatewayError):
+        return error
+    log.error("unexpected error in a turn", exc_info=error)
+    return GatewayError("The server had an error while processing your request.")

@@ -1,0 +1,111 @@
+"""Every error as `{"error": {"message", "type", "param", "code"}}`, validation errors included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from core.errors import GatewayError, InvalidRequest, NotFound
+
+log = logging.getLogger(__name__)
+
+Loc = Sequence[int | str]
+Problem = Mapping[str, Any]
+"""One entry of `ValidationError.errors()`."""
+
+
+def install(app: FastAPI) -> None:
+    """What no handler catches is answered by `telemetry.RequestLog`."""
+    app.add_exception_handler(GatewayError, _gateway_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+async def _gateway_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    if error.status >= 500:
+        log.warning("%s: %s", error.code, error.message)
+    return JSONResponse(error.body(), error.status, error.headers() | error.extra_headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    invalid = invalid_request(error.errors(), error.body)
+    return JSONResponse(invalid.body(), invalid.status)
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own: an unknown URL, a method that a URL has not, a body that is no UTF-8."""
+    assert isinstance(error, HTTPException)
+    url = f"{request.method} {request.url.path}"
+    told: GatewayError
+    match error.status_code:
+        case 404:
+            told = NotFound(f"Invalid URL ({url})", code="unknown_url")
+        case 405:
+            told = InvalidRequest(f"Not allowed to {url}", code="method_not_allowed")
+        case _:
+            told = InvalidRequest(str(error.detail), code="invalid_request")
+    return JSONResponse(told.body(), error.status_code, error.headers)
+
+
+def invalid_request(problems: Sequence[Problem], body: object) -> InvalidRequest:
+    """One error out of all that a validation found: the one deepest in the body.
+
+    A union reports a failure for each of its members, and the members that never applied fail
+    early; what is deepest is what the caller meant.
+    """
+    paths = [_path(problem, body) for problem in problems]
+    deepest = max(range(len(paths)), key=lambda index: len(paths[index]))
+    return _described(problems[deepest], param_name(paths[deepest]))
+
+
+def _described(problem: Problem, param: str | None) -> InvalidRequest:
+    kind, text = problem["type"], problem["msg"].removeprefix("Value error, ")
+    if kind == "json_invalid":
+        why = problem.get("ctx", {}).get("error", text)
+        message = f"We could not parse the JSON body of your request: {why}."
+        return InvalidRequest(message, code="invalid_json")
+    if kind in ("missing", "union_tag_not_found"):
+        message = f"Missing required parameter: '{param}'." if param else "The body is missing."
+        return InvalidRequest(message, param=param, code="missing_required_parameter")
+    if kind == "union_tag_invalid":
+        text = f"must be one of {problem['ctx']['expected_tags']}"
+    wrong_type = kind.endswith(("_type", "_parsing", "_attributes"))
+    word, code = ("type", "invalid_type") if wrong_type else ("value", "invalid_value")
+    message = f"Invalid {word} for '{param or 'body'}': {text}."
+    return InvalidRequest(message, param=param, code=code)
+
+
+def _path(problem: Problem, body: object) -> Loc:
+    """The part of `loc` that exists in the body: Pydantic puts the names of union members in it."""
+    place, *loc = problem["loc"]
+    if place != "body" or problem["type"] == "json_invalid":
+        return loc if place != "body" else ()
+    path: list[int | str] = []
+    for position, step in enumerate(loc):
+        is_absent = problem["type"] == "missing" and position == len(loc) - 1
+        if is_absent or _has(body, step):
+            path.append(step)
+            body = None if is_absent else body[step]  # type: ignore[index]  # _has saw it
+    if problem["type"].startswith("union_tag_"):
+        path.append(problem["ctx"]["discriminator"].strip("'"))
+    return path
+
+
+def _has(body: object, step: int | str) -> bool:
+    if isinstance(body, dict):
+        return step in body
+    return isinstance(body, list) and isinstance(step, int) and step < len(body)
+
+
+def param_name(path: Loc) -> str | None:
+    """`messages[0].role`, as OpenAI names it."""
+    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return name.removeprefix(".") or None

@@ -1,0 +1,132 @@
+"""uvicorn's HTTP protocol with an end to what a client may do before its request is known.
+
+uvicorn itself waits for a request's head for ever and keeps whatever comes of it in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from config.settings import Settings
+from core.errors import GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
+from web.middleware.request_log import RequestLog
+
+log = logging.getLogger(__name__)
+
+HEAD_SECONDS = 20.0
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the idle time of usual proxies' connections, which otherwise lose requests."""
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """What `uvicorn.Config` is told. The protocol takes its bounds from uvicorn's own fields,
+    because the reloader hands the configuration to another process."""
+    return {
+        "http": BoundedProtocol,
+        "ws": "none",
+        "h11_max_incomplete_event_size": settings.max_header_bytes,
+        "limit_concurrency": settings.max_connections,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": settings.shutdown_grace_seconds,
+        "lifespan": "on",
+        "proxy_headers": False,  # TRUSTED_PROXIES says whom to believe
+        "server_header": False,
+        "access_log": False,
+        "log_config": None,
+    }
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A request's head must come within HEAD_SECONDS and `max_header_bytes`; connections over
+    `max_connections` are told so and closed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most_connections = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn's own answer is plain text
+        self._most_head_bytes = self.config.h11_max_incomplete_event_size or 65536
+        self._head_bytes = 0
+        self._in_head = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self._most_connections and len(self.connections) > self._most_connections:
+            self.app = too_many_connections
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            self._start_timer()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self._most_head_bytes:
+            most = self._most_head_bytes
+            self._refuse(HeadersTooLarge(f"URL and headers may have {most} bytes at most."))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+        self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_head:  # the rest of a body that nobody reads
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self._is_answering():  # what came is ahead of its time: a stray line break
+            self._start_timer()
+            return
+        self._refuse(RequestTimeout(f"The request did not come in {HEAD_SECONDS:g} s."))
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Nothing of the request is known, so the answer is written by hand."""
+        if self.transport.is_closing() or self._is_answering():
+            self.transport.close()
+            return
+        log.info("a connection was closed: %s", error.code)
+        body = json.dumps(error.body()).encode()
+        lines = [f"HTTP/1.1 {error.status} Refused", "content-type: application/json"]
+        lines += [f"content-length: {len(body)}", f"x-request-id: req_{uuid4().hex}"]
+        self.transport.write("\r\n".join([*lines, "connection: close", "", ""]).encode() + body)
+        self.transport.close()
+
+
+async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
+    error = Overloaded("Too many open connections.", retry_after=1)
+    headers = {**error.headers(), "connection": "close"}
+    await JSONResponse(error.body(), error.status, headers)(scope, receive, send)
+
+
+too_many_connections = RequestLog(_too_many_connections)

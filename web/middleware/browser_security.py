@@ -1,0 +1,120 @@
+"""Pure ASGI: what a browser may be made to do to this server, and what its pages may do.
+
+A server without keys trusts its own computer, and every web page that is open there runs on it. So
+without keys a request must be meant for this computer by name, which stops DNS rebinding, and come
+from no foreign page. With keys neither matters: a foreign page has none.
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from config.settings import Settings
+from core.addresses import is_loopback
+from core.errors import PermissionDenied
+
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+PAGE_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        # FastAPI's documentation pages load Swagger UI and ReDoc from there.
+        "script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net",
+        "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com",
+        "font-src https://fonts.gstatic.com",
+        "img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly",
+        "connect-src 'self'",
+        "worker-src blob:",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+    ]
+).encode()
+
+
+class Browsers:
+    """Refuses foreign names and pages where `is_protected` is false; security headers always."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, *, is_protected: bool) -> None:
+        self.app = app
+        self._settings = settings
+        self._is_protected = is_protected
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        send = _securing(send)
+        error = None if self._is_protected else self._objection(scope)
+        if error is None:
+            await self.app(scope, receive, send)
+        else:
+            await JSONResponse(error.body(), error.status)(scope, receive, send)
+
+    def _objection(self, scope: Scope) -> PermissionDenied | None:
+        if scope["path"] == "/health":  # asked for by address, and tells nothing
+            return None
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if host and not self._settings.allow_unprotected and not self._is_own(host):
+            return PermissionDenied(
+                "Without an API key this server answers to names of its own computer only, "
+                "such as localhost: set API_KEY to use it under another.",
+                code="foreign_host",
+            )
+        if origin is not None and not self._may_call(origin, host):
+            return PermissionDenied(
+                "Without an API key web pages of other sites are refused: "
+                "name theirs in CORS_ORIGINS, or set API_KEY.",
+                code="foreign_origin",
+            )
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        name = host_name(host)
+        return is_loopback(name) or name == self._settings.host.lower()
+
+    def _may_call(self, origin: str, host: str) -> bool:
+        named = self._settings.cors_origins
+        return "*" in named or origin in named or (host != "" and authority(origin) == host)
+
+
+def authority(origin: str) -> str:
+    """`localhost:8000` of `http://localhost:8000`."""
+    return origin.partition("://")[2]
+
+
+def host_name(host: str) -> str:
+    """`localhost` of `LocalHost.:8000`, `::1` of `[::1]:8000`."""
+    name, _, rest = host.lower().partition(":")
+    if host.startswith("["):
+        name = host[1:].partition("]")[0]
+    elif ":" in rest:
+        return ""
+    return name.removesuffix(".")
+
+
+def _securing(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            names = {name for name, _ in headers}
+            headers += [header for header in ALWAYS if header[0] not in names]
+            if _is_page(headers) and b"content-security-policy" not in names:
+                headers.append((b"content-security-policy", PAGE_POLICY))
+            message["headers"] = headers
+        await send(message)
+
+    return sending
+
+
+def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/html") for name, value in headers
+    )

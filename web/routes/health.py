@@ -1,0 +1,68 @@
+"""Liveness and readiness, for load balancers and containers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from web.dependencies import Credentials, Engine, KnownPrincipal
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Check(BaseModel):
+    """`detail` says how it is, or what is wrong and how to fix it."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, Check]
+
+
+@router.get("/health", summary="Is the server alive?")
+async def health(request: Request) -> Health:
+    """Answers at once and touches nothing."""
+    return Health(version=request.app.version)
+
+
+@router.get("/health/ready", responses={503: {"model": Readiness}}, summary="Can it answer?")
+async def ready(
+    response: Response, principal: KnownPrincipal, credentials: Credentials, engine: Engine
+) -> Readiness:
+    """200 where the CLI was found, a process can start and there are credentials, else 503.
+
+    Whoever has no key learns which check fails, and not why."""
+    reason = await engine.ready()
+    checks = {
+        "cli": cli_check(engine),
+        "process": Check(ok=reason is None, detail=reason),
+        "credentials": credentials_check(credentials),
+    }
+    if principal is None:
+        checks = {name: Check(ok=check.ok) for name, check in checks.items()}
+    is_ready = all(check.ok for check in checks.values())
+    response.status_code = 200 if is_ready else 503
+    return Readiness(status="ready" if is_ready else "not_ready", checks=checks)
+
+
+def cli_check(engine: Engine) -> Check:
+    if engine.cli_path.is_file():
+        return Check(ok=True)
+    return Check(
+        ok=False, detail="The Claude CLI was not found: run `make install` or set CLAUDE_CLI_PATH."
+    )
+
+
+def credentials_check(credentials: Credentials) -> Check:
+    sentences = (credentials.detected_by, *credentials.missing, credentials.mend or "")
+    return Check(ok=credentials.method != "none", detail=" ".join(sentences).strip())

@@ -1,0 +1,217 @@
+"""`/v1/sessions`: make, list, read, clear, fork, export and delete the caller's own sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from core.conversation import JsonObject
+from core.errors import InvalidRequest, SessionNotFound
+from core.events import Usage
+from dialects.chat.history import wire_messages
+from models import ErrorBody
+from session_manager import check_id, new_id
+from stores.protocols import Day, NewSession, Session, StoredMessage
+from web.dependencies import Principal, Sessions
+from web.session_models import (
+    CreateSession,
+    ForkSession,
+    SessionDay,
+    SessionDeleted,
+    SessionDetail,
+    SessionList,
+    SessionStats,
+    SessionSummary,
+    SessionUsage,
+)
+
+ERRORS = (400, 401, 404, 409, 429, 503)
+
+router = APIRouter(
+    prefix="/v1/sessions",
+    tags=["sessions"],
+    responses={status: {"model": ErrorBody} for status in ERRORS},
+)
+
+
+@router.post("", summary="Make a session before its first turn")
+async def create_session(
+    principal: Principal, sessions: Sessions, body: CreateSession | None = None
+) -> SessionSummary:
+    asked = body or CreateSession()
+    new = NewSession(
+        owner=principal.name,
+        id=new_id() if asked.id is None else check_id(asked.id, "id"),
+        system=asked.system_prompt or None,
+        metadata=asked.metadata or {},
+        ttl_seconds=asked.ttl_seconds,
+    )
+    return summary(await sessions.store.create(new))
+
+
+@router.get("", summary="The caller's sessions, newest first, without their texts")
+async def list_sessions(
+    principal: Principal,
+    sessions: Sessions,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[str | None, Query(description="The last id of the page before")] = None,
+) -> SessionList:
+    try:
+        found = await sessions.store.page(principal.name, limit + 1, after)
+    except SessionNotFound as error:
+        raise InvalidRequest(error.message, param="after") from None
+    data = [summary(session) for session in found[:limit]]
+    return SessionList(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=len(found) > limit,
+    )
+
+
+@router.get("/stats", summary="How much is stored, and what was used by day")
+async def session_stats(
+    principal: Principal, sessions: Sessions, days: Annotated[int, Query(ge=1, le=366)] = 30
+) -> SessionStats:
+    stats = await sessions.store.stats(principal.name, days)
+    return SessionStats(
+        active_sessions=stats.active,
+        expired_sessions=stats.expired,
+        messages=stats.messages,
+        bytes=stats.bytes,
+        turns=stats.total.turns,
+        usage=_usage_of_day(stats.total),
+        cost_usd=round(stats.total.cost_usd, 10),
+        days=[_day(day) for day in stats.days],
+    )
+
+
+@router.get("/{session_id}", summary="A session with its messages")
+async def get_session(session_id: str, principal: Principal, sessions: Sessions) -> SessionDetail:
+    session, stored = await sessions.store.read(principal.name, check_id(session_id))
+    messages = [wire for kept in stored for wire in wire_messages(kept.message)]
+    shown = summary(session).model_dump()
+    return SessionDetail(**shown, system_prompt=session.system, messages=messages)
+
+
+@router.delete("/{session_id}", summary="Forget a session")
+async def delete_session(
+    session_id: str, principal: Principal, sessions: Sessions
+) -> SessionDeleted:
+    await sessions.delete(principal.name, check_id(session_id))
+    return SessionDeleted(id=session_id)
+
+
+@router.post("/{session_id}/clear", summary="Drop the messages, keep the rest")
+async def clear_session(
+    session_id: str, principal: Principal, sessions: Sessions
+) -> SessionSummary:
+    return summary(await sessions.clear(principal.name, check_id(session_id)))
+
+
+@router.post("/{session_id}/fork", summary="Go on from an earlier message in a new session")
+async def fork_session(
+    session_id: str, principal: Principal, sessions: Sessions, body: ForkSession | None = None
+) -> SessionSummary:
+    asked = body or ForkSession()
+    new = NewSession(
+        owner=principal.name,
+        id=new_id() if asked.id is None else check_id(asked.id, "id"),
+        metadata=asked.metadata or {},
+        ttl_seconds=asked.ttl_seconds,
+    )
+    keep = None
+    if asked.at is not None:
+        _, stored = await sessions.store.read(principal.name, check_id(session_id))
+        keep = _native_count(stored, asked.at)
+    return summary(await sessions.store.fork(principal.name, check_id(session_id), new, keep))
+
+
+@router.get(
+    "/{session_id}/export",
+    summary="The messages, one JSON object a line",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/jsonl": {}}}},
+)
+async def export_session(
+    session_id: str, principal: Principal, sessions: Sessions
+) -> StreamingResponse:
+    session, stored = await sessions.store.read(principal.name, check_id(session_id))
+    return StreamingResponse(
+        _lines(session, stored),
+        media_type="application/jsonl",
+        headers={"content-disposition": f'attachment; filename="{session_id}.jsonl"'},
+    )
+
+
+def _lines(session: Session, stored: list[StoredMessage]) -> Iterator[str]:
+    if session.system is not None:
+        yield _line({"role": "system", "content": session.system})
+    for kept in stored:
+        for message in wire_messages(kept.message):
+            yield _line({k: v for k, v in message.items() if k != "reasoning_content"})
+
+
+def _line(message: JsonObject) -> str:
+    return json.dumps(message) + "\n"
+
+
+def _native_count(stored: list[StoredMessage], at: int) -> int:
+    """How many stored messages the first `at` of those shown are: one that holds several tool
+    results is shown as several."""
+    places = [0, *accumulate(len(wire_messages(kept.message)) for kept in stored)]
+    if at not in places:
+        raise InvalidRequest(
+            f"There is no place to fork at {at}: it is beyond the end, or between the results of "
+            "one answer's calls.",
+            param="at",
+        )
+    return places.index(at)
+
+
+def summary(session: Session) -> SessionSummary:
+    return SessionSummary(
+        id=session.id,
+        created_at=int(session.created_at),
+        last_used_at=int(session.used_at),
+        expires_at=None if session.expires_at is None else int(session.expires_at),
+        ttl_seconds=session.ttl_seconds,
+        model=session.model,
+        message_count=session.message_count,
+        turn_count=session.turn_count,
+        bytes=session.bytes,
+        usage=_usage(session.usage),
+        cost_usd=round(session.cost_usd, 10),
+        metadata=dict(session.metadata),
+    )
+
+
+def _usage(usage: Usage) -> SessionUsage:
+    return SessionUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.output_tokens,
+        total_tokens=usage.prompt_tokens + usage.output_tokens,
+    )
+
+
+def _usage_of_day(day: Day) -> SessionUsage:
+    return SessionUsage(
+        prompt_tokens=day.prompt_tokens,
+        completion_tokens=day.completion_tokens,
+        total_tokens=day.prompt_tokens + day.completion_tokens,
+    )
+
+
+def _day(day: Day) -> SessionDay:
+    return SessionDay(
+        date=day.date,
+        turns=day.turns,
+        messages=day.messages,
+        usage=_usage_of_day(day),
+        cost_usd=round(day.cost_usd, 10),
+    )
