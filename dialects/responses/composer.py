@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -35,7 +34,12 @@ from dialects.responses.output import (
     Place,
     ReasoningItem,
 )
-from dialects.responses.request import CODE_OUTPUTS, SEARCH_SOURCES, ResponsesCall
+from dialects.responses.request import (
+    CODE_OUTPUTS,
+    ENCRYPTED_REASONING,
+    SEARCH_SOURCES,
+    ResponsesCall,
+)
 from dialects.responses.server_tools import CodeItem, McpItem, SearchItem
 from dialects.responses.signed import SignedThinking
 
@@ -64,9 +68,9 @@ class Composer:
     def output(self) -> list[JsonObject]:
         return [item.item for item in self._items]
 
-    @property
-    def items(self) -> Sequence[OpenItem]:
-        return self._items
+    def replayable(self) -> list[JsonObject]:
+        """The items with all that makes them a native history, shown or not."""
+        return [i.replayable() if isinstance(i, ReasoningItem) else i.item for i in self._items]
 
     def feed(self, event: Event) -> bytes:
         match event:
@@ -143,10 +147,9 @@ class Composer:
 
     def _boundary(self, event: JsonObject) -> bytes:
         """Blocks are what citations are about."""
-        if event.get("type") in ("content_block_start", "content_block_stop"):
-            if isinstance(self._open, MessageItem):
-                return self._open.begin_block()
-        return b""
+        if event.get("type") not in ("content_block_start", "content_block_stop"):
+            return b""
+        return self._open.begin_block() if isinstance(self._open, MessageItem) else b""
 
     def _thinking(self, text: str) -> bytes:
         item, begun = self._reasoning()
@@ -156,7 +159,8 @@ class Composer:
         if isinstance(self._open, ReasoningItem):
             return self._open, b""
         ended = self._end()
-        item = ReasoningItem(self._place("rs"), self.call.summary)
+        shows_encrypted = ENCRYPTED_REASONING in self.call.include
+        item = ReasoningItem(self._place("rs"), self.call.summary, shows_encrypted)
         self._begin(item)
         return item, ended + item.begin()
 

@@ -1,7 +1,7 @@
 """Events of a response's stream as bytes, numbered.
 
-Source: https://platform.openai.com/docs/api-reference/responses-streaming. Each frame has one event;
-its `event:` is the event's type.
+Source: https://platform.openai.com/docs/api-reference/responses-streaming. Each frame has one
+event; its `event:` is the event's type.
 """
 
 from __future__ import annotations

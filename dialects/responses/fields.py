@@ -105,9 +105,7 @@ FIELDS = (
     ),
     Field("background", "emulated", "The response is worked on after the request has ended."),
     Field("metadata", "emulated", "Stored with the response and given back."),
-    Field(
-        "user", "native", "`metadata.user_id`, hashed; `safety_identifier` goes before it."
-    ),
+    Field("user", "native", "`metadata.user_id`, hashed; `safety_identifier` goes before it."),
     Field("safety_identifier", "native", "`metadata.user_id`, hashed."),
     Field(
         "prompt_cache_retention",
@@ -158,6 +156,8 @@ FIELDS = (
         "Nothing is compacted unasked; `POST /v1/responses/compact` does it.",
         ([],),
     ),
+    Field("image", "ignored", "Claude makes no images."),
+    Field("access_programs", "ignored", "These are OpenAI's own."),
     Field("moderation", "ignored", "Claude Code runs no moderation of its own."),
     Field("service_tier", "accepted", "There is one tier."),
     Field("prompt_cache_key", "accepted", "Prompts are marked for caching without it."),

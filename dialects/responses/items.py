@@ -18,9 +18,7 @@ from dialects.responses import signed
 from dialects.responses.tools import ToolNames
 from dialects.tool_names import Names, native_id
 
-OWN_WORK = frozenset(
-    {"web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools"}
-)
+OWN_WORK = frozenset({"web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools"})
 """What the API's own tools did in an earlier answer: the text that came of it is in the history."""
 
 
@@ -100,9 +98,7 @@ class _Reader:
     def _call(self, item: JsonObject, given: JsonObject, where: str) -> None:
         name = self.names.native(_string(item, "name", where), _optional(item, "namespace"))
         call_id = native_id(_string(item, "call_id", where))
-        self._add(
-            "assistant", [{"type": "tool_use", "id": call_id, "name": name, "input": given}]
-        )
+        self._add("assistant", [{"type": "tool_use", "id": call_id, "name": name, "input": given}])
 
     def _result(self, item: JsonObject, where: str) -> None:
         call_id = native_id(_string(item, "call_id", where))
@@ -140,13 +136,14 @@ def read(
     if not native and system is not None:
         native, system = (Message("user", (text_block(system),)),), None
     if whole:
-        native = _complete(native)
+        native = complete(native)
     _check_end(native, len(items))
     ignored = {name.replace("messages.", "input.") for name in parts.ignored}
     return Conversation(system, native, ignored)
 
 
-def _complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A whole conversation as the API takes it. Raises InvalidRequest."""
     try:
         return tool_results.complete(messages)
     except InvalidRequest as error:
@@ -171,7 +168,9 @@ def _content(item: JsonObject, name: str, where: str) -> Any:
     content = item.get(name)
     if not isinstance(content, str | list):
         raise InvalidRequest(
-            "This must be a string or a list of parts.", param=f"{where}.{name}", code="invalid_type"
+            "This must be a string or a list of parts.",
+            param=f"{where}.{name}",
+            code="invalid_type",
         )
     for index, part in enumerate(content if isinstance(content, list) else ()):
         if not isinstance(part, dict | str):

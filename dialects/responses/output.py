@@ -155,10 +155,12 @@ def _text_part(text: str, annotations: list[JsonObject]) -> JsonObject:
 
 @dataclass(slots=True)
 class ReasoningItem:
-    """Thinking. With `shown` it is the item's summary; `encrypted` is what makes it replayable."""
+    """Thinking. With `shown` it is the item's summary; `encrypted` is what makes it replayable, and
+    stands in the item with `shows_encrypted`."""
 
     place: Place
     shown: bool
+    shows_encrypted: bool
     encrypted: str | None = None
     item: JsonObject = field(init=False)
     _text: StringIO | None = None
@@ -198,9 +200,13 @@ class ReasoningItem:
             self.item["summary"] = [part]
             frames = self.place.event("reasoning_summary_text.done", **at, text=text)
             frames += self.place.event("reasoning_summary_part.done", **at, part=part)
-        if self.encrypted is not None:
+        if self.encrypted is not None and self.shows_encrypted:
             self.item["encrypted_content"] = self.encrypted
         return frames + self.place.done(self.item)
+
+    def replayable(self) -> JsonObject:
+        """The item as it is stored: with what makes it replayable, asked for or not."""
+        return {**self.item, "encrypted_content": self.encrypted}
 
 
 @dataclass(slots=True)

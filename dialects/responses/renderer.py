@@ -17,7 +17,7 @@ from dialects.responses import resource
 from dialects.responses.composer import Composer
 from dialects.responses.events import EventWriter
 from dialects.responses.output import NewId
-from dialects.responses.request import ENCRYPTED_REASONING, ResponsesCall
+from dialects.responses.request import ResponsesCall
 
 FIELD_NAMES = {
     "effort": "reasoning.effort",
@@ -92,16 +92,11 @@ class ResponsesRenderer:
 
     def response(self) -> JsonObject:
         """The response as it is now, as the client sees it."""
-        return {**self._state, "output": self._output()}
+        return {**self._state, "output": self._composer.output}
 
-    def _output(self) -> list[JsonObject]:
-        if ENCRYPTED_REASONING in self.call.include:
-            return self._composer.output
-        return [_without_encrypted(item) for item in self._composer.output]
-
-    def full_output(self) -> list[JsonObject]:
-        """The items with all that makes them replayable, asked for or not: what is stored."""
-        return self._composer.output
+    def replayable(self) -> list[JsonObject]:
+        """The output items as they are stored: a native history."""
+        return self._composer.replayable()
 
     def fail(self, error: GatewayError) -> bytes:
         """Ends what is open, then tells the error twice, as OpenAI does: `error` is what the
@@ -145,7 +140,3 @@ class ResponsesRenderer:
         if cost is not None:
             headers["x-claude-cost-usd"] = f"{cost:.10f}".rstrip("0").rstrip(".")
         return headers
-
-
-def _without_encrypted(item: JsonObject) -> JsonObject:
-    return {key: value for key, value in item.items() if key != "encrypted_content"}

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from core.builtin_tools import ToolRequest
-from core.conversation import JsonObject, Message
+from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import Sampling, ToolChoice, Turn
 from dialects import forced_calls, output_format, reasoning, tool_request
@@ -17,7 +17,7 @@ from dialects.base import Call, Context
 from dialects.reasoning import Reasoning
 from dialects.responses import items
 from dialects.responses.fields import ACTED_ON, NEUTRAL, REFUSED, WITHOUT_EFFECT
-from dialects.responses.tools import Toolset, ToolNames, numbered
+from dialects.responses.tools import ToolNames, Toolset, numbered
 from dialects.responses.wire import ResponsesRequest
 from models import ToolActivity
 
@@ -53,7 +53,7 @@ def parse(request: ResponsesRequest, context: Context) -> ResponsesCall:
     ToolsNotAllowed."""
     _refuse(request)
     text = request.text
-    output = output_format.read(text.format if text else None, "text.format", nested=False)
+    output = output_format.read(text.format if text else None, "text.format")
     own = tool_request.read(request, context.headers)
     names = ToolNames(frozenset() if output.schema is None else RESERVED_NAMES)
     tools = _tools(request, names)
@@ -87,7 +87,9 @@ def parse(request: ResponsesRequest, context: Context) -> ResponsesCall:
         turn = forced_calls.as_output(turn)
     asked = _with_servers(own.wish, tools.mcp_servers)
     ignored = {*_ignored_fields(request), *conversation.ignored, *tools.ignored}
-    ignored |= {*output.ignored, *thought.ignored, *own.ignored}
+    ignored |= {*thought.ignored, *own.ignored}
+    if output.ignored:
+        ignored.add("text.format.strict")
     if asked is not None and not output.native:
         raise _not_beside_tools()
     return ResponsesCall(
@@ -135,7 +137,9 @@ def _refuse(request: ResponsesRequest) -> None:
 
 def _input(request: ResponsesRequest) -> str | list[JsonObject]:
     if request.input is None or request.input == []:
-        raise InvalidRequest("`input` is required.", param="input", code="missing_required_parameter")
+        raise InvalidRequest(
+            "`input` is required.", param="input", code="missing_required_parameter"
+        )
     return request.input
 
 

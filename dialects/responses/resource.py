@@ -13,7 +13,7 @@ from core.errors import (
     InvalidRequest,
     RateLimited,
 )
-from core.turn import StopReason, Usage
+from core.events import StopReason, Usage
 from dialects.responses.wire import ResponsesRequest
 
 INCOMPLETE: dict[StopReason, str] = {

@@ -2,8 +2,8 @@
 
 The Messages API takes back only thinking that it signed itself, from the model that wrote it
 (https://docs.claude.com/en/docs/build-with-claude/extended-thinking). A client that keeps its own
-history gets that block, with the model's name, as one text that it returns unchanged. It is encoded,
-not encrypted: the signature is what protects it, and the check sum only tells that it was changed.
+history gets that block, with the model's name, as one text that it returns unchanged. It is
+encoded, not encrypted: the signature protects it, and the check sum tells that it was changed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from core.errors import InvalidRequest
 from core.conversation import JsonObject
+from core.errors import InvalidRequest
 
 PREFIX = "cct1."
 """Claude Code thinking, first form."""
@@ -64,10 +64,11 @@ def _read(payload: bytes) -> SignedThinking | None:
     except (ValueError, RecursionError):
         return None
     match told:
-        case {"model": str(model), "block": {"type": str(kind), **texts}}:
-            keys = KINDS.get(kind, ())
-            if keys and set(texts) == {*keys} and all(isinstance(t, str) for t in texts.values()):
-                return SignedThinking(model, {"type": kind, **texts})
+        case {"model": str(model), "block": {"type": str(kind)}} if kind in KINDS:
+            block: JsonObject = told["block"]
+            texts = [block.get(key) for key in KINDS[kind]]
+            if len(block) == len(texts) + 1 and all(isinstance(text, str) for text in texts):
+                return SignedThinking(model, block)
     return None
 
 

@@ -30,7 +30,9 @@ WEB_SEARCH_TYPES = frozenset(
 )
 BETAS = {CODE_EXECUTION: "code-execution-2025-08-25"}
 
-LEFT_OUT = frozenset({"image_generation", "tool_search", "local_shell", "programmatic_tool_calling"})
+LEFT_OUT = frozenset(
+    {"image_generation", "tool_search", "local_shell", "programmatic_tool_calling"}
+)
 """Tools that clients offer in every request, whether or not they are needed."""
 
 REFUSED = {
@@ -87,7 +89,7 @@ class Toolset:
     functions: list[FunctionTool] = field(default_factory=list)
     server_tools: list[JsonObject] = field(default_factory=list)
     mcp_servers: list[str] = field(default_factory=list)
-    choice: ToolChoice = ToolChoice()
+    choice: ToolChoice = field(default_factory=ToolChoice)
     ignored: set[str] = field(default_factory=set)
     _left_out: set[str] = field(default_factory=set)
 
@@ -226,9 +228,9 @@ class Toolset:
                 if not self._has_any():
                     raise _bad_choice("`tool_choice` needs tools to choose from.")
                 return ToolChoice("any")
-            case {"type": "allowed_tools"}:
+            case dict() if asked.get("type") == "allowed_tools":
                 return self._allowed(asked)
-            case {"type": str()}:
+            case dict():
                 return ToolChoice("tool", self._chosen(asked))
         raise _bad_choice("The choice must be 'none', 'auto', 'required' or a tool.")
 
@@ -290,7 +292,7 @@ def _name(tool: JsonObject, where: str) -> str:
 
 
 def _grammar(form: Any, where: str) -> str | None:
-    """What the model must know of the text, where a grammar is given. Claude cannot be held to it."""
+    """What the model must know of the text. It cannot be held to a grammar, only told of it."""
     match form:
         case None | {"type": "text"}:
             return None
