@@ -26,16 +26,29 @@ from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event, Finished, Reply
 from core.transcript import native, shown
 from core.turn import ToolGrant, Turn
+from engine.catalogue import ModelCatalogue
 from engine.cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
 from engine.extra_body import answers_by_tool, emulated_stops
+from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import DEFAULT_PROFILE, LaunchProfile
+from engine.leases import LeaseKind, State
 from engine.pool import Lease, Pool, PoolLimits
 from engine.refusals import Refusals, blamed
 from engine.stop_filter import StopFilter
 from engine.timings import FirstToken, FirstTokenWatch
 from engine.worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
 from engine.written_calls import WrittenCalls
+
+__all__ = [
+    "ClaudeEngine",
+    "FirstToken",
+    "LeaseKind",
+    "ModelCard",
+    "ModelCatalogue",
+    "Price",
+    "State",
+]
 
 log = logging.getLogger(__name__)
 

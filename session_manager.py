@@ -12,10 +12,10 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import anyio
 
@@ -36,7 +36,6 @@ from sessions.history import History, digest, joined
 from sessions.locks import Leases, happened
 from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
-from toolbox.workspaces import Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,24 @@ UNCHANGED = "The session keeps its history as it was before this request."
 
 Status = Literal["new", "continued", "rewritten", "expired-restarted", "repeated", "unchanged"]
 RunTurn: TypeAlias = Callable[[Turn], AsyncGenerator[Event, None]]
+Exists: TypeAlias = Callable[[str, Sequence[str]], Awaitable[Collection[str]]]
+"""Which of these ids of an owner's sessions there are."""
+
 Complete: TypeAlias = Callable[[tuple[Message, ...]], tuple[Message, ...]]
+
+
+class Workspaces(Protocol):
+    """The directories in which built-in tools work for a session (tools.py has them)."""
+
+    def held(self, directory: str | None) -> AbstractAsyncContextManager[None]:
+        """Keeps the directory from being deleted meanwhile."""
+        ...
+
+    async def remove(self, owner: str, session_id: str) -> None: ...
+
+    async def sweep(self, exists: Exists) -> None:
+        """Deletes the directories of sessions that are gone."""
+        ...
 
 
 def check_id(session_id: str, param: str = "session_id") -> str:

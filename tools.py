@@ -18,6 +18,11 @@ from core.builtin_tools import BY_NAME, OwnTool, ToolRequest, rules, tool_of, to
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
 from stores.protocols import SessionStore, ToolRules
+from toolbox.mcp_servers import McpServers, Source
+from toolbox.workspace_files import FoundFile
+from toolbox.workspaces import Workspaces
+
+__all__ = ["FoundFile", "McpServers", "Source", "ToolPolicy", "Workspaces"]
 
 UNPROTECTED = (
     "Claude Code's own tools are refused on a server that can be reached from elsewhere without "

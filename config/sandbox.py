@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from config.settings import DEFAULT_MCP_FILE, Settings
+from config.settings import DEFAULT_MCP_FILE, SESSIONS_FOLDER, Settings
 from core.conversation import JsonObject
-from toolbox.workspaces import SESSIONS
 
 SECRETS = (".ssh", ".aws", ".azure", ".config/gcloud", ".gnupg", ".netrc", ".docker/config.json")
 """Under the home directory, what no command has to read."""
@@ -82,7 +81,7 @@ def _hidden(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
     config = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     wanted = [config / ".credentials.json", *(home / name for name in SECRETS)]
     wanted += [Path(".env"), settings.mcp_config or DEFAULT_MCP_FILE]
-    wanted += [settings.workspace_root / SESSIONS]
+    wanted += [settings.workspace_root / SESSIONS_FOLDER]
     wanted += [path for path in (settings.api_keys_file,) if path is not None]
     if key_file := environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
         wanted.append(Path(key_file))

@@ -28,6 +28,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from config.sizing import default_max_processes
 
 DEFAULT_MCP_FILE = Path(".mcp.json")
+SESSIONS_FOLDER = ".sessions"
+"""Of WORKSPACE_ROOT: one directory for each session, hidden from the commands of others."""
 
 
 class SettingsError(Exception):

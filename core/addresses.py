@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, TypeAlias
 
-from starlette.types import Scope
+Scope: TypeAlias = Mapping[str, Any]
+"""An ASGI connection scope (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
 
 Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]

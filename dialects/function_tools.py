@@ -13,7 +13,7 @@ from models import JsonObject
 EMPTY_SCHEMA: JsonObject = {"type": "object", "properties": {}}
 
 
-def _tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
+def function_tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
     """`{"type": "function", "function": {...}}`, or the bare forms that some clients send."""
     kind = entry.get("type", "function")
     if kind != "function" and "input_schema" not in entry:
@@ -49,7 +49,7 @@ def object_schema(schema: Any, where: str) -> JsonObject:
     return {"type": "object", **schema}
 
 
-def _no_doubles(tools: tuple[FunctionTool, ...], where: str) -> None:
+def refuse_duplicates(tools: tuple[FunctionTool, ...], where: str) -> None:
     seen: set[str] = set()
     for tool in tools:
         if tool.name in seen:
@@ -60,7 +60,7 @@ def _no_doubles(tools: tuple[FunctionTool, ...], where: str) -> None:
 WORDS = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 
-def _choice(
+def tool_choice(
     asked: Any, tools: tuple[FunctionTool, ...], names: Names, where: str
 ) -> tuple[ToolChoice, tuple[FunctionTool, ...]]:
     """The native choice, and the tools it leaves to the model."""

@@ -125,8 +125,8 @@ def contract_tests(version: str, options: list[str]) -> int:
         print(f"The contract tests pass with Claude Code {version}.")
     else:
         print(
-            f"The contract tests pass with Claude Code {version}, which engine/worker.py now names.\n"
-            "Run `make check`, then commit poetry.lock and engine/worker.py."
+            f"The contract tests pass with Claude Code {version}, which engine/worker.py names now."
+            "\nRun `make check`, then commit poetry.lock and engine/worker.py."
         )
     return status
 

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/configuration.md out of config/settings.py, in the groups of .env.example."""
+"""Writes the tables of docs/configuration.md from config/settings.py, grouped as .env.example."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ class NativeAnswer:
         self._thinking = ""
 
     def _add_result(self, result: BuiltinToolResult) -> None:
-        """Into the same message: core/transcript.py has the form. One whose use was in an earlier turn
-        (the caller's function was called beside it) has no place any more."""
+        """Into the same message: core/transcript.py has the form. One whose use was in an earlier
+        turn (the caller's function was called beside it) has no place any more."""
         if result.id in self._open_uses:
             self._open_uses.discard(result.id)
             self._blocks.append(_result_block(result))

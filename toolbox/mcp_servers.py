@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -20,6 +20,9 @@ from config.settings import DEFAULT_MCP_FILE, SettingsError
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, McpServerExists, McpServerNotFound, PermissionDenied
 from stores.protocols import SessionStore
+
+if TYPE_CHECKING:
+    from toolbox.mcp_status import McpStatus
 
 NAME = re.compile(r"(?!.*__)[A-Za-z0-9_-]{1,64}")  # mcp__NAME__TOOL has one reading
 RESERVED = "caller"
@@ -79,6 +82,12 @@ class McpServer:
     name: str
     shown: JsonObject
     native: JsonObject = field(repr=False)
+
+    async def status(self) -> McpStatus:
+        """Asks the server itself, for up to ten seconds. Never raises."""
+        from toolbox import mcp_status  # an MCP client: most servers are never asked
+
+        return await mcp_status.status_of(self.native)
 
 
 class McpServers:

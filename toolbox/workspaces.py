@@ -22,11 +22,11 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar
 
+from config.settings import SESSIONS_FOLDER
 from core.errors import InvalidRequest, PermissionDenied, WorkspaceUnavailable
 from toolbox import workspace_files
 from toolbox.workspace_files import FoundFile, Listing
 
-SESSIONS = ".sessions"
 DELETED = ".deleted"
 FILES = "files"
 LOCK = "lock"
@@ -47,7 +47,7 @@ class Workspaces:
 
     def __init__(self, root: Path) -> None:
         self._root = root.expanduser().resolve()
-        self._sessions = self._root / SESSIONS
+        self._sessions = self._root / SESSIONS_FOLDER
         self._deleted = self._sessions / DELETED
 
     async def directory(self, owner: str, session_id: str | None, cwd: str | None) -> str | None:

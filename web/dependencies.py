@@ -11,15 +11,13 @@ from fastapi import Depends, Request
 import auth
 import claude_cli
 import session_manager
-import tools as tool_policy
+import tools as toolbox_door
 from config import credentials as claude_credentials
 from config import settings
 from core.builtin_tools import ToolRequest
 from core.errors import InvalidApiKey, PermissionDenied, ToolsNotAllowed
 from core.turn import ToolGrant
-from engine import catalogue
-from toolbox import mcp_servers, workspaces
-from turns import images as media
+from turns import images as turn_images
 from turns import seed_cache, tool_stats
 
 
@@ -34,14 +32,14 @@ class State:
     settings: settings.Settings
     credentials: claude_credentials.Credentials
     engine: claude_cli.ClaudeEngine
-    catalogue: catalogue.ModelCatalogue
-    images: media.ImageFetcher
+    catalogue: claude_cli.ModelCatalogue
+    images: turn_images.ImageFetcher
     sessions: session_manager.SessionManager
     seeds: seed_cache.SeedCache
-    tools: tool_policy.ToolPolicy
+    tools: toolbox_door.ToolPolicy
     tool_stats: tool_stats.ToolStats
-    workspaces: workspaces.Workspaces
-    mcp_servers: mcp_servers.McpServers
+    workspaces: toolbox_door.Workspaces
+    mcp_servers: toolbox_door.McpServers
     reachable_without_key: bool = False
 
 
@@ -133,7 +131,7 @@ async def _operator(state: _State, principal: _Principal) -> auth.Principal:
     return principal
 
 
-async def _tools(state: _State) -> tool_policy.ToolPolicy:
+async def _tools(state: _State) -> toolbox_door.ToolPolicy:
     return state.tools
 
 
@@ -153,7 +151,7 @@ async def _engine(state: _State) -> claude_cli.ClaudeEngine:
     return state.engine
 
 
-async def _catalogue(state: _State) -> catalogue.ModelCatalogue:
+async def _catalogue(state: _State) -> claude_cli.ModelCatalogue:
     return state.catalogue
 
 
@@ -161,7 +159,7 @@ async def _sessions(state: _State) -> session_manager.SessionManager:
     return state.sessions
 
 
-async def _images(state: _State) -> media.ImageFetcher:
+async def _images(state: _State) -> turn_images.ImageFetcher:
     return state.images
 
 
@@ -169,11 +167,11 @@ async def _seeds(state: _State) -> seed_cache.SeedCache:
     return state.seeds
 
 
-async def _workspaces(state: _State) -> workspaces.Workspaces:
+async def _workspaces(state: _State) -> toolbox_door.Workspaces:
     return state.workspaces
 
 
-async def _mcp_servers(state: _State) -> mcp_servers.McpServers:
+async def _mcp_servers(state: _State) -> toolbox_door.McpServers:
     return state.mcp_servers
 
 
@@ -189,7 +187,7 @@ Operator = Annotated[auth.Principal, Depends(_operator)]
 GrantTools = Annotated[_Grant, Depends(_grant_tools)]
 ForeseeTools = Annotated[_Grant, Depends(_foresee_tools)]
 ToolStats = Annotated[tool_stats.ToolStats, Depends(_tool_stats)]
-ToolPolicy = Annotated[tool_policy.ToolPolicy, Depends(_tools)]
+ToolPolicy = Annotated[toolbox_door.ToolPolicy, Depends(_tools)]
 ToolUser = Annotated[auth.Principal, Depends(_tool_user)]
 """A Principal for which something may be written on this host."""
 
@@ -197,9 +195,9 @@ ResolveModel = Annotated[Callable[[str], Awaitable[str]], Depends(_resolve_model
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Credentials = Annotated[claude_credentials.Credentials, Depends(_credentials)]
 Engine = Annotated[claude_cli.ClaudeEngine, Depends(_engine)]
-Catalogue = Annotated[catalogue.ModelCatalogue, Depends(_catalogue)]
+Catalogue = Annotated[claude_cli.ModelCatalogue, Depends(_catalogue)]
 Sessions = Annotated[session_manager.SessionManager, Depends(_sessions)]
-Images = Annotated[media.ImageFetcher, Depends(_images)]
+Images = Annotated[turn_images.ImageFetcher, Depends(_images)]
 Seeds = Annotated[seed_cache.SeedCache, Depends(_seeds)]
-Workspaces = Annotated[workspaces.Workspaces, Depends(_workspaces)]
-McpServers = Annotated[mcp_servers.McpServers, Depends(_mcp_servers)]
+Workspaces = Annotated[toolbox_door.Workspaces, Depends(_workspaces)]
+McpServers = Annotated[toolbox_door.McpServers, Depends(_mcp_servers)]

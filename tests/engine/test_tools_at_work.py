@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from config.sandbox import missing_for_sandbox, sandbox_settings
-from config.settings import Settings
+from config.settings import SESSIONS_FOLDER, Settings
 from demo import FakeAnthropic
 from main import create_app
 from tests.engine.test_builtin_tools import Step, bash, script
@@ -23,7 +23,6 @@ from tests.support.harness import test_settings as settings_for
 from tests.support.mcp_time import NOON, TIME, mcp_file, time_over_http
 from tests.support.session_wire import error_of
 from tests.support.wire import URL, asking
-from toolbox.workspaces import SESSIONS
 
 TOKEN = "time-token"
 RECORD = 'env -0 > "$0.env"; exec "$@"'
@@ -156,7 +155,7 @@ async def test_a_request_may_work_in_a_directory_of_the_root(gateway: Gateway, r
 async def test_a_directory_elsewhere_is_refused(
     gateway: Gateway, root: Path, cwd: str, expected: tuple[int, str]
 ) -> None:
-    (root / SESSIONS).mkdir(exist_ok=True)  # it comes with the first session
+    (root / SESSIONS_FOLDER).mkdir(exist_ok=True)  # it comes with the first session
     answer = await ask(gateway, bash("ls"), cwd=cwd, enable_tools=True)
     assert error_of(answer) == expected
     assert answer.json()["error"]["param"] == "cwd"

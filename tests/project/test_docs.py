@@ -45,7 +45,7 @@ PYTHON = [block for block in ALL if block.language == "python"]
 DATA = [block for block in ALL if block.language in ("json", "yaml", "toml", "env")]
 
 SHOWN = {
-    "docs/claude-cli.md: a user, an assistant, a boundary:": "see tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/contract/test_cli.py",
     "docs/deployment.md: claude.example.com {": "Caddy is no package of the tests",
     "docs/deployment.md: server {": "compared with the template, which runs, below",
     "docs/getting-started.md:   URL          http://127.0.0.1:8000/v1": "compared below",
@@ -251,7 +251,7 @@ def export(words: list[str]) -> None:
 @program("docker")
 def docker(words: list[str]) -> None:
     """Not everybody has its daemon: images, services and options are compared with the files;
-    `tests/project/test_containers.py` and `tests/scripts/test_entrypoint.py` do without it what they do."""
+    `test_containers.py` and `tests/scripts/test_entrypoint.py` do without it what they do."""
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     match words:
         case ["build", *_, folder]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core import errors
-from tests.support.pages import ROOT
+from tests.support.pages import PACKAGES, ROOT
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 ROW = re.compile(r"^\| (?!you see|-)(.*?) \| .* \| .* \|$", re.MULTILINE)
@@ -29,8 +29,9 @@ KINDS = [
 
 
 def sources() -> Iterator[Path]:
-    for folder in (ROOT, *(ROOT / name for name in ("dialects", "routes", "stores", "scripts"))):
-        yield from folder.glob("*.py")
+    yield from ROOT.glob("*.py")
+    for folder in (*PACKAGES, "scripts"):
+        yield from (ROOT / folder).rglob("*.py")
 
 
 @cache

@@ -83,7 +83,7 @@ def test_an_upgrade_says_what_changed_and_names_the_version_that_passed(
     assert bootstrap.main(["upgrade", "-k", "one"]) == 0
     said = capfd.readouterr().out
     assert f"claude-agent-sdk: {OLD} -> {NEW}\nClaude Code: none -> 2.2\nran " in said
-    assert "test_contract_cli.py -k one\n" in said
+    assert "contract/test_cli.py -k one\n" in said
     assert (project / "engine/worker.py").read_text() == WORKER.format('"2.1", "2.2"')
     assert bootstrap.main(["upgrade"]) == 0
     said = capfd.readouterr().out

@@ -12,6 +12,12 @@ from pathlib import Path
 from config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = (
+    *("commands", "config", "core", "dialects", "engine", "sessions", "stores"),
+    *("toolbox", "turns", "web"),
+)
+"""What the server is made of, beside the modules at the root."""
+
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),

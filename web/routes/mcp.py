@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from core.conversation import JsonObject
 from core.errors import PermissionDenied
 from models import ErrorBody
-from toolbox import mcp_status
-from toolbox.mcp_servers import Source
+from tools import Source
 from web.dependencies import McpServers, Operator
 
 ERRORS = (400, 401, 403, 404, 409, 429, 503)
@@ -100,7 +99,7 @@ async def add_mcp_server(body: NewMcpServer, operator: Operator, servers: McpSer
 @router.get("/{name}", summary="One, with its status and tools: it is asked for them")
 async def get_mcp_server(name: str, operator: Operator, servers: McpServers) -> McpServerDetail:
     server = await servers.get(name)
-    status = await mcp_status.status_of(server.native)
+    status = await server.status()
     tools = [
         McpTool(name=tool.name, description=tool.description, input_schema=tool.input_schema)
         for tool in status.tools

@@ -10,7 +10,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from engine.known_models import ModelCard, Price
+from claude_cli import ModelCard, Price
 from web.dependencies import Catalogue, Principal, ResolveModel
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

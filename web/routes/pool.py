@@ -9,8 +9,7 @@ from typing import get_args
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from engine.leases import LeaseKind, State
-from engine.timings import FirstToken
+from claude_cli import FirstToken, LeaseKind, State
 from web.dependencies import Engine, Principal
 
 router = APIRouter(prefix="/v1", tags=["pool"])

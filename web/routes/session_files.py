@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from core.errors import RequestTooLarge, SessionTooLarge
 from models import ErrorBody
 from session_manager import check_id
-from toolbox.workspace_files import FoundFile
+from tools import FoundFile
 from web.dependencies import Principal, Sessions, Settings, ToolUser, Workspaces
 
 CHUNK_BYTES = 65_536
