@@ -38,10 +38,17 @@ from engine.catalogue import ModelCatalogue
 from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
-from stores import SessionStore, StoreLimits, make_store
+from stores import (
+    ResponseLimits,
+    SessionStore,
+    StoreLimits,
+    make_response_store,
+    make_store,
+)
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.background import BackgroundJobs, BackgroundRules
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.state import State
@@ -54,11 +61,13 @@ from web.middleware.request_log import RequestLog
 from web.routes import (
     auth,
     chat,
+    conversations,
     debug,
     health,
     mcp,
     models,
     pool,
+    responses,
     root,
     session_files,
     sessions,
@@ -84,7 +93,21 @@ EXPOSED_HEADERS = (
     "x-ratelimit-reset-requests",
 )
 
-ROUTES = (chat, sessions, session_files, models, tools, mcp, debug, auth, pool, health, root)
+ROUTES = (
+    chat,
+    responses,
+    conversations,
+    sessions,
+    session_files,
+    models,
+    tools,
+    mcp,
+    debug,
+    auth,
+    pool,
+    health,
+    root,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -178,13 +201,16 @@ def _lifespan(
             tool_stats = ToolStats()
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
+            sessions = await stack.enter_async_context(manager)
+            background = await stack.enter_async_context(_background(settings, store))
             app.state.gateway = State(
                 settings=used,
                 credentials=credentials,
                 engine=engine,
                 catalogue=catalogue,
                 images=images,
-                sessions=await stack.enter_async_context(manager),
+                sessions=sessions,
+                background=background,
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
                 tool_stats=tool_stats,
@@ -237,6 +263,18 @@ def _sessions(
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)
+
+
+def _background(settings: Settings, store: SessionStore) -> BackgroundJobs:
+    lease_seconds = settings.session_lease_seconds
+    limits = ResponseLimits(settings.response_ttl_seconds, lease_seconds)
+    rules = BackgroundRules(
+        max_running=settings.max_background_responses,
+        lease_seconds=lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        sweep_seconds=settings.session_sweep_seconds,
+    )
+    return BackgroundJobs(make_response_store(store, limits), rules)
 
 
 async def _demo_credentials(

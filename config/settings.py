@@ -290,6 +290,19 @@ class Settings(BaseSettings):
     max_session_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Most bytes of text and images in one session"
     )
+    store_responses: bool = Field(
+        True,
+        description="Whether responses of /v1/responses may be stored; `store: false` in a request "
+        "keeps nothing either way",
+    )
+    response_ttl_seconds: NonNegativeFloat = Field(
+        30 * 86_400,
+        description="A response or conversation expires this many seconds after its last use; 0 is "
+        "never",
+    )
+    max_background_responses: PositiveInt = Field(
+        100, description="Maximum number of background responses that one process works on"
+    )
     allowed_tools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
         ("Read", "Glob", "Grep", "WebSearch"),
         description="Claude Code's own tools that a request may ask for: names or rules such as "

@@ -8,14 +8,14 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from auth import Principal
 from core.errors import GatewayError, PermissionDenied, UnsupportedParameter
 from core.events import ChoiceEvent
-from dialects.base import Call, Context, Dialect, Request, with_grant
+from dialects.base import Call, Context, Dialect, Renderer, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
 from turns.choices import choices
@@ -33,6 +33,16 @@ class Asker:
     principal: Principal
     headers: TurnHeaders = field(default_factory=TurnHeaders)
     raw_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A turn that is ready to run: nothing has been asked yet, and whoever iterates over `events`
+    closes them. `headers` are asked for when the answer begins."""
+
+    call: Call
+    events: AsyncGenerator[ChoiceEvent, None]
+    headers: Callable[[], dict[str, str]]
 
 
 @dataclass(slots=True)
@@ -55,17 +65,26 @@ class Pipeline:
     async def answer(self, dialect: Dialect[R], request: R, asker: Asker) -> TurnResponse:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
+        prepared = await self.prepare(dialect, request, asker)
+        return self.respond(prepared, dialect.renderer(prepared.call))
+
+    async def prepare(self, dialect: Dialect[R], request: R, asker: Asker) -> Prepared:
+        """A turn that is ready to run. Raises as `answer`."""
         context = await self._context(request, asker)
         await fetch_images(dialect.images(request), self.state.images)
         call = self._parsed(dialect, request, context)
         call = await self._granted(call, asker.principal, context, home=context.session_id)
         session = self._session(call, context)
+        headers = session.headers if session else dict
+        return Prepared(call, self._events(call, session), headers)
+
+    def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
         return TurnResponse(
-            self._events(call, session),
-            dialect.renderer(call),
-            stream=call.stream,
+            prepared.events,
+            renderer,
+            stream=prepared.call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
-            extra_headers=session.headers if session else dict,
+            extra_headers=prepared.headers,
         )
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:

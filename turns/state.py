@@ -9,6 +9,7 @@ from config.credentials import Credentials
 from config.settings import Settings
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.background import BackgroundJobs
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
@@ -28,6 +29,7 @@ class State:
     catalogue: ModelCatalogue
     images: ImageFetcher
     sessions: SessionManager
+    background: BackgroundJobs
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats

@@ -1,26 +1,37 @@
-"""OpenAI's Responses API, as `dialects.base.Dialect` has it: `DIALECT`."""
+"""OpenAI's Responses API (https://platform.openai.com/docs/api-reference/responses)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from core.conversation import JsonObject
-from core.errors import GatewayError
-from dialects.base import Context, ImageUrl
+from dialects.base import Context, ImageUrl, OpenAIErrors, Wire
+from dialects.images import image_urls
+from dialects.responses.fields import TABLE
 from dialects.responses.renderer import ResponsesRenderer
 from dialects.responses.request import ResponsesCall, parse
-from dialects.responses.wire import ResponsesRequest
+from dialects.responses.wire import ResponseBody, ResponseEvent, ResponsesRequest
+from models import ErrorBody
 
 __all__ = ["DIALECT", "ResponsesCall", "ResponsesDialect", "ResponsesRenderer", "ResponsesRequest"]
 
 
-class ResponsesDialect:
-    """Requests, answers and errors of `/v1/responses`."""
-
+class ResponsesDialect(OpenAIErrors):
     name = "responses"
+    wire = Wire(
+        path="/v1/responses",
+        request=ResponsesRequest,
+        body=ResponseBody,
+        events=(ResponseEvent,),
+        error=ErrorBody,
+    )
+    fields = TABLE
 
     def images(self, request: ResponsesRequest) -> list[ImageUrl]:
-        return [*_images(request)]
+        """Those of messages and of tool outputs."""
+        return [
+            image
+            for index, item in enumerate(request.input if isinstance(request.input, list) else ())
+            for name in ("content", "output")
+            for image in image_urls(item.get(name), f"input[{index}].{name}")
+        ]
 
     def parse(self, request: ResponsesRequest, context: Context) -> ResponsesCall:
         return parse(request, context)
@@ -28,22 +39,5 @@ class ResponsesDialect:
     def renderer(self, call: ResponsesCall) -> ResponsesRenderer:
         return ResponsesRenderer(call)
 
-    def error(self, error: GatewayError) -> JsonObject:
-        return error.body()
-
 
 DIALECT = ResponsesDialect()
-
-
-def _images(request: ResponsesRequest) -> Iterator[ImageUrl]:
-    """The images of messages and of tool outputs that are not data URLs."""
-    items = request.input if isinstance(request.input, list) else []
-    for index, item in enumerate(items):
-        for name in ("content", "output"):
-            parts = item.get(name)
-            for number, part in enumerate(parts if isinstance(parts, list) else ()):
-                where = f"input[{index}].{name}[{number}].image_url"
-                if isinstance(part, dict) and part.get("type") == "input_image":
-                    url = part.get("image_url")
-                    if isinstance(url, str) and not url.lower().startswith("data:"):
-                        yield ImageUrl(where, url, part, "image_url")

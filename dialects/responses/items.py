@@ -14,7 +14,7 @@ from core.errors import InvalidRequest
 from dialects import tool_results
 from dialects.content import PartReader
 from dialects.function_tools import arguments
-from dialects.responses import signed
+from dialects.responses import compaction, signed
 from dialects.responses.tools import ToolNames
 from dialects.tool_names import Names, native_id
 
@@ -51,6 +51,8 @@ class _Reader:
                 self._result(item, where)
             case "reasoning":
                 self._reasoning(item, where)
+            case "compaction":
+                self._compaction(item, where)
             case str() if kind in OWN_WORK:
                 pass
             case "item_reference" | None:
@@ -110,11 +112,15 @@ class _Reader:
         encrypted = item.get("encrypted_content")
         if encrypted is None:
             return
-        place = f"{where}.encrypted_content"
-        if not isinstance(encrypted, str):
-            raise InvalidRequest("This must be a string.", param=place, code="invalid_type")
-        thinking = signed.decode(encrypted, place)
+        text = _string(item, "encrypted_content", where)
+        thinking = signed.decode(text, f"{where}.encrypted_content")
         self._add("assistant", [cast(Block, thinking.block)], thinking.model)
+
+    def _compaction(self, item: JsonObject, where: str) -> None:
+        """The summary of what came before is told as the user's."""
+        text = _string(item, "encrypted_content", where)
+        kept = signed.decode(text, f"{where}.encrypted_content", signed.COMPACTION)
+        self._add("user", [text_block(compaction.told(kept.block["text"]))])
 
 
 def read(
@@ -140,6 +146,14 @@ def read(
     _check_end(native, len(items))
     ignored = {name.replace("messages.", "input.") for name in parts.ignored}
     return Conversation(system, native, ignored)
+
+
+def check(items: Sequence[JsonObject], where: str = "items") -> None:
+    """Raises InvalidRequest for an item that no request could use."""
+    names = ToolNames()
+    reader = _Reader(names, PartReader(Names()))
+    for index, item in enumerate(items):
+        reader.read(item, f"{where}[{index}]")
 
 
 def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:

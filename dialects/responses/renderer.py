@@ -18,6 +18,7 @@ from dialects.responses.composer import Composer
 from dialects.responses.events import EventWriter
 from dialects.responses.output import NewId
 from dialects.responses.request import ResponsesCall
+from dialects.responses.wire import Status
 
 FIELD_NAMES = {
     "effort": "reasoning.effort",
@@ -35,18 +36,21 @@ def new_id(prefix: str) -> str:
 
 @dataclass(slots=True)
 class ResponsesRenderer:
-    """`clock` gives Unix seconds. `stored` says whether the response can be asked for again."""
+    """`clock` gives Unix seconds. `stored` says whether the response can be asked for again;
+    `status` is what it has before the model begins."""
 
     call: ResponsesCall
     new_id: NewId = new_id
     clock: Callable[[], float] = time.time
     stored: bool = False
+    status: Status = "in_progress"
     id: str = ""
     _writer: EventWriter = field(init=False)
     _composer: Composer = field(init=False)
     _state: JsonObject = field(init=False)
     _started: Started | None = None
     _finished: Finished | None = None
+    _ending: bytes = b""
     _activity: Activity | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +62,7 @@ class ResponsesRenderer:
             "object": "response",
             "created_at": int(self.clock()),
             **resource.NEW,
+            "status": self.status,
             "model": self.call.turn.model,
             **resource.asked(self.call.request, stored=self.stored),
         }
@@ -76,16 +81,37 @@ class ResponsesRenderer:
             case Started():
                 return self._start(event)
             case Finished():
-                self._finished = event
-        return self._composer.feed(event)
+                self.settle(event)
+                return b""
+            case _:
+                return self._composer.feed(event)
+
+    def settle(self, finished: Finished) -> None:
+        """Ends the answer: from now on `response` is what will be told of it. May come before the
+        event itself, so that the response can be stored first."""
+        if self._finished is not None:
+            return
+        self._finished = finished
+        outcome = resource.outcome(finished.reason)
+        is_whole = outcome["status"] == "completed"
+        self._ending = self._composer.feed(finished)
+        self._ending += self._composer.close("completed" if is_whole else "incomplete")
+        self._state |= outcome
+        self._state["usage"] = resource.usage(finished.usage, finished.cost_usd)
+        self._state["completed_at"] = int(self.clock()) if is_whole else None
 
     def _start(self, started: Started) -> bytes:
         if self._started is not None:
             return b""
         self._started = started
-        self._state["model"] = started.model
+        self._state |= {"model": started.model, "status": "in_progress"}
         self._composer.feed(started)
         return self._event("response.created") + self._event("response.in_progress")
+
+    @property
+    def current_status(self) -> Status:
+        status: Status = self._state["status"]
+        return status
 
     def _event(self, kind: str) -> bytes:
         return self._writer.event(kind, {"response": self.response()})
@@ -101,31 +127,23 @@ class ResponsesRenderer:
     def fail(self, error: GatewayError) -> bytes:
         """Ends what is open, then tells the error twice, as OpenAI does: `error` is what the
         official clients raise, `response.failed` what others wait for."""
-        frames = self._composer.close("incomplete")
-        detail = error.body()["error"]
+        frames = self._ending + self._composer.close("incomplete")
+        detail = error.openai_body()["error"]
         about = {key: detail.get(key) for key in ("code", "message", "param")}
         self._state |= {"status": "failed", "error": resource.failure(error)}
         frames += self._writer.event("error", {**about, "error": detail})
         return frames + self._event("response.failed") + sse.DONE
 
     def finish(self) -> bytes:
-        frames = self._complete()
-        return frames + self._event(f"response.{self._state['status']}") + sse.DONE
+        return self._ended() + self._event(f"response.{self._state['status']}") + sse.DONE
 
-    def _complete(self) -> bytes:
+    def _ended(self) -> bytes:
         if self._finished is None:
             raise UpstreamError("The response ended prematurely.")
-        outcome = resource.outcome(self._finished.reason)
-        is_whole = outcome["status"] == "completed"
-        frames = self._composer.close("completed" if is_whole else "incomplete")
-        cost = self._finished.cost_usd
-        self._state |= outcome
-        self._state["usage"] = resource.usage(self._finished.usage, cost)
-        self._state["completed_at"] = int(self.clock()) if is_whole else None
-        return frames
+        return self._ending
 
     def body(self) -> bytes:
-        self._complete()
+        self._ended()
         return json.dumps(self.response(), separators=(",", ":")).encode()
 
     def headers(self) -> dict[str, str]:

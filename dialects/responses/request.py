@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/responses/create.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
 from core.builtin_tools import ToolRequest
@@ -13,17 +12,16 @@ from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import Sampling, ToolChoice, Turn
 from dialects import forced_calls, output_format, reasoning, tool_request
-from dialects.base import Call, Context
+from dialects.base import Call, Context, header_names
 from dialects.reasoning import Reasoning
 from dialects.responses import items
-from dialects.responses.fields import ACTED_ON, NEUTRAL, REFUSED, WITHOUT_EFFECT
+from dialects.responses.fields import REFUSED, TABLE
 from dialects.responses.tools import ToolNames, Toolset, numbered
 from dialects.responses.wire import ResponsesRequest
 from models import ToolActivity
 
 RESERVED_NAMES = frozenset({"StructuredOutput"})
 """The name of the CLI's own tool for structured answers."""
-HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 SEARCH_SOURCES = "web_search_call.action.sources"
@@ -96,7 +94,7 @@ def parse(request: ResponsesRequest, context: Context) -> ResponsesCall:
         turn=turn,
         stream=bool(request.stream),
         tool_request=asked,
-        ignored=tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name))),
+        ignored=header_names(ignored),
         complete=items.complete,
         request=request,
         names=names,
@@ -202,12 +200,7 @@ def _is_cached_long(request: ResponsesRequest) -> bool:
 
 def _ignored_fields(request: ResponsesRequest) -> set[str]:
     """What was asked for and has no effect: fields without one, and parts of those that have."""
-    given = {name for name in request.model_fields_set if getattr(request, name, None) is not None}
-    ignored = {
-        name
-        for name in given - ACTED_ON - WITHOUT_EFFECT
-        if getattr(request, name) not in NEUTRAL.get(name, ())
-    }
+    ignored = TABLE.ignored(request)
     if request.temperature is not None and request.temperature > 1:
         ignored.add("temperature")
     if request.text and request.text.verbosity not in (None, "medium"):

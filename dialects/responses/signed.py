@@ -12,7 +12,9 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from core.conversation import JsonObject
 from core.errors import InvalidRequest
@@ -20,10 +22,12 @@ from core.errors import InvalidRequest
 PREFIX = "cct1."
 """Claude Code thinking, first form."""
 
+Kinds: TypeAlias = Mapping[str, tuple[str, ...]]
 MAX_CHARACTERS = 8 * 1024 * 1024
 CHECK_BYTES = 12
-KINDS = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
-"""The blocks that can be carried, with the texts that each consists of."""
+THINKING = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
+COMPACTION = {"compaction": ("text",)}
+"""What can be carried, with the texts that each consists of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ def encode(thinking: SignedThinking) -> str:
     return PREFIX + base64.urlsafe_b64encode(_check_sum(payload) + payload).decode()
 
 
-def decode(text: str, where: str) -> SignedThinking:
-    """Raises InvalidRequest for what `encode` did not write."""
+def decode(text: str, where: str, kinds: Kinds = THINKING) -> SignedThinking:
+    """A block of one of these kinds. Raises InvalidRequest for what `encode` did not write."""
     if not text.startswith(PREFIX) or len(text) > MAX_CHARACTERS:
         raise _unreadable(where)
     try:
@@ -51,22 +55,22 @@ def decode(text: str, where: str) -> SignedThinking:
     check, payload = data[:CHECK_BYTES], data[CHECK_BYTES:]
     if check != _check_sum(payload):
         raise _unreadable(where)
-    thinking = _read(payload)
+    thinking = _read(payload, kinds)
     if thinking is None:
         raise _unreadable(where)
     return thinking
 
 
-def _read(payload: bytes) -> SignedThinking | None:
+def _read(payload: bytes, kinds: Kinds) -> SignedThinking | None:
     """None for JSON of another shape, which only a caller who computes check sums can send."""
     try:
         told = json.loads(payload)
     except (ValueError, RecursionError):
         return None
     match told:
-        case {"model": str(model), "block": {"type": str(kind)}} if kind in KINDS:
+        case {"model": str(model), "block": {"type": str(kind)}} if kind in kinds:
             block: JsonObject = told["block"]
-            texts = [block.get(key) for key in KINDS[kind]]
+            texts = [block.get(key) for key in kinds[kind]]
             if len(block) == len(texts) + 1 and all(isinstance(text, str) for text in texts):
                 return SignedThinking(model, block)
     return None

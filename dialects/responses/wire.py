@@ -141,3 +141,72 @@ class ResponseBody(BaseModel):
     usage: ResponseUsage | None
     user: str | None
     metadata: dict[str, str]
+
+
+class ResponseDeleted(BaseModel):
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
+class CompactedResponse(BaseModel):
+    """The items that take the place of a longer conversation in the next request's input."""
+
+    id: str
+    object: Literal["response.compaction"] = "response.compaction"
+    created_at: int
+    output: list[JsonObject]
+    usage: ResponseUsage
+
+
+class TokenCount(BaseModel):
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
+
+
+class ConversationItem(Lenient):
+    id: str
+    type: str
+
+
+class ItemList(BaseModel):
+    """`first_id` and `last_id` are empty where there is no item."""
+
+    object: Literal["list"] = "list"
+    data: list[ConversationItem]
+    first_id: str
+    last_id: str
+    has_more: bool
+
+
+class CreateConversation(Lenient):
+    metadata: Metadata | None = None
+    items: list[JsonObject] | None = None
+
+
+class UpdateConversation(Lenient):
+    metadata: Metadata
+
+
+class NewItems(Lenient):
+    items: list[JsonObject]
+
+
+class ConversationBody(BaseModel):
+    id: str
+    object: Literal["conversation"] = "conversation"
+    created_at: int
+    metadata: dict[str, str]
+
+
+class ConversationDeleted(BaseModel):
+    id: str
+    object: Literal["conversation.deleted"] = "conversation.deleted"
+    deleted: Literal[True] = True
+
+
+class ResponseEvent(Lenient):
+    """One event of a stream: each has its number, and what else belongs to its type."""
+
+    type: str
+    sequence_number: int

@@ -11,7 +11,7 @@ from core.errors import GatewayError, InvalidRequest, UnsupportedParameter
 from core.turn import FunctionTool, ToolChoice, Turn
 from dialects.base import Context, ImageUrl
 from dialects.responses import DIALECT, ResponsesRequest
-from dialects.responses.fields import BY_NAME, FIELDS
+from dialects.responses.fields import FIELDS, TABLE
 from dialects.responses.request import ResponsesCall, server_tools_refusal, with_history
 from engine.known_models import ModelCard
 from tests.support.harness import png
@@ -408,4 +408,4 @@ def test_every_field_of_the_clients_request_has_a_row() -> None:
 
 
 def test_every_field_that_is_read_has_a_row() -> None:
-    assert set(ResponsesRequest.model_fields) <= set(BY_NAME)
+    assert set(ResponsesRequest.model_fields) <= set(TABLE.by_name)
