@@ -28,7 +28,7 @@ from dialects.responses.resource import usage
 from dialects.responses.stored import new_items, resolved, shown, wanted_ids
 from dialects.responses.wire import Status
 from dialects.token_count import estimate_turn
-from stores.response_store import ResponseStore, StoredResponse
+from stores.response_store import OPEN, ResponseStore, StoredResponse
 from turns.background import BackgroundJobs
 from turns.pipeline import Asker, Pipeline, Prepared
 from turns.response import NO_BUFFERING
@@ -145,8 +145,9 @@ class Responses:
 
     def wire(self, response: StoredResponse, include: Sequence[str] = ()) -> JsonObject:
         job = self.jobs.job(response.owner, response.id)
-        if job is not None and response.status == "queued":
-            return {**response.body, "status": job.renderer.current_status}
+        if job is not None and response.status in OPEN:
+            status = job.renderer.current_status
+            return {**response.body, "status": status if status in OPEN else "in_progress"}
         return {**response.body, "output": shown(response.output, include)}
 
     async def resumed(self, owner: str, id: str, after: int) -> Response:

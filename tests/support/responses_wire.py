@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from openai import AsyncOpenAI
@@ -60,3 +61,4 @@ async def until_over(client: AsyncOpenAI, id: str) -> Any:
         response = await client.responses.retrieve(id)
         if response.status not in OPEN:
             return response
+        await asyncio.sleep(0.05)
