@@ -13,7 +13,7 @@ from tests.support.responses_cases import MODEL
 
 URL = "/v1/responses"
 ENCRYPTED = {"include": ["reasoning.encrypted_content"]}
-OPEN = ("queued", "in_progress")
+OPEN = frozenset({"queued", "in_progress"})
 
 
 def asking(given: Any, **fields: Any) -> dict[str, Any]:
