@@ -24,6 +24,7 @@ from core.events import ChoiceEvent, Finished, Reply
 from dialects.responses import DIALECT, ResponsesCall, ResponsesRenderer, ResponsesRequest
 from dialects.responses import compaction as compacting
 from dialects.responses.renderer import new_id
+from dialects.responses.request import check_provider
 from dialects.responses.resource import usage
 from dialects.responses.stored import new_items, resolved, shown, wanted_ids
 from dialects.responses.wire import Status
@@ -65,12 +66,17 @@ class Responses:
         plan = await self._plan(request, asker.principal)
         if request.background:
             return await self._in_background(plan, asker)
-        prepared = await self.pipeline.prepare(DIALECT, plan.request, asker)
+        prepared = await self._prepared(plan.request, asker)
         renderer = _renderer(prepared, plan)
         if plan.is_stored:
             events = self._stored_first(prepared.events, renderer, plan)
             prepared = replace(prepared, events=events)
         return self.pipeline.respond(prepared, renderer)
+
+    async def _prepared(self, request: ResponsesRequest, asker: Asker) -> Prepared:
+        prepared = await self.pipeline.prepare(DIALECT, request, asker)
+        check_provider(prepared.call.turn, self.pipeline.state.credentials.method)
+        return prepared
 
     async def _plan(self, request: ResponsesRequest, principal: Principal) -> Plan:
         """Raises ResponseNotFound, ConversationNotFound or InvalidRequest."""
@@ -125,7 +131,7 @@ class Responses:
 
     async def _in_background(self, plan: Plan, asker: Asker) -> Response:
         self.jobs.check_room()
-        prepared = await self.pipeline.prepare(DIALECT, plan.request, asker)
+        prepared = await self._prepared(plan.request, asker)
         renderer = _renderer(prepared, plan, status="queued")
         response = _stored(plan, renderer)
         await self.jobs.start(response, renderer, prepared.events)
@@ -189,7 +195,7 @@ class Responses:
     async def count(self, request: ResponsesRequest, asker: Asker) -> JsonObject:
         """An estimate; nothing is asked. Raises as `answer`."""
         plan = await self._plan(request.model_copy(update={"background": None}), asker.principal)
-        prepared = await self.pipeline.prepare(DIALECT, plan.request, asker)
+        prepared = await self._prepared(plan.request, asker)
         tokens = estimate_turn(prepared.call.turn)
         return {"object": "response.input_tokens", "input_tokens": tokens}
 
@@ -197,7 +203,7 @@ class Responses:
         """A conversation made short, by the model. Raises a GatewayError."""
         plan = await self._plan(request.model_copy(update={"store": False}), asker.principal)
         items = plan.request.input if isinstance(plan.request.input, list) else []
-        prepared = await self.pipeline.prepare(DIALECT, compacting.request(request, items), asker)
+        prepared = await self._prepared(compacting.request(request, items), asker)
         reply = Reply()
         async with aclosing(prepared.events) as events:
             async for item in events:

@@ -209,7 +209,7 @@ ITEM_FIELDS = (
         "A call with one text. Claude cannot be held to a grammar; it reads it with the tool.",
     ),
     FieldRow(
-        "reasoning",
+        "reasoning items",
         "native",
         "With `encrypted_content` it is the signed thinking block. Without, it is left out: Claude "
         "takes back only what it signed.",

@@ -16,7 +16,7 @@ from dialects.base import Call, Context, header_names
 from dialects.reasoning import Reasoning
 from dialects.responses import items
 from dialects.responses.fields import REFUSED, TABLE
-from dialects.responses.tools import ToolNames, Toolset, numbered
+from dialects.responses.tools import CODE_EXECUTION, WEB_SEARCH, ToolNames, Toolset, numbered
 from dialects.responses.wire import ResponsesRequest
 from models import ToolActivity
 
@@ -113,12 +113,22 @@ def with_history(request: ResponsesRequest, history: list[JsonObject]) -> Respon
     return request.model_copy(update={"input": [*history, *new]})
 
 
-def server_tools_refusal(turn: Turn) -> UnsupportedParameter:
-    """For a turn with the API's own tools, where the provider has none."""
-    kinds = " and ".join(tool["name"] for tool in turn.server_tools)
-    return UnsupportedParameter(
-        f"Claude's own tools are not available through this provider: {kinds}.", param="tools"
-    )
+MISSING: dict[str, frozenset[str]] = {
+    "bedrock": frozenset({WEB_SEARCH, CODE_EXECUTION}),
+    "vertex": frozenset({CODE_EXECUTION}),
+}
+"""The API's own tools that a provider has not
+(https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview)."""
+
+
+def check_provider(turn: Turn, provider: str) -> None:
+    """Raises UnsupportedParameter for one of the tools that the provider has not."""
+    for tool in turn.server_tools:
+        if tool["name"] in MISSING.get(provider, ()):
+            raise UnsupportedParameter(
+                f"Claude's own {tool['name']} is not available through {provider.capitalize()}.",
+                param="tools",
+            )
 
 
 def _refuse(request: ResponsesRequest) -> None:

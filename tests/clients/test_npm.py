@@ -84,6 +84,25 @@ async def test_the_ai_sdk(gateway: Gateway, clients: Path) -> None:
     assert results[0]["content"] == [{"type": "text", "text": "sunny in Rome"}]
 
 
+async def example(gateway: Gateway, clients: Path, path: str) -> str:
+    """What an example prints that needs the same packages."""
+    name = path.replace("/", "-")
+    shutil.copy(ROOT / "examples" / path, clients / name)
+    return await run("node", name, cwd=clients, OPENAI_BASE_URL=f"{gateway.url}/v1")
+
+
+async def test_the_example_for_node_goes_on_and_streams(gateway: Gateway, clients: Path) -> None:
+    shown = await example(gateway, clients, "node/responses.mjs")
+    assert shown.endswith('Demo model: you said "And its length?".\n')
+    roles = [role for role, _ in received(gateway.upstream)[-1]["messages"]]
+    assert roles == ["user", "assistant", "user"]
+
+
+async def test_the_example_of_the_ai_sdk_runs_its_function(gateway: Gateway, clients: Path) -> None:
+    shown = await example(gateway, clients, "ai-sdk/chat.mjs")
+    assert "17 in" in shown
+
+
 @dataclass(slots=True)
 class Codex:
     """The Codex CLI with a home of its own and a directory to work in."""

@@ -62,3 +62,12 @@ async def until_over(client: AsyncOpenAI, id: str) -> Any:
         if response.status not in OPEN:
             return response
         await asyncio.sleep(0.05)
+
+
+async def outcome(upstream: FakeAnthropic) -> str:
+    """Of the last question to the model, when it is over."""
+    while True:
+        seen: str = upstream.requests[-1].outcome
+        if seen != "open":
+            return seen
+        await asyncio.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -12,7 +13,7 @@ from core.turn import FunctionTool, ToolChoice, Turn
 from dialects.base import Context, ImageUrl
 from dialects.responses import DIALECT, ResponsesRequest
 from dialects.responses.fields import FIELDS, TABLE
-from dialects.responses.request import ResponsesCall, server_tools_refusal, with_history
+from dialects.responses.request import ResponsesCall, check_provider, with_history
 from engine.known_models import ModelCard
 from tests.support.harness import png
 from tests.support.responses_cases import DOCS, MODEL, PATCH, SCHEMA, WEATHER
@@ -208,7 +209,10 @@ def test_the_code_interpreter_is_code_execution() -> None:
     asked = turn(tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
     assert asked.server_tools == ({"type": "code_execution_20250825", "name": "code_execution"},)
     assert asked.betas == ("code-execution-2025-08-25",)
-    assert "code_execution" in server_tools_refusal(asked).message
+    check_provider(asked, "anthropic")
+    for provider in ("bedrock", "vertex"):
+        with pytest.raises(UnsupportedParameter, match="code_execution is not available"):
+            check_provider(asked, provider)
 
 
 def test_a_configured_mcp_server_is_asked_for_by_its_label() -> None:
@@ -400,6 +404,18 @@ def test_prompt_templates_are_refused_with_the_reason() -> None:
 def test_a_history_goes_before_the_input() -> None:
     request = with_history(ResponsesRequest(input="so?"), [USER, CALL, OUTPUT])
     assert request.input == [USER, CALL, OUTPUT, {"role": "user", "content": "so?"}]
+
+
+def test_the_page_shows_the_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "responses.md").read_text()
+    shown = page.split("<!-- fields:begin -->\n")[1].split("\n<!-- fields:end -->")[0]
+    assert shown == TABLE.markdown(), "run: python scripts/compatibility.py"
+
+
+def test_rows_are_unique_sentences() -> None:
+    rows = [*TABLE.body, *TABLE.inside]
+    assert len({row.name for row in rows}) == len(rows)
+    assert [row.name for row in rows if not row.why.endswith(".") or "|" in row.why] == []
 
 
 def test_every_field_of_the_clients_request_has_a_row() -> None:
