@@ -1,44 +1,51 @@
-"""The engine: a `Turn` becomes lines for a Claude Code process, its messages become `Event`s.
+"""The engine: a `Turn` becomes one request to a Claude Code process, its messages become `Event`s.
 
-Each turn leases a process from the pool. Where the process that answered last still remembers
-just this conversation, only the new message is sent (*continue*), or the results that it waits
-for (*hold*). Otherwise any process of the same launch profile takes a boundary and the replayed
-history (*reuse*), or a blank one is bound to the profile.
+A plain turn takes whatever process is free: the request carries the whole conversation, and the
+process remembers nothing of it. A turn with built-in tools has a process that was started for what
+it was granted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from config.credentials import Credentials
 from config.settings import Settings
-from core.conversation import Block, JsonObject, Message, merged, system_text, text_block
+from config.sizing import cores
+from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
-from core.events import Event, Finished, Reply
-from core.transcript import native, shown
+from core.events import Event
 from core.turn import ToolGrant, Turn
+from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
-from engine.cli_protocol import LateSettings, answers_just, late_settings, only_tool_results
-from engine.extra_body import answers_by_tool, emulated_stops
+from engine.first_token import FirstToken, FirstTokenWatch
+from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
-from engine.launch_profile import DEFAULT_PROFILE, LaunchProfile
+from engine.launch_profile import PLAIN, LaunchProfile
 from engine.leases import LeaseKind, State
+from engine.parameter_support import ParameterSupport, applied, reported
 from engine.pool import Lease, Pool, PoolLimits
-from engine.refusals import Refusals, blamed
-from engine.stop_filter import StopFilter
-from engine.timings import FirstToken, FirstTokenWatch
-from engine.worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
-from engine.written_calls import WrittenCalls
+from engine.rate_limit_windows import RateLimitWindows
+from engine.request import (
+    ANSWER_TOOL,
+    UNKNOWN_MODEL,
+    answers_by_tool,
+    bound_system,
+    conversation,
+    emulated_stops,
+    request_body,
+)
+from engine.stop_sequences import StopFilter
+from engine.tested_versions import CONTRACT_TESTED_VERSIONS
+from engine.worker import Ask, ClaudeWorker
 
 __all__ = [
     "ClaudeEngine",
@@ -52,6 +59,11 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
+
+MAX_LOST_PROCESSES = 3
+"""Processes in a row that may end by themselves before they ask the API."""
+
 
 class ProcessLost(UpstreamError):
     """A parked process turned out to be dead before it asked the API: another can take the turn."""
@@ -64,14 +76,17 @@ class ClaudeEngine:
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
         self._settings = settings
         self._credentials = credentials
+        self._login = not credentials.bare
         self._launcher: Launcher | None = None
         self._stack = AsyncExitStack()
-        self._refusals = Refusals()
+        self._support = ParameterSupport()
         self._info: JsonObject | None = None
         self._warned = False
+        self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
-        self.pool: Pool[LaunchProfile, ClaudeWorker] = Pool(
-            self._make, _limits(settings), kind_of=lambda profile: profile.own_tools
+        self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
+        self.pool: Pool[LaunchProfile, AnyWorker] = Pool(
+            self._make, _limits(settings), common=PLAIN, kind_of=lambda profile: profile.grant
         )
 
     async def __aenter__(self) -> ClaudeEngine:
@@ -79,16 +94,17 @@ class ClaudeEngine:
         scratch = Path(self._stack.enter_context(directory))
         self._launcher = Launcher(self._settings, self._credentials, scratch)
         await self._stack.enter_async_context(self.pool)
+        self._stack.push_async_callback(self.catalogue.aclose)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    def _make(self, own: ToolGrant | None) -> ClaudeWorker:
+    def _make(self, grant: ToolGrant | None) -> AnyWorker:
         assert self._launcher is not None
-        if own is None:
-            return ClaudeWorker(self._launcher.blank())
-        return ClaudeWorker(self._launcher.granted(own), own)
+        if grant is None:
+            return ClaudeWorker(self._launcher.plain(), self.windows, login=self._login)
+        return AgentWorker(self._launcher.granted(grant), grant, self.windows)
 
     @property
     def cli_path(self) -> Path:
@@ -99,66 +115,62 @@ class ClaudeEngine:
         """The events of one turn: `Started` first, `Finished` last.
 
         Raises a GatewayError; before `Started` nothing has been shown yet. Closing the generator
-        ends the turn and its process at once.
+        ends the turn and its question to the API at once.
         """
-        turn = replace(turn, messages=_conversation(turn))
-        if not turn.messages or turn.messages[-1].role != "user":
-            raise InvalidRequest("The last message must be the user's.", param="messages")
-        again, losses, begun = True, 0, False
-        while again:
-            again = False
+        without, losses, begun = self._support.unsupported(turn), 0, False
+        while True:
             try:
-                async with aclosing(self._attempt(turn)) as events:
+                async with aclosing(self._attempt(turn, without)) as events:
                     async for event in events:
                         begun = True
                         yield event
+                return
             except InvalidRequest as error:
-                again = not begun and self._refusals.learn(self._refusals.adapted(turn), error)
-                if not again:
-                    error.param = error.param or blamed(turn, error.message)
+                more = frozenset() if begun else self._support.record(turn, without, error)
+                if not more:
                     raise
+                without |= more
             except ProcessLost:
                 losses += 1
-                again = not begun and losses < LOSSES
-                if not again:
+                if begun or losses == MAX_LOST_PROCESSES:
                     raise
 
-    async def _attempt(self, asked: Turn) -> AsyncGenerator[Event, None]:
-        turn, dropped = self._refusals.adapted(asked), self._refusals.dropped(asked)
-        profile = LaunchProfile.of(
-            turn.principal,
-            system_text(turn.system) or "",
-            turn.tools,
-            answers_by_tool=answers_by_tool(turn),
-            own_tools=turn.own_tools,
-        )
-        async with self.pool.lease(profile, _asked_memory(turn)) as lease:
+    async def _attempt(self, asked: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+        names = KeyNames(asked)
+        turn = names.apply(applied(asked, without))
+        profile = self._profile(turn)
+        async with self.pool.lease(profile, turn.principal) as lease:
             with self._deadline(lease.worker) as expired:
                 try:
-                    if not lease.worker.bound:
-                        await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, dropped)) as events:
+                    await self._bind(lease.worker, profile)
+                    async with aclosing(self._events(lease, turn, names, without)) as events:
                         async for event in events:
                             yield event
                 except GatewayError as error:
                     if expired:
-                        raise TurnTimeout(
-                            f"No answer within {self._settings.timeout_seconds:g} seconds."
-                        ) from error
+                        raise expired[0] from error
                     if lease.worker.was_lost(lease.leased_at):
                         raise ProcessLost(error.message) from error
-                    if lease.worker.refused and lease.worker.reusable:
-                        lease.park(None)
                     raise
 
+    def _profile(self, turn: Turn) -> LaunchProfile:
+        if turn.builtin_tools is None:
+            card = self.catalogue.card(turn.model)
+            return LaunchProfile(bound_system(turn, card)) if self._login else PLAIN
+        home = turn.session_id if turn.builtin_tools.directory else None
+        owner = f"{turn.principal} {home}" if home else ""
+        system = system_text(turn.system) or ""
+        return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
+
     @contextmanager
-    def _deadline(self, worker: ClaudeWorker) -> Iterator[list[bool]]:
-        """Kills the process when the time is over, which ends every wait for it."""
-        expired: list[bool] = []
+    def _deadline(self, worker: AnyWorker) -> Iterator[list[TurnTimeout]]:
+        """Ends the turn when its time is over, and with it every wait."""
+        expired: list[TurnTimeout] = []
 
         def expire() -> None:
-            expired.append(True)
-            worker.kill()
+            seconds = self._settings.timeout_seconds
+            expired.append(TurnTimeout(f"No answer within {seconds:g} seconds."))
+            worker.expire(expired[0])
 
         timer = asyncio.get_running_loop().call_later(self._settings.timeout_seconds, expire)
         try:
@@ -166,52 +178,74 @@ class ClaudeEngine:
         finally:
             timer.cancel()
 
-    async def _bind(self, worker: ClaudeWorker, profile: LaunchProfile) -> None:
-        await worker.bind(profile)
+    async def _bind(self, worker: AnyWorker, profile: LaunchProfile) -> None:
+        if not worker.bound:
+            await worker.bind(profile)
         if not worker.tested and not self._warned:
             self._warned = True
             log.warning(
                 "Claude Code %s is not one that the contract tests passed on (%s): each process "
                 "serves one conversation, which is slower.",
-                worker.info.get("claude_code_version"),
+                worker.version,
                 ", ".join(sorted(CONTRACT_TESTED_VERSIONS)),
             )
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[ClaudeWorker], turn: Turn, dropped: tuple[str, ...]
+        self, lease: Lease[AnyWorker], turn: Turn, names: KeyNames, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
-        without = self._refusals.without(turn)
-        settings = late_settings(turn, without)
+        restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
-        calls = WrittenCalls(turn.calls_as_output)
-        reply = Reply()
         watch = FirstTokenWatch(lease, self.first_tokens)
-        async with aclosing(_answer(lease, turn, settings, dropped)) as events:
+        async with aclosing(self._asked(lease, turn, without)) as events:
             async for event in events:
                 watch.feed(event)
-                for shown in _through(calls, stops, event):
-                    reply.feed(shown)
-                    if stops.hit:
-                        lease.worker.kill()  # the model would write on, unseen and paid for
-                    if isinstance(shown, Finished):
-                        _park(lease, turn, reply, shown)
-                    yield shown
-                if stops.hit:
+                for passed in restorer.feed(event):
+                    for shown in stops.feed(passed):
+                        yield shown
+                if stops.hit:  # the model would write on, unseen and paid for
                     return
+
+    def _asked(
+        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+    ) -> AsyncGenerator[Event, None]:
+        ask = Ask(
+            turn.model,
+            self._body(turn, without),
+            answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
+            dropped=reported(turn, without),
+            api_events=turn.api_events,
+        )
+        worker = lease.worker
+        if isinstance(worker, AgentWorker):
+            messages = conversation(turn, self.catalogue.card(turn.model) or UNKNOWN_MODEL)
+            return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
+        return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
+
+    def preview(self, turn: Turn) -> JsonObject:
+        """The body that `run` would ask with, but for what the model is known to refuse."""
+        return self._body(KeyNames(turn).apply(turn), frozenset())
+
+    def _body(self, turn: Turn, without: frozenset[str]) -> JsonObject:
+        return request_body(
+            turn,
+            self.catalogue.card(turn.model),
+            without,
+            login=self._login,
+            default_effort=self._settings.default_effort,
+        )
 
     @property
     def info(self) -> JsonObject | None:
-        """What the process that was bound last said of itself, None before the first."""
+        """What the process that was used last said of itself, None before the first."""
         return self._info
 
     async def server_info(self) -> JsonObject | None:
         """What the CLI says of itself when it starts: models, account, version. No API call."""
         if self._info is None:
-            async with self.pool.lease(DEFAULT_PROFILE) as lease:
-                if not lease.worker.bound:
-                    await self._bind(lease.worker, DEFAULT_PROFILE)
-                lease.park(lease.remembered)
+            async with self.pool.lease(PLAIN) as lease:
+                await self._bind(lease.worker, PLAIN)
+                lease.park()
         return self._info
 
     async def ready(self) -> str | None:
@@ -228,119 +262,14 @@ class ClaudeEngine:
         return None
 
 
-LOSSES = 3
-"""Processes in a row that may end by themselves before they ask the API."""
-
-LIMITS = frozenset({"max_turns", "max_budget"})
-
-
-def _conversation(turn: Turn) -> tuple[Message, ...]:
-    """Without any tools the API takes no uses of them: what was said about them stays."""
-    has_tools = turn.tools or turn.own_tools is not None
-    return merged(turn.messages) if has_tools else shown(turn.messages)
-
-
-def _asked_memory(turn: Turn) -> str | None:
-    """The fingerprint of a process that could go on from where this turn stands."""
-    *earlier, last = turn.messages
-    history = shown(earlier)
-    if not history:
-        return None
-    calls = {block["id"] for block in history[-1].content if block["type"] == "tool_use"}
-    if calls and not answers_just(calls, last.content):
-        return None
-    return fingerprint(turn.model, history)
-
-
-def _through(calls: WrittenCalls, stops: StopFilter, event: Event) -> Iterator[Event]:
-    for passed in calls.feed(event):
-        yield from stops.feed(passed)
-
-
-def _answer(
-    lease: Lease[ClaudeWorker], turn: Turn, settings: LateSettings, dropped: tuple[str, ...]
-) -> AsyncGenerator[Event, None]:
-    """The shortest clean way to the answer that this lease allows."""
-    worker, last = lease.worker, turn.messages[-1]
-    if lease.kind == "continue" and only_tool_results(last.content):
-        return worker.resume(last, settings, dropped)
-    if lease.kind == "continue":
-        return worker.run((last,), settings, fresh=False, dropped=dropped)
-    return worker.run(native(turn.messages), settings, fresh=True, dropped=dropped)
-
-
-def _park(lease: Lease[ClaudeWorker], turn: Turn, reply: Reply, finished: Finished) -> None:
-    """Keeps the process under what it remembers now; one that was killed is gone anyway."""
-    if not lease.worker.alive or finished.reason in LIMITS:
-        return
-    if turn.own_tools is not None and turn.own_tools.max_budget_usd is not None:
-        return  # the budget is that of the whole process
-    try:
-        answer = answer_message(reply)
-    except ValueError:  # arguments that are no JSON: what the process made of them is its secret
-        return
-    held = finished.reason == "tool_use"
-    if turn.calls_as_output:  # it remembers a text where the client will send a call back
-        return lease.park(None)
-    if lease.worker.cut_short or (answers_by_tool(turn) and reply.text):
-        # It remembers a call, or more than was said, where the client will send text back.
-        return None if held else lease.park(None)
-    lease.park(fingerprint(turn.model, (*shown(turn.messages), answer)), held=held)
-
-
-def answer_message(reply: Reply) -> Message:
-    """The answer as the client will send it back: its text, then its calls."""
-    blocks: list[Block] = [text_block(reply.text)] if reply.text else []
-    for call in reply.tool_calls:
-        blocks.append(
-            {
-                "type": "tool_use",
-                "id": call.id,
-                "name": call.name,
-                "input": json.loads(call.arguments or "{}"),
-            }
-        )
-    return Message("assistant", tuple(blocks))
-
-
-def fingerprint(model: str, messages: tuple[Message, ...]) -> str:
-    """Names a conversation by what a client sends back of it: roles, text, calls, media.
-
-    What clients commonly change on the way is left out: thinking, how text is cut into parts,
-    white space around an answer, the order of parallel calls and of keys in their arguments.
-    """
-    digest = hashlib.blake2b(model.encode(), digest_size=16)
-    for message in messages:
-        digest.update(json.dumps([message.role, _remembered(message)], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _remembered(message: Message) -> list[Block]:
-    kept: list[Block] = []
-    for block in message.content:
-        if block["type"] in ("thinking", "redacted_thinking"):
-            continue
-        if block["type"] == "text" and kept and kept[-1]["type"] == "text":
-            kept[-1] = text_block(kept[-1]["text"] + block["text"])
-        else:
-            kept.append(block)
-    return kept if message.role == "user" else _answered(kept)
-
-
-def _answered(blocks: list[Block]) -> list[Block]:
-    """An answer's text without white space around it, then its calls by id."""
-    text = "".join(block["text"] for block in blocks if block["type"] == "text").strip()
-    calls = [block for block in blocks if block["type"] == "tool_use"]
-    return [text_block(text), *sorted(calls, key=lambda call: call["id"])]
-
-
 def _limits(settings: Settings) -> PoolLimits:
     return PoolLimits(
         max_processes=settings.max_processes,
         warm=settings.pool_warm,
         idle_seconds=settings.pool_idle_seconds,
-        hold_seconds=settings.hold_seconds,
         max_uses=settings.pool_max_uses,
+        max_starting=cores(),
+        max_preparing=cores() + 1,
         queue_size=settings.queue_size,
         queue_timeout=settings.queue_timeout,
     )

@@ -1,4 +1,4 @@
-"""How many CLI processes this machine can hold, from its cores and its free memory."""
+"""How many CLI processes this machine can hold, from its free memory, and its cores."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ CGROUP_LIMITS = (
 )
 
 
-def processes_for(cores: int, available_bytes: int) -> int:
-    """Half of the free memory in CLI processes, at least 2, at most 8 a core."""
-    return max(2, min(available_bytes // 2 // PROCESS_BYTES, 8 * cores))
+def processes_for(available_bytes: int) -> int:
+    """Half of the free memory in CLI processes, at least 2. What the processor can do is the
+    pool's to see."""
+    return max(2, available_bytes // 2 // PROCESS_BYTES)
 
 
 def default_max_processes() -> int:
-    return processes_for(_cores(), min(psutil.virtual_memory().available, *_container_room()))
+    return processes_for(min(psutil.virtual_memory().available, *_container_room()))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use: a container's CPU set is smaller than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -24,7 +24,7 @@ EFFORT_FIELDS = ("reasoning_effort", "reasoning.effort")
 """An effort has its effect without thinking too."""
 
 
-class Traits(Protocol):
+class ModelCapabilities(Protocol):
     """What is known of a model; a ModelCard knows it."""
 
     @property
@@ -51,10 +51,13 @@ class Reasoning:
 
 
 def read(
-    request: ChatRequest, card: Traits | None, *, forced_call: bool, max_tokens: int | None
+    request: ChatRequest,
+    card: ModelCapabilities | None,
+    *,
+    forced_call: bool,
+    max_tokens: int | None,
 ) -> Reasoning:
-    """What a chat request asks for, as `settled`.
-    Raises InvalidRequest for an effort that is no word of these."""
+    """What a chat request asks for, as `settled`. Raises InvalidRequest for an unknown effort."""
     field, asked = _asked(request)
     return settled(asked, field, card, forced_call=forced_call, max_tokens=max_tokens)
 
@@ -62,7 +65,7 @@ def read(
 def settled(
     asked: Reasoning,
     field: str,
-    card: Traits | None,
+    card: ModelCapabilities | None,
     *,
     forced_call: bool,
     max_tokens: int | None,
@@ -141,7 +144,7 @@ def _as_anthropic(given: Any, effort: Effort | None) -> Reasoning:
     return Reasoning(effort, ignored=("thinking",))
 
 
-def _for_model(asked: Effort | None, card: Traits | None) -> Effort | None:
+def _for_model(asked: Effort | None, card: ModelCapabilities | None) -> Effort | None:
     """The nearest level that the model has; the lower of two."""
     if asked is None or card is None:
         return asked

@@ -17,7 +17,14 @@ from types import MappingProxyType
 from config.settings import Settings
 from core.conversation import JsonObject
 from core.errors import GatewayError, ModelNotFound
-from engine.known_models import CLI_ALIASES, KNOWN_MODELS, ModelCard, Price, plain_id
+from engine.known_models import (
+    CLI_ALIASES,
+    KNOWN_MODELS,
+    UNLISTED_MODELS,
+    ModelCard,
+    Price,
+    plain_id,
+)
 
 REFRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0
@@ -42,6 +49,7 @@ BUILT_IN_ALIASES: Mapping[str, str] = MappingProxyType(
 """A client's model name to the CLI's. The pattern with the most literal characters wins; among
 equals the operator's, then the one listed first (`gpt-4o-mini` is a `*-mini` before a `gpt-4*`)."""
 
+UNLISTED = {card.id: card for card in UNLISTED_MODELS}
 PRICE = re.compile(r"\$([\d.]+)/\$([\d.]+)")
 LONG_PROMPT = re.compile(r"prompts over (\d+)k")
 
@@ -61,14 +69,14 @@ class ModelCatalogue:
         self,
         settings: Settings,
         server_info: ServerInfo,
-        heard: Callable[[], JsonObject | None] = lambda: None,
+        cached_info: Callable[[], JsonObject | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._default_model = settings.default_model
         self._own_names = {name.lower(): to for name, to in settings.model_aliases.items()}
         self._patterns = by_specificity(self._own_names)
         self._server_info = server_info
-        self._heard = heard
+        self._cached_info = cached_info
         self._clock = clock
         self._was_asked = False
         self._next_refresh = clock()
@@ -95,7 +103,7 @@ class ModelCatalogue:
         was not asked for yet.
         """
         name = name or self._default_model
-        self._listen()
+        self._refresh_from_worker()
         resolved = self._lookup(name)
         if resolved is None:
             await self._first_refresh()
@@ -127,7 +135,8 @@ class ModelCatalogue:
             await asyncio.wait({self._refresh})
 
     def _card(self, model: str) -> ModelCard | None:
-        return self._by_name.get(model) or self._by_name.get(plain_id(model))
+        plain = plain_id(model)
+        return self._by_name.get(model) or self._by_name.get(plain) or UNLISTED.get(plain)
 
     def _lookup(self, name: str) -> str | None:
         lowered = name.lower()
@@ -150,9 +159,9 @@ class ModelCatalogue:
         if self._clock() >= self._next_refresh and self._refresh is None:
             self._refresh = asyncio.create_task(self._ask_cli())
 
-    def _listen(self) -> None:
+    def _refresh_from_worker(self) -> None:
         """A turn starts no process for the list: what those of other turns told will do."""
-        if self._clock() >= self._next_refresh and (info := self._heard()):
+        if self._clock() >= self._next_refresh and (info := self._cached_info()):
             self._take(info)
 
     async def _ask_cli(self) -> None:

@@ -35,6 +35,9 @@ class ModelCard:
     adaptive_thinking: bool = True
     """Whether it decides by itself how much to think, rather than by a budget."""
 
+    prefill: bool = False
+    """Whether it goes on with an answer that the last message begins."""
+
 
 CLI_ALIASES = frozenset({"default", "sonnet", "opus", "haiku", "fable"})
 
@@ -85,6 +88,12 @@ KNOWN_MODELS = (
     ModelCard("claude-opus-4-6", "Opus 4.6", "Legacy", effort_levels=FOUR),
     ModelCard("claude-sonnet-4-6", "Sonnet 4.6", "Legacy", effort_levels=FOUR),
 )
+
+UNLISTED_MODELS = tuple(
+    ModelCard(name, name, adaptive_thinking=False, prefill=True)
+    for name in ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-1")
+)
+"""Models that the CLI takes and does not list."""
 
 PROVIDER_PARTS = re.compile(
     r"^(?:[\w-]+\.)?anthropic\.|(?:-v\d+(?::\d+)?)?(?:@\w+)?(?:\[1m\])?$|-\d{8}(?=-v\d|$)"

@@ -1,7 +1,7 @@
 """How a CLI process is started: its command line, its environment, its directory.
 
-Without own tools it is as clean as the CLI can be; what a conversation needs is said later. With
-own tools it is started for just what a turn was granted, confined to its directory.
+Without built-in tools it is as clean as the CLI can be; what a conversation needs is said later.
+With built-in tools it is started for just what a turn was granted, confined to its directory.
 Source: `docs/claude-cli.md`, "A clean request"; `claude --help`.
 """
 
@@ -23,10 +23,11 @@ from config.settings import Settings
 from core.conversation import JsonObject
 from core.turn import ToolGrant
 from engine.caller_tools import ALLOW_ALL
+from engine.failures import ERROR_LOG_FILTER
 from engine.process_tree import MARK
 from engine.transport import CliTransport
 
-COLLECTOR = "BUN_GC_TIMER_INTERVAL"
+GC_INTERVAL_VARIABLE = "BUN_GC_TIMER_INTERVAL"
 """For the CLI alone: a command may be a program of the same runtime."""
 
 ENVIRONMENT = {
@@ -36,22 +37,23 @@ ENVIRONMENT = {
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
     "DISABLE_AUTOUPDATER": "1",
-    # The caller's own tool names and schemas, all of them, and nothing cut out of their results.
+    # The caller's own tool names and schemas, all of them, and nothing cut out of results.
     "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
     "ENABLE_TOOL_SEARCH": "false",
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
-    # The conversation is the client's: it is never shortened.
+    # The model that was asked for, or the API's own word that there is none.
+    "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",
+    # The conversation is the client's: it is never shortened. Without this the limit that each
+    # request sets for further calls (engine/worker.py) is not looked at either.
     "DISABLE_AUTO_COMPACT": "1",
-    # Whether it is too long is the API's to say, not a guess of the CLI's.
-    "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": "1000000000",
     # Newer models would get the effort as a message of its own in the conversation.
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
     # A failure stays a failure; the client decides whether to ask again.
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
-    # Its runtime (Bun) looks for garbage after a quiet minute, not after each turn and start.
-    COLLECTOR: "60000",
+    # Its runtime (Bun) collects garbage after a quiet minute, not after each turn and start.
+    GC_INTERVAL_VARIABLE: "60000",
 }
 ARGUMENTS = (
     "--output-format=stream-json",
@@ -62,6 +64,8 @@ ARGUMENTS = (
     "--setting-sources=",
     "--strict-mcp-config",
     "--system-prompt=",
+    f"--debug={ERROR_LOG_FILTER}",
+    "--debug-to-stderr",
 )
 CONFINED = ("--restricted", "--disable-slash-commands", "--permission-prompts=none")
 """File tools stay in the working directory; what no rule allows is denied, nobody is asked."""
@@ -74,8 +78,8 @@ NO_ATTRIBUTION = {"attribution": {"commit": "", "pr": ""}}
 
 
 @dataclass(frozen=True, slots=True)
-class Belongings:
-    """The files of one process: a working directory for want of another, its MCP servers."""
+class ScratchFiles:
+    """The files of one process: a working directory for lack of another, its MCP servers."""
 
     root: Path
     mcp_config: str
@@ -115,66 +119,70 @@ class Launcher:
         self._command_prefix = scratch / "command.sh"
         _write_executable(self._command_prefix, _command_script(credentials.environment))
 
-    def blank(self) -> CliTransport:
-        """A process without tools, for any conversation."""
-        argv = [*self._command, "--tools=", f"--allowed-tools={ALLOW_ALL}"]
+    def plain(self) -> CliTransport:
+        """A process without tools, for any conversation. With a key it runs no program, so it gets
+        no PATH: with one the CLI would run git at each change of its settings."""
+        argv = [*self._command, "--tools=", "--max-turns=1"]
         if self._credentials.bare:
             argv.append("--bare")
-        return CliTransport(argv, self._environment(self._scratch), self._scratch)
+        environment = self._environment(self._scratch)
+        if self._credentials.method == "anthropic":
+            environment["PATH"] = ""
+        return CliTransport(argv, environment, self._scratch)
 
     def granted(self, own: ToolGrant) -> CliTransport:
         """A process with what was granted. Its temporary files go with it."""
         mark = secrets.token_hex(16)
-        belongings = Belongings(self._scratch / mark, own.mcp_config)
-        directory = Path(own.directory or belongings.work)
+        files = ScratchFiles(self._scratch / mark, own.mcp_config)
+        directory = Path(own.directory or files.work)
         environment = self._environment(directory) | {
             MARK: mark,
             "CLAUDE_CODE_SHELL_PREFIX": str(self._command_prefix),
-            "CLAUDE_CODE_TMPDIR": str(belongings.root),
+            "CLAUDE_CODE_TMPDIR": str(files.root),
             "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a command over its time ends
-            **self._config_directory(belongings),
+            **self._config_directory(files),
             "BASH_DEFAULT_TIMEOUT_MS": self._command_timeout,
             "BASH_MAX_TIMEOUT_MS": self._command_timeout,
         }
-        argv = [*self._command, *CONFINED, *self._granting(own, directory, belongings)]
-        return CliTransport(argv, environment, directory, mark=mark, belongings=belongings)
+        argv = [*self._command, *CONFINED, *self._granting(own, directory, files)]
+        return CliTransport(argv, environment, directory, mark=mark, files=files)
 
-    def _config_directory(self, belongings: Belongings) -> dict[str, str]:
+    def _config_directory(self, files: ScratchFiles) -> dict[str, str]:
         """Shells leave files there. A login is in the CLI's own and must be found."""
         if not self._credentials.bare:
             return {}
-        return {"CLAUDE_CONFIG_DIR": str(belongings.config)}
+        return {"CLAUDE_CONFIG_DIR": str(files.config)}
 
     @property
     def _command_timeout(self) -> str:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
-    def _granting(self, own: ToolGrant, directory: Path, belongings: Belongings) -> Iterable[str]:
+    def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
             yield f"--disallowed-tools={','.join(own.deny)}"
         yield f"--permission-mode={MODES[own.permission_mode]}"
-        yield f"--settings={json.dumps(self._cli_settings(own, directory, belongings))}"
+        yield f"--settings={json.dumps(self._cli_settings(own, directory, files))}"
         if own.max_turns is not None:
             yield f"--max-turns={own.max_turns}"
         if own.max_budget_usd is not None:
             yield f"--max-budget-usd={own.max_budget_usd:f}"
         if own.mcp_config:
-            yield f"--mcp-config={belongings.mcp_file}"
+            yield f"--mcp-config={files.mcp_file}"
         if self._credentials.bare and not own.tools:
             yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
 
-    def _cli_settings(self, own: ToolGrant, directory: Path, belongings: Belongings) -> JsonObject:
+    def _cli_settings(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> JsonObject:
         """A command reads neither what other processes have nor the secrets of MCP servers."""
         if "Bash" not in own.tools:
             return NO_ATTRIBUTION
-        temporary = belongings.root / f"claude-{os.getuid()}"
+        temporary = files.root / f"claude-{os.getuid()}"
         return NO_ATTRIBUTION | sandbox_settings(
             self._settings,
             self._credentials.environment,
             hidden=(self._scratch,),
-            shown=(directory, temporary, belongings.config, self._command_prefix),
+            shown=(directory, temporary, files.config, self._command_prefix),
         )
 
     def _environment(self, directory: Path) -> dict[str, str]:
@@ -203,7 +211,7 @@ def secret_names(environment: Iterable[str]) -> list[str]:
 
 def _command_script(environment: Iterable[str]) -> str:
     """Runs its first argument as a command, without credentials in its environment."""
-    names = " ".join([COLLECTOR, *secret_names(environment)])
+    names = " ".join([GC_INTERVAL_VARIABLE, *secret_names(environment)])
     return f'#!/bin/sh\nunset {names}\nexec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
 
 

@@ -11,43 +11,34 @@ from core.turn import FunctionTool, ToolGrant
 
 @dataclass(frozen=True, slots=True)
 class LaunchProfile:
-    """What a process is bound to for life. Never shared between two principals.
+    """What a process is bound to. Plain turns have the empty one in common; under a login they are
+    bound to the system prompt, which the CLI writes itself there.
 
-    Two profiles are equal where the model sees the same bytes: `tools_json` tells schemas apart
-    that Python takes for equal (`1`, `1.0` and `true`; keys in another order). Made by `of`.
+    A turn with built-in tools has a process that was started for its `grant`, bound to the system
+    prompt and the caller's functions. It is never shared: `owner` names whose traces are in it.
+    Two profiles are equal where the model sees the same bytes: `functions_json` tells schemas apart
+    that Python takes for equal (`1`, `1.0` and `true`; keys in another order).
     """
 
-    principal: str
-    system: str
-    tools_json: str
-    tools: tuple[FunctionTool, ...] = field(default=(), compare=False, repr=False)
-    answers_by_tool: bool = False
-    """Whether the process has the CLI's tool for structured answers, extra_body.ANSWER_TOOL."""
-
-    own_tools: ToolGrant | None = None
-    """What the process is started with of Claude Code's own tools."""
+    system: str = ""
+    grant: ToolGrant | None = None
+    functions: tuple[FunctionTool, ...] = field(default=(), compare=False, repr=False)
+    functions_json: str = "[]"
+    owner: str = ""
 
     @classmethod
-    def of(
-        cls,
-        principal: str,
-        system: str,
-        tools: tuple[FunctionTool, ...] = (),
-        *,
-        answers_by_tool: bool = False,
-        own_tools: ToolGrant | None = None,
+    def of_grant(
+        cls, grant: ToolGrant, system: str, functions: tuple[FunctionTool, ...], owner: str
     ) -> LaunchProfile:
-        seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
-        return cls(principal, system, json.dumps(seen), tools, answers_by_tool, own_tools)
+        seen = [[tool.name, tool.description, tool.input_schema] for tool in functions]
+        return cls(system, grant, functions, json.dumps(seen), owner)
 
     @property
     def digest(self) -> str:
         """A name for logs and operators, from which nothing can be read."""
-        parts = [self.principal, self.system, self.tools_json, self.answers_by_tool]
-        text = json.dumps([*parts, str(self.own_tools and astuple(self.own_tools))])
+        parts = [self.system, self.functions_json, self.owner]
+        text = json.dumps([*parts, str(self.grant and astuple(self.grant))])
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-DEFAULT_PROFILE = LaunchProfile.of("local", "")
-"""A client without a key, a system prompt and tools: the process that was asked for the models
-serves it next."""
+PLAIN = LaunchProfile()

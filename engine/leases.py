@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-LeaseKind = Literal["continue", "reuse", "blank"]
-State = Literal["starting", "blank", "idle", "held", "busy", "closing"]
+LeaseKind = Literal["reuse", "blank"]
+State = Literal["starting", "blank", "idle", "busy", "closing"]
 
 
 class Worker(Protocol):
@@ -30,7 +31,7 @@ class Worker(Protocol):
         ...
 
     async def start(self) -> None:
-        """Starts it blank; done when it can be used. Raises where it can't be. Bounded."""
+        """Starts it; done when it can be used. Raises where it can't be. Bounded."""
         ...
 
     async def close(self) -> None:
@@ -47,17 +48,18 @@ class PoolLimits:
     """Bounds of a pool. Times in seconds, memory in bytes.
 
     `queue_size` counts those who wait although every place is busy; who waits for a worker that
-    starts is not one of them. `max_starting` workers start at once: starting costs CPU.
+    starts is not one of them. `max_starting` workers start at once, and `max_preparing` turns are
+    between their lease and `Lease.asked`: both are what the processor can do at a time.
     """
 
     max_processes: int = 4
     warm: int = 1
     idle_seconds: float = 600.0
-    hold_seconds: float = 300.0
     max_uses: int = 200
     max_age_seconds: float = 3600.0
-    max_memory_bytes: int = 500 * 1024 * 1024
+    max_memory_bytes: int = 400 * 1024 * 1024
     max_starting: int = 2
+    max_preparing: int = 3
     queue_size: int = 100
     queue_timeout: float = 30.0
 
@@ -73,27 +75,44 @@ class Slot(Generic[P, W]):
     since: float
     state: State = "starting"
     profile: P | None = None
-    fingerprint: Hashable = None
-    held: bool = False
     uses: int = 0
     memory_bytes: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
+class Waiter(Generic[P, W]):
+    """A request that waits for a worker."""
+
+    profile: P
+    kind: Hashable
+    principal: str
+    asked_at: float
+    found: asyncio.Future[tuple[Slot[P, W], LeaseKind]]
+
+
+@dataclass(eq=False, slots=True)
 class Lease(Generic[W]):
-    """A worker for one turn. `kind` says what it remembers: `continue` the conversation that was
-    asked for, `reuse` another one of the same profile, `blank` nothing. `remembered` is its
-    fingerprint, to park a worker that was not touched; `leased_at` is of the pool's clock."""
+    """A worker for one turn. `kind` says whether it served before; `leased_at` is of the pool's
+    clock. Ending the lease without `park` ends the worker."""
 
     worker: W
     kind: LeaseKind
     waited_seconds: float
     leased_at: float
-    remembered: Hashable = None
-    parked: bool = field(default=False, init=False)
-    fingerprint: Hashable = field(default=None, init=False)
-    held: bool = field(default=False, init=False)
+    _asked: Callable[[], None] = field(repr=False)
+    _release: Callable[[bool], None] = field(repr=False)
+    is_over: bool = False
 
-    def park(self, fingerprint: Hashable, *, held: bool = False) -> None:
-        """The turn ended cleanly: keep the worker. `held` means it waits for its caller."""
-        self.parked, self.fingerprint, self.held = True, fingerprint, held
+    def asked(self) -> None:
+        """The worker has turned to the API: the next request may be prepared."""
+        self._asked()
+
+    def park(self) -> None:
+        """The turn came to its end: the worker is free for others at once."""
+        self.end(clean=True)
+
+    def end(self, *, clean: bool = False) -> None:
+        """Does nothing the second time."""
+        if not self.is_over:
+            self.is_over = True
+            self._release(clean)

@@ -1,17 +1,21 @@
-"""Warm processes: lease, continue, reuse, hold, start, retire, admit.
+"""Warm processes: lease, reuse, start, retire, admit.
 
-The pool knows nothing of Claude or HTTP. A *worker* starts blank, then is bound once to a
-*profile*, which it keeps for life. Between leases it is parked under a *fingerprint* of what it
-remembers, so that a lease that asks for the same fingerprint gets just that worker back.
+The pool knows nothing of Claude or HTTP. A *worker* serves one turn at a time, and any worker that
+is free serves any turn of its *profile*; most turns have the same one.
 
-    starting -> blank -> busy <-> idle      what nobody asked for yet, or what was parked clean
-                           |  <-> held      waits for its caller in the middle of a turn
+    starting -> blank -> busy <-> idle      what nobody used yet, or what was parked clean
                            v
                         closing -> gone     from every state; its place is free when it is gone
 
-A lease that ends without `park` costs the worker its life: whatever went wrong, nothing dirty is
-ever handed on. Workers start in the background, never for one lease alone: a lease takes whatever
-is free first, and one that is cancelled leaves the worker to the next.
+A lease that ends without `park` terminates its worker, so a worker in an unknown state is never
+reused. Workers start in the background, never for one lease alone: a lease takes whatever is free
+first, and one that is cancelled leaves the worker to the next.
+
+Admission: the worker that was used last is used first, since a hot process is twice as fast as a
+cold one, and one that is not needed gets old and ends. Another is started only where the wait for
+those in use is longer than a start. What keeps the processor sane is the number of turns that are
+*preparing*, between their lease and the question to the API: at an API's pace they pass in
+milliseconds, and where they do not, more processes would only slow each other down.
 """
 
 from __future__ import annotations
@@ -20,40 +24,26 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, get_args
 
 from core.errors import Overloaded
-from engine.leases import Lease, LeaseKind, P, PoolLimits, Slot, State, W, Worker
+from engine.leases import Lease, LeaseKind, P, PoolLimits, Slot, State, W, Waiter, Worker
 
 __all__ = ["Lease", "LeaseKind", "Pool", "PoolLimits", "Worker"]
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
-OVERTAKING_SECONDS = 1.0
-"""Up to this wait the first in line lets others take what it could not use without ending it."""
-
-SPARE_SECONDS = 5.0
-"""An idle worker that was not used for so long may be ended for a blank one."""
-
-GRACE_SECONDS = 60.0
-"""A worker held for longer makes way like an idle one: many callers never come back, and a few such
-would leave all others to share what is left."""
+PREPARING_SECONDS = 1.0
+"""A turn that has not asked the API by then no longer keeps others from preparing theirs."""
 
 MAX_BACKOFF_SECONDS = 30.0
 RECENT_WAITS = 100
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter(Generic[P, W]):
-    profile: P
-    fingerprint: Hashable
-    asked_at: float
-    found: asyncio.Future[tuple[Slot[P, W], LeaseKind]]
+WEIGHT = 0.2
+"""Of the latest figure in a running average."""
 
 
 class Pool(Generic[P, W]):
@@ -61,7 +51,7 @@ class Pool(Generic[P, W]):
 
     Some profiles need workers that are started for them: `kind_of` a profile is what `make` is
     given, and a blank worker serves profiles of its kind only. None is the ordinary kind, of which
-    blank ones are kept ready.
+    `warm` are kept ready; `common` is the profile that most turns have.
     """
 
     def __init__(
@@ -69,6 +59,7 @@ class Pool(Generic[P, W]):
         make: Callable[[Any], W],
         limits: PoolLimits,
         *,
+        common: P,
         kind_of: Callable[[P], Hashable] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,11 +67,15 @@ class Pool(Generic[P, W]):
         self.counts: Counter[str] = Counter()
         self.waits: deque[float] = deque(maxlen=RECENT_WAITS)
         self._make = make
+        self._common = common
         self._kind_of = kind_of
         self._clock = clock
         self._numbers = itertools.count(1)
         self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
-        self._waiters: list[_Waiter[P, W]] = []
+        self._waiters: OrderedDict[str, list[Waiter[P, W]]] = OrderedDict()
+        self._preparing: dict[Slot[P, W], float] = {}
+        self._turn_seconds = 1.0
+        self._start_seconds = 0.5
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -88,14 +83,14 @@ class Pool(Generic[P, W]):
         self._closed = False
 
     async def __aenter__(self) -> Pool[P, W]:
-        self._background(self._sweep_forever())
-        self._serve()
+        self._background(self._sweep_periodically())
+        self.sweep()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Ends every worker, leased ones too, and waits until they are gone."""
         self._closed = True
-        for waiter in list(self._waiters):
+        for waiter in list(self._waiting()):
             self._refuse(waiter, "The server is shutting down.")
         for task in list(self._tasks):
             task.cancel()
@@ -111,36 +106,48 @@ class Pool(Generic[P, W]):
 
     @property
     def queued(self) -> int:
-        return len(self._waiters)
+        return sum(map(len, self._waiters.values()))
 
     def in_state(self, *states: State) -> list[Slot[P, W]]:
         """The workers in these states, the longest in it first."""
         return [slot for slot in self._slots if slot.state in states]
 
     @asynccontextmanager
-    async def lease(self, profile: P, fingerprint: Hashable = None) -> AsyncIterator[Lease[W]]:
-        """A worker of this profile; the one that remembers `fingerprint` if it is parked.
+    async def lease(self, profile: P, principal: str = "") -> AsyncIterator[Lease[W]]:
+        """A worker of this profile. Those who wait are served in turn by principal, each
+        principal's own requests in their order.
 
-        Waits its turn while all are busy. Raises Overloaded (503) when the queue is full or the
-        wait takes too long, and what a worker's start raises where none is left to wait for.
+        Raises Overloaded (503) when the queue is full or the wait takes too long, and what a
+        worker's start raises where none is left to wait for.
         """
         asked_at = self._clock()
-        found = None if self._waiters or self._closed else self._take(profile, fingerprint)
-        slot, kind = found or await self._queue_up(profile, fingerprint)
+        found = None if self._waiters or self._closed else self._take(profile)
+        slot, kind = found or await self._queue_up(profile, principal)
+        lease = self._leased(slot, profile, kind, asked_at)
+        try:
+            yield lease
+        finally:
+            lease.end()
+
+    def _leased(self, slot: Slot[P, W], profile: P, kind: LeaseKind, asked_at: float) -> Lease[W]:
         now = self._clock()
-        lease = Lease(slot.worker, kind, now - asked_at, now, slot.fingerprint)
         slot.profile = profile
         slot.uses += 1
         self.counts[kind] += 1
-        self.waits.append(lease.waited_seconds)
-        try:
-            yield lease  # a blank one is replaced later: a start would slow this turn down
-        finally:
-            self._give_back(slot, lease)
+        self.waits.append(now - asked_at)
+        return Lease(
+            slot.worker,
+            kind,
+            now - asked_at,
+            now,
+            _asked=lambda: self._asked(slot),
+            _release=lambda clean: self._give_back(slot, clean=clean),
+        )
 
-    async def _queue_up(self, profile: P, fingerprint: Hashable) -> tuple[Slot[P, W], LeaseKind]:
+    async def _queue_up(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind]:
         loop = asyncio.get_running_loop()
-        waiter = _Waiter[P, W](profile, fingerprint, self._clock(), loop.create_future())
+        kind = self._kind_of(profile)
+        waiter = Waiter[P, W](profile, kind, principal, self._clock(), loop.create_future())
         timer = loop.call_later(
             self.limits.queue_timeout, self._refuse, waiter, "No process was free in time."
         )
@@ -154,57 +161,75 @@ class Pool(Generic[P, W]):
             timer.cancel()
             self._leave(waiter)
 
-    def _line_up(self, waiter: _Waiter[P, W]) -> None:
-        """Takes its place in line; refused where that would make the line too long."""
-        self._waiters.append(waiter)
+    def _line_up(self, waiter: Waiter[P, W]) -> None:
+        self._waiters.setdefault(waiter.principal, []).append(waiter)
         if self._closed:
             self._refuse(waiter, "The server is shutting down.")
-        elif self._excess() > self.limits.queue_size:
-            self._refuse(waiter, "All processes are busy and the queue is full.")
-        else:
-            self._serve()
+            return
+        if self._excess() > self.limits.queue_size:
+            # whoever has the most requests in the queue is the one that filled it
+            longest = max(self._waiters.values(), key=len)
+            crowded = longest if len(longest) > len(self._waiters[waiter.principal]) else [waiter]
+            self._refuse(crowded[-1], "All processes are busy and the queue is full.")
+        self._serve()
 
     def _excess(self) -> int:
         """How many wait although neither a place nor a worker that will be free is left."""
-        return len(self._waiters) - (self.limits.max_processes - len(self.in_state("busy")))
+        return self.queued - (self.limits.max_processes - len(self.in_state("busy")))
 
-    def _refuse(self, waiter: _Waiter[P, W], reason: str) -> None:
+    def _refuse(self, waiter: Waiter[P, W], reason: str) -> None:
         if not waiter.found.done():
             self.counts["refused"] += 1
             waiter.found.set_exception(Overloaded(reason, retry_after=5))
         self._leave(waiter)
 
-    def _leave(self, waiter: _Waiter[P, W]) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-            self._serve()  # it may have been the one that held up the line
+    def _leave(self, waiter: Waiter[P, W]) -> None:
+        own = self._waiters.get(waiter.principal, [])
+        if waiter in own:
+            own.remove(waiter)
+            if not own:
+                del self._waiters[waiter.principal]
 
-    def _put_back(self, waiter: _Waiter[P, W]) -> None:
+    def _put_back(self, waiter: Waiter[P, W]) -> None:
         """Returns, untouched, what was handed over in the moment in which its taker left."""
         if waiter.found.cancelled() or waiter.found.exception() is not None:
             return
         slot, kind = waiter.found.result()
+        self._preparing.pop(slot, None)
         if slot.state == "busy":
-            self._move(slot, "blank" if kind == "blank" else "held" if slot.held else "idle")
+            self._move(slot, "blank" if kind == "blank" else "idle")
             self._serve()
 
-    def _take(self, profile: P, fingerprint: Hashable) -> tuple[Slot[P, W], LeaseKind] | None:
-        """A worker that is there already, or None."""
-        parked = [slot for slot in self._slots if slot.profile == profile and self._is_free(slot)]
-        for slot in parked:
-            if fingerprint is not None and slot.fingerprint == fingerprint:
-                return self._move(slot, "busy"), "continue"
-        for slot in parked:
-            if slot.state == "idle" and slot.worker.reusable:
-                return self._move(slot, "busy"), "reuse"
+    def _take(self, profile: P) -> tuple[Slot[P, W], LeaseKind] | None:
+        """A worker that is there already, the one used last; None while the processor has enough
+        to do."""
+        if not self._may_prepare():
+            return None
+        free = [slot for slot in reversed(self._slots) if self._is_free(slot)]
+        for slot in free:
+            if slot.state == "idle" and slot.profile == profile:
+                return self._hand_over(slot), "reuse"
         kind = self._kind_of(profile)
-        for slot in self._slots:
-            if slot.state == "blank" and slot.kind == kind and self._is_free(slot):
-                return self._move(slot, "busy"), "blank"
+        for slot in free:
+            if slot.state == "blank" and slot.kind == kind:
+                return self._hand_over(slot), "blank"
         return None
 
+    def _hand_over(self, slot: Slot[P, W]) -> Slot[P, W]:
+        self._preparing[slot] = self._clock()
+        return self._move(slot, "busy")
+
+    def _may_prepare(self) -> bool:
+        after = self._clock() - PREPARING_SECONDS
+        preparing = sum(since > after for since in self._preparing.values())
+        return preparing < self.limits.max_preparing
+
+    def _asked(self, slot: Slot[P, W]) -> None:
+        if self._preparing.pop(slot, None) is not None and self._waiters:
+            self._serve()
+
     def _is_free(self, slot: Slot[P, W]) -> bool:
-        return slot.state in ("idle", "held", "blank") and slot.worker.alive
+        return slot.state in ("idle", "blank") and slot.worker.alive
 
     def _move(self, slot: Slot[P, W], state: State) -> Slot[P, W]:
         slot.state, slot.since = state, self._clock()
@@ -212,21 +237,23 @@ class Pool(Generic[P, W]):
         self._slots[slot] = None
         return slot
 
-    def _give_back(self, slot: Slot[P, W], lease: Lease[W]) -> None:
+    def _give_back(self, slot: Slot[P, W], *, clean: bool) -> None:
+        self._preparing.pop(slot, None)
         if slot.state != "busy":  # the pool was closed meanwhile
             return
-        if lease.parked and self._may_stay(slot, held=lease.held):
-            slot.fingerprint, slot.held = lease.fingerprint, lease.held
-            self._move(slot, "held" if lease.held else "idle")
+        self._turn_seconds += WEIGHT * (self._clock() - slot.since - self._turn_seconds)
+        if clean and self._may_stay(slot):
+            self._move(slot, "idle")
         else:
             self._retire(slot)
         self._serve()
 
-    def _may_stay(self, slot: Slot[P, W], *, held: bool) -> bool:
-        if self._closed or not slot.worker.alive:
-            return False
-        return held or (
-            slot.uses < self.limits.max_uses
+    def _may_stay(self, slot: Slot[P, W]) -> bool:
+        return (
+            not self._closed
+            and slot.worker.alive
+            and slot.worker.reusable
+            and slot.uses < self.limits.max_uses
             and slot.memory_bytes < self.limits.max_memory_bytes
             and self._clock() - slot.born_at < self.limits.max_age_seconds
         )
@@ -250,79 +277,76 @@ class Pool(Generic[P, W]):
             del self._slots[slot]
             self._serve()
 
-    def _serve(self) -> None:
-        """Hands out what is free, in line; then makes more for those who still wait.
+    def _waiting(self) -> Iterator[Waiter[P, W]]:
+        """Who still waits, one of each principal in turn."""
+        queues = [[w for w in own if not w.found.done()] for own in self._waiters.values()]
+        for rank in itertools.zip_longest(*queues):
+            yield from (waiter for waiter in rank if waiter is not None)
 
-        One that cannot use what is free is overtaken by those who can, for a short while: ending
-        a worker of another profile costs more than the wait.
-        """
-        coming = len(self.in_state("starting", "closing"))
-        for waiter in [waiter for waiter in self._waiters if not waiter.found.done()]:
-            if not any(map(self._is_free, self._slots)):
+    def _serve(self) -> None:
+        """Hands out what is free, in turn; then starts more for those who still wait."""
+        for waiter in list(self._waiting()):
+            if not self._may_prepare() or not any(map(self._is_free, self._slots)):
                 break
-            found = self._take(waiter.profile, waiter.fingerprint)
+            found = self._take(waiter.profile)
             if found is not None:
-                self._waiters.remove(waiter)
+                self._leave(waiter)
+                if waiter.principal in self._waiters:
+                    self._waiters.move_to_end(waiter.principal)
                 waiter.found.set_result(found)
-            elif self._clock() - waiter.asked_at > OVERTAKING_SECONDS:
-                coming -= 1
-                if coming < 0:  # nothing is on its way to it: what is free makes way for it
-                    break
-        self._grow()
+        if self._waiters:
+            self._grow()
 
     def _grow(self) -> None:
-        """Starts a worker for each who waits, or keeps `warm` blank ones ready. Where all places
-        are taken, the longest idle make way."""
-        if self._closed:
+        """Starts workers for those who would wait longer for one in use. Where all places are
+        taken, the longest idle of other profiles are evicted."""
+        if self._closed or self._backs_off():
             return
-        for slot in self.in_state("blank", "idle", "held"):
+        for slot in self.in_state("blank", "idle"):
             if not slot.worker.alive:
                 self._retire(slot)
-        state = Counter(slot.state for slot in self._slots)
-        waiting = [self._kind_of(waiter.profile) for waiter in self._waiting()]
-        if self._backs_off(len(waiting), state["busy"]):
-            return
-        wanted = self._wanted(waiting)[: max(0, self.limits.max_starting - state["starting"])]
-        room = max(0, self.limits.max_processes - len(self._slots))
-        for kind in wanted[:room]:
-            self._start(kind)
-        self._evict(len(wanted) - room - state["closing"], waiting)
-
-    def _waiting(self) -> list[_Waiter[P, W]]:
-        return [waiter for waiter in self._waiters if not waiter.found.done()]
-
-    def _wanted(self, waiting: Sequence[Hashable]) -> list[Hashable]:
-        """The kinds of the workers to start: for all who wait, less those that start already."""
         coming = Counter(slot.kind for slot in self.in_state("starting"))
-        if not waiting:
-            ready = coming[None] + sum(slot.kind is None for slot in self.in_state("blank"))
-            return [None] * (self.limits.warm - ready)
-        missing = []
-        for kind in waiting:
-            coming[kind] -= 1
-            if coming[kind] < 0:
-                missing.append(kind)
-        return missing
+        may_start = self.limits.max_starting - coming.total()
+        missing = 0
+        for position, waiter in enumerate(self._waiting()):
+            coming[waiter.kind] -= 1
+            if coming[waiter.kind] >= 0 or not self._is_worth_a_start(waiter, position):
+                continue
+            if missing >= may_start:
+                break
+            if len(self._slots) < self.limits.max_processes:
+                self._start(waiter.kind)
+                may_start -= 1
+            else:
+                missing += 1
+        self._evict(missing - len(self.in_state("closing")))
 
-    def _backs_off(self, waiting: int, busy: int) -> bool:
-        """After a failed start: the next may wait where nobody does, or somebody gets ready."""
-        return self._clock() < self._start_again_at and (busy > 0 or waiting == 0)
+    def _is_worth_a_start(self, waiter: Waiter[P, W], position: int) -> bool:
+        """Whether the wait for those in use will be longer than a start. A turn that has run for
+        longer than most is taken to run as long again."""
+        if any(self._is_free(slot) and _serves(slot, waiter) for slot in self._slots):
+            return False  # it waits for the processor, not for a worker
+        now = self._clock()
+        turns_per_second = sum(
+            1 / max(self._turn_seconds, now - slot.since)
+            for slot in self.in_state("busy")
+            if slot.profile == waiter.profile and slot.worker.reusable
+        )
+        if not turns_per_second:
+            return True
+        return self._may_prepare() and (position + 1) / turns_per_second > self._start_seconds
 
-    def _evict(self, count: int, waiting: Sequence[Hashable]) -> None:
-        """Makes room. A blank worker is worth an idle one only where places are not scarce and
-        that one was left alone for a while."""
-        if waiting:
-            useless = [slot for slot in self.in_state("blank") if slot.kind not in waiting]
-            in_grace = self._clock() - GRACE_SECONDS
-            parked = self.in_state("idle", "held")
-            parked.sort(key=lambda slot: slot.state == "held" and slot.since >= in_grace)
-            victims = [*useless, *parked]
-        elif self.limits.warm * 2 > self.limits.max_processes:
-            return
-        else:
-            left_alone = self._clock() - SPARE_SECONDS
-            victims = [slot for slot in self.in_state("idle") if slot.since < left_alone]
-        for slot in victims[: max(0, count)]:
+    def _backs_off(self) -> bool:
+        """After a failed start: the next may wait while somebody is to be free anyway."""
+        return self._clock() < self._start_again_at and bool(self.in_state("busy"))
+
+    def _evict(self, count: int) -> None:
+        """Makes room for those whom nothing that is free can serve."""
+        wanted = [(waiter.profile, waiter.kind) for waiter in self._waiting()]
+        profiles, kinds = [p for p, _ in wanted], [k for _, k in wanted]
+        useless = [slot for slot in self.in_state("blank") if slot.kind not in kinds]
+        useless += [slot for slot in self.in_state("idle") if slot.profile not in profiles]
+        for slot in useless[: max(0, count)]:
             self.counts["evicted"] += 1
             self._retire(slot)
 
@@ -340,19 +364,19 @@ class Pool(Generic[P, W]):
             self._not_started(slot, error)
             return
         self._failures = 0
+        self._start_seconds += WEIGHT * (self._clock() - slot.born_at - self._start_seconds)
         self._move(slot, "blank")
         self._serve()
 
     def _not_started(self, slot: Slot[P, W], error: Exception) -> None:
-        """Tells the first in line, unless somebody's worker will be free for it."""
+        """Fails the first in line, unless somebody's worker will be free for it."""
         log.warning("a worker could not be started: %s: %s", type(error).__name__, error)
         self.counts["failed"] += 1
         if slot.kind is None:
             self._failures += 1
             pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
             self._start_again_at = self._clock() + pause_seconds
-        same = (w for w in self._waiting() if self._kind_of(w.profile) == slot.kind)
-        waiter = next(same, None)
+        waiter = next((w for w in self._waiting() if w.kind == slot.kind), None)
         if waiter is not None and not (slot.kind is None and self.in_state("busy")):
             waiter.found.set_exception(error)
         self._retire(slot)
@@ -362,33 +386,42 @@ class Pool(Generic[P, W]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _sweep_forever(self) -> None:
+    async def _sweep_periodically(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep()
 
     def sweep(self) -> None:
-        """Ends what is dead, too big, or was idle or held for too long; measures all others."""
-        for slot in self.in_state("blank", "idle", "held", "busy"):
+        """Ends what is dead, too big, or was idle for too long; measures all others; keeps `warm`
+        ready."""
+        for slot in self.in_state("blank", "idle", "busy"):
             slot.memory_bytes = slot.worker.memory_bytes()
             if slot.state != "busy" and self._is_stale(slot):
                 self._retire(slot)
         self._serve()
+        if not self._waiters and not self._closed and not self._backs_off():
+            self._keep_ready()
+
+    def _keep_ready(self) -> None:
+        ready = [
+            slot
+            for slot in self.in_state("starting", "blank", "idle")
+            if slot.kind is None and slot.profile in (None, self._common)
+        ]
+        room = self.limits.max_processes - len(self._slots)
+        for _ in range(min(self.limits.warm - len(ready), room)):
+            self._start(None)
 
     def _is_stale(self, slot: Slot[P, W]) -> bool:
         seconds = self._clock() - slot.since
         if not slot.worker.alive:
             return True
-        match slot.state:
-            case "held":
-                return seconds > self.limits.hold_seconds
-            case "blank" if slot.kind is not None:  # whoever wanted it has left
-                return True
-            case "blank":
-                spare = len(self.in_state("blank")) > self.limits.warm
-                return spare and seconds > self.limits.idle_seconds
-            case _:
-                return seconds > self.limits.idle_seconds or not self._may_stay(slot, held=False)
+        if slot.state == "blank":
+            if slot.kind is not None:  # whoever wanted it has left
+                return not any(waiter.kind == slot.kind for waiter in self._waiting())
+            spare = len(self.in_state("blank")) > self.limits.warm
+            return spare and seconds > self.limits.idle_seconds
+        return seconds > self.limits.idle_seconds or not self._may_stay(slot)
 
     def snapshot(self) -> dict[str, Any]:
         """What `GET /v1/pool` shows: counts, and each worker without its content. Seconds."""
@@ -419,3 +452,9 @@ class Pool(Generic[P, W]):
                 for slot in self._slots
             ],
         }
+
+
+def _serves(slot: Slot[P, W], waiter: Waiter[P, W]) -> bool:
+    if slot.state == "blank":
+        return slot.kind == waiter.kind
+    return slot.profile == waiter.profile

@@ -1,17 +1,20 @@
 """The SDK's `Transport` over one CLI process, which may be started before it is known what for.
 
-The SDK's own transport puts the system prompt and the tools on the command line, hands the whole
-environment of this server down and takes up to ten seconds to end a process. This one starts the
-process *blank*; the system prompt and the names of the in-process MCP servers travel in the
-`initialize` control request (`SDKControlInitializeRequest` of the official TypeScript SDK), so a
-system prompt that was never seen before finds a process that has already started.
+The SDK's own transport puts the system prompt on the command line, hands the whole environment of
+this server down and takes up to ten seconds to end a process. This one starts the process *blank*;
+the system prompt and the names of the in-process MCP servers travel in the `initialize` control
+request (`SDKControlInitializeRequest` of the official TypeScript SDK).
+
+Each line is parsed once. What `consume` takes never reaches the SDK: the events of an answer go
+straight to the turn that waits for them, and the SDK's router has the control protocol and MCP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -19,14 +22,19 @@ from typing import Any, NoReturn, Protocol
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
 from engine.process_tree import adopt, kill_group, kill_marked, kill_tree
-from engine.read_ahead import CHUNK_BYTES, Inspector, LineTooLong, ReadAhead
 
+LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
+LOG_LINE_BYTES = 64 * 1024
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
 
+log = logging.getLogger(__name__)
 
-class Belongings(Protocol):
+Consume = Callable[[dict[str, Any]], bool]
+
+
+class ProcessFiles(Protocol):
     """Files that exist as long as a process."""
 
     def make(self) -> None: ...
@@ -37,12 +45,13 @@ class Belongings(Protocol):
 class CliTransport(Transport):
     """One CLI process: JSON lines in, JSON lines out.
 
-    `inspect` sees every line at once, before the SDK queues it: what must not wait (stopping a
-    process that is about to call the API again) is done there. `close` kills: transcripts are
-    not kept, so there is nothing to flush.
+    `consume` sees every message the moment it is read; True keeps it from the SDK. `on_end` is
+    called once, when the process has written its last line; `on_log_line` with each line of stderr.
+    `close` kills: transcripts are not
+    kept, so there is nothing to flush.
 
-    `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
-    `belongings` are made before it starts and removed when it has ended.
+    `mark` is the value of `process_tree.PROCESS_MARK_VARIABLE` in its environment, where it may run
+    commands; `files` are made before it starts and removed when it has ended.
     """
 
     def __init__(
@@ -52,27 +61,31 @@ class CliTransport(Transport):
         directory: Path,
         *,
         mark: str | None = None,
-        belongings: Belongings | None = None,
+        files: ProcessFiles | None = None,
     ) -> None:
         self._argv = argv
         self._environment = environment
         self._directory = directory
         self._mark = mark
-        self._belongings = belongings
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._ahead: ReadAhead | None = None
+        self._files = files
+        self._process: asyncio.SubprocessTransport | None = None
+        self._pipes: _Pipes | None = None
+        self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._failure: str | None = None
+        self._pending = bytearray()
         self._stderr = b""
-        self._stderr_task: asyncio.Task[None] | None = None
+        self._log_line = b""
         self._initialize: dict[str, Any] = {}
         self._initialized = False
         self.killed = False
         self._ended_by_itself: bool | None = None
-        self.inspect: Inspector = lambda message: None
+        self.consume: Consume = lambda message: False
+        self.on_end: Callable[[], None] = lambda: None
+        self.on_log_line: Callable[[str], None] = lambda line: None
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._process.get_pid() if self._process else None
 
     @property
     def stderr_tail(self) -> str:
@@ -112,32 +125,26 @@ class CliTransport(Transport):
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
-        self._check_place(self._process.pid)
-        assert self._process.stdout is not None
-        self._ahead = ReadAhead(self._process.stdout, lambda message: self.inspect(message))
-        self._reader = asyncio.create_task(self._ahead.run())
-        self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
+        self._check_directory(self._process.get_pid())
 
-    async def _execute(self) -> asyncio.subprocess.Process:
-        if self._belongings is not None:
-            await asyncio.to_thread(self._belongings.make)
-        return await asyncio.create_subprocess_exec(
+    async def _execute(self) -> asyncio.SubprocessTransport:
+        if self._files is not None:
+            await asyncio.to_thread(self._files.make)
+        process, self._pipes = await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Pipes(self._read, self._read_log, self._output_ended),
             *self._argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
             env=dict(self._environment),
             cwd=self._directory,
-            limit=CHUNK_BYTES,
             start_new_session=True,
             preexec_fn=adopt if self._mark else None,
         )
+        return process
 
-    def _check_place(self, pid: int) -> None:
+    def _check_directory(self, pid: int) -> None:
         """A directory that was checked by name may have been replaced before the process was in it:
         by a link that leads elsewhere. Linux tells where it really is."""
-        place = Path(f"/proc/{pid}/cwd")
-        if self._mark and place.is_symlink() and place.readlink() != self._directory:
+        link = Path(f"/proc/{pid}/cwd")
+        if self._mark and link.is_symlink() and link.readlink() != self._directory:
             self.kill()
             raise CLIConnectionError("The working directory was replaced")
 
@@ -151,48 +158,93 @@ class CliTransport(Transport):
                 return
         await self._ended()
 
-    async def _next(self) -> dict[str, Any] | None:
-        """The next message; None, again and again, after the last."""
-        assert self._ahead is not None
-        try:
-            return await self._ahead.take()
-        except LineTooLong as error:
+    def _read(self, chunk: bytes) -> None:
+        """Hands out the messages of a piece of the output."""
+        begun, newline, rest = chunk.rpartition(b"\n")
+        if newline:
+            lines = bytes(self._pending + begun) if self._pending else begun
+            self._pending = bytearray(rest)
+            for line in lines.split(b"\n"):
+                self._take(line)
+        else:
+            self._pending += chunk
+        if len(self._pending) > LINE_LIMIT_BYTES and self._failure is None:
+            self._failure = "Claude Code sent malformed output"
             self._ended_by_itself = False
             self.kill()
-            raise CLIConnectionError("Claude Code wrote a line over 64 MiB") from error
+
+    def _output_ended(self) -> None:
+        self._messages.put_nowait(None)
+        self.on_end()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:  # a notice of the CLI's, no part of the protocol
+            return
+        except RecursionError:
+            # The CLI repeats a call whose arguments are nested a thousand levels deep as objects;
+            # the events of the answer have them as text.
+            log.warning("a line of Claude Code's was nested too deeply to be read")
+            return
+        if isinstance(message, dict) and not self.consume(message):
+            self._messages.put_nowait(message)
+
+    def pause(self) -> None:
+        """Reads no more until `resume`: the pipe fills, and slows the process down."""
+        if self._pipes is not None:
+            self._pipes.pause_output()
+
+    def resume(self) -> None:
+        if self._pipes is not None:
+            self._pipes.resume_output()
+
+    async def _next(self) -> dict[str, Any] | None:
+        """The next message for the SDK; None, again and again, after the last."""
+        message = await self._messages.get()
+        if message is None:
+            self._messages.put_nowait(None)
+            if self._failure is not None:
+                raise CLIConnectionError(self._failure)
+        return message
 
     async def _ended(self) -> NoReturn:
         assert self._process is not None
-        returncode = await self._process.wait()
-        raise ProcessError("Claude Code ended", exit_code=returncode, stderr=self.stderr_tail)
+        assert self._pipes is not None
+        await self._pipes.exited.wait()
+        code = self._process.get_returncode()
+        raise ProcessError("Claude Code ended", exit_code=code, stderr=self.stderr_tail)
 
-    async def _keep_stderr(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        while chunk := await process.stderr.read(STDERR_BYTES):
-            self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
+    def _read_log(self, chunk: bytes) -> None:
+        self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
+        *whole, rest = (self._log_line + chunk).split(b"\n")
+        self._log_line = rest[-LOG_LINE_BYTES:]
+        for line in whole:
+            self.on_log_line(line.decode(errors="replace"))
 
     def is_ready(self) -> bool:
-        return self._process is not None and self._process.returncode is None and not self.killed
+        return self._is_running and not self.killed
+
+    @property
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.get_returncode() is None
 
     @property
     def ended_by_itself(self) -> bool:
-        """Whether the process was gone, or at least its output, before we ended it."""
+        """Whether the process was gone, or at least its output, before this server ended it."""
         if self._ended_by_itself is not None:
             return self._ended_by_itself
-        has_ended = self._process is not None and self._process.returncode is not None
-        return has_ended or (self._reader is not None and self._reader.done())
+        if self._process is None or self._pipes is None:
+            return False
+        return not self._is_running or self._pipes.output_ended.is_set()
 
     async def write(self, data: str) -> None:
-        process = self._process
-        if process is None or process.stdin is None or not self.is_ready():
-            raise CLIConnectionError("Claude Code is not running")
-        if not data:
-            return
         if self._initialize and '"subtype": "initialize"' in data:
             data = self._with_initialize_fields(data)
+        if not self.is_ready() or self._pipes is None:
+            raise CLIConnectionError("Claude Code is not running")
         try:
-            process.stdin.write(data.encode())
-            await process.stdin.drain()
+            await self._pipes.write(data.encode())
         except (ConnectionError, RuntimeError) as error:
             if not self.killed:
                 self._ended_by_itself = True
@@ -200,8 +252,8 @@ class CliTransport(Transport):
 
     def write_soon(self, data: str) -> None:
         """Writes without waiting; a process that is gone already needs it no more."""
-        if self.is_ready() and self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(data.encode())
+        if self.is_ready() and self._pipes is not None:
+            self._pipes.input.write(data.encode())
 
     def _with_initialize_fields(self, data: str) -> str:
         message = json.loads(data)
@@ -210,12 +262,12 @@ class CliTransport(Transport):
         return json.dumps(message) + "\n"
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Every JSON object the CLI writes; raises ProcessError when it ends by itself.
+        """Every message that `consume` left; raises ProcessError when the CLI ends by itself.
 
-        A process that we killed just ends: the SDK would log an error for what was meant. Only
+        A process that was killed just ends: the SDK would log an error for what was meant. Only
         while `initialize` is unanswered it must raise, or the SDK waits for it for a minute.
         """
-        if self._reader is None:
+        if self._process is None:
             raise CLIConnectionError("Claude Code is not running")
         while message := await self._next():
             self._initialized |= message.get("type") == "control_response"
@@ -224,51 +276,103 @@ class CliTransport(Transport):
             await self._ended()
 
     async def end_input(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._pipes is not None:
+            self._pipes.input.close()
 
     def kill(self) -> None:
         """Ends the process and its children now. Does not wait; safe at any time."""
         self._ended_by_itself = self.ended_by_itself
         self.killed = True
-        if self._ahead is not None:
-            self._ahead.release()
-        if self._process is not None and self._process.returncode is None:
-            (kill_tree if self._mark else kill_group)(self._process.pid)
+        self.resume()
+        if self._process is not None and self._is_running:
+            (kill_tree if self._mark else kill_group)(self._process.get_pid())
 
     async def close(self) -> None:
         """Kills and reaps the process and whatever it left behind; bounded, and safe to call
         twice."""
         if self._process is not None:
             await self._end()
-            await asyncio.to_thread(self._forget, self._process.pid)
+            await asyncio.to_thread(self._remove_session_note, self._process.get_pid())
         if self._mark is not None:
             await asyncio.to_thread(kill_marked, self._mark)
-        if self._belongings is not None:
-            await asyncio.to_thread(self._belongings.remove)
+        if self._files is not None:
+            await asyncio.to_thread(self._files.remove)
 
-    def _forget(self, pid: int) -> None:
-        """Removes what a CLI that was killed leaves: a note that it runs."""
+    def _remove_session_note(self, pid: int) -> None:
+        """A CLI that was killed leaves a note that it runs."""
         default = Path(self._environment.get("HOME", "/nonexistent")) / ".claude"
         config = Path(self._environment.get("CLAUDE_CONFIG_DIR") or default)
         with suppress(OSError):
             (config / "sessions" / f"{pid}.json").unlink()
 
     async def _end(self) -> None:
+        """Whatever is left in the pipes is read: a full one would keep the process."""
         assert self._process is not None
+        assert self._pipes is not None
         self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
-                await self._read_what_is_left(self._process)
-                await self._process.wait()
-        for task in (self._reader, self._stderr_task):
-            if task is not None:
-                task.cancel()
+                await self._pipes.output_ended.wait()
+                await self._pipes.exited.wait()
+        self._process.close()
 
-    async def _read_what_is_left(self, process: asyncio.subprocess.Process) -> None:
-        """A full buffer would keep the pipe open. Of two who read one stream, one may never wake:
-        we read only after the reader, which gives up at a line that is too long."""
-        if self._reader is not None:
-            await asyncio.wait({self._reader})
-        while process.stdout is not None and await process.stdout.read(CHUNK_BYTES):
-            pass
+
+class _Pipes(asyncio.SubprocessProtocol):
+    """The process's pipes. Output is handed on the moment it is there: each task in between would
+    cost the event loop a round, with its system call, for every piece of an answer."""
+
+    def __init__(
+        self,
+        read: Callable[[bytes], None],
+        read_log: Callable[[bytes], None],
+        output_ended: Callable[[], None],
+    ) -> None:
+        self._read = read
+        self._read_log = read_log
+        self._on_output_ended = output_ended
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._is_paused = False
+        self.output_ended = asyncio.Event()
+        self.exited = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        process: Any = transport  # uvloop's is not an asyncio.SubprocessTransport
+        self.input: asyncio.WriteTransport = process.get_pipe_transport(0)
+        self._output: asyncio.ReadTransport = process.get_pipe_transport(1)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        (self._read if fd == 1 else self._read_log)(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._may_write.set()
+        if fd == 1 and not self.output_ended.is_set():
+            self.output_ended.set()
+            self._on_output_ended()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+        self._may_write.set()
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+    async def write(self, data: bytes) -> None:
+        """Raises RuntimeError or ConnectionError where the input is closed."""
+        if self.input.is_closing():
+            raise ConnectionError("the input is closed")
+        self.input.write(data)
+        await self._may_write.wait()
+
+    def pause_output(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._output.pause_reading()
+
+    def resume_output(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._output.resume_reading()

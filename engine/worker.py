@@ -1,131 +1,99 @@
-"""One Claude Code process, driven by the official SDK: bound once, then turn after turn."""
+"""One Claude Code process, driven by the official SDK: any conversation, turn after turn.
+
+A plain turn is one write: the settings line that carries the whole body of the request, the
+boundary, and a user line that says just `.`. Then the API's events come until the result. Source:
+`docs/claude-cli.md`, "The whole body".
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+import anyio
 import psutil
-from claude_agent_sdk import (
-    AssistantMessage,
-    ClaudeAgentOptions,
-    ClaudeSDKClient,
-    ClaudeSDKError,
-    RateLimitEvent,
-    ResultMessage,
-    StreamEvent,
-    SystemMessage,
-    ToolResultBlock,
-    UserMessage,
-)
-from claude_agent_sdk import Message as SdkMessage
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_agent_sdk.types import McpSdkServerConfig
 
-from core.conversation import JsonObject, Message
-from core.errors import McpServerFailed, UpstreamError
-from core.events import Event, Finished, StopReason, Usage
-from core.turn import ToolGrant
-from engine.caller_tools import SERVER_NAME, CallerTools
-from engine.cli_events import AnswerReader, StopWatch, api_error, sdk_error, usage_of_models
-from engine.cli_protocol import (
-    NO_FURTHER_CALL,
-    LateSettings,
-    assistant_line,
+from core.conversation import JsonObject
+from core.errors import GatewayError, InvalidRequest, UpstreamError
+from core.events import Event, TextDelta
+from engine.control import (
+    NO_CALL,
+    PROMPT,
+    body_text,
     boundary_line,
-    control_line,
-    settings_request,
-    thinking_request,
+    interrupt_line,
+    settings_line,
     user_line,
 )
-from engine.extra_body import ANSWER_TOOL
+from engine.failures import Failure, api_error, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
+from engine.rate_limit_windows import RateLimitWindows
+from engine.tested_versions import CONTRACT_TESTED_VERSIONS
+from engine.translate import AnswerReader
 from engine.transport import CliTransport
 
-CONTRACT_TESTED_VERSIONS = frozenset({"2.1.329"})
-"""CLI versions on which tests/engine/contract/ passed: only these serve more than one
-conversation a process."""
+PROMPT_LIMIT: Final = "25"
+"""Lets `PROMPT` pass and blocks every further call of the CLI's own, which would count the answer
+too: after `max_tokens`, a refusal, an empty answer."""
 
-CONTROL_SECONDS = 2.0
-MCP_SECONDS = 20.0
-MCP_POLL_SECONDS = 0.05
+LOGIN_PROMPT_LIMIT: Final = "800"
+"""Under a login the CLI counts its reminders (some 310 tokens) before the first call."""
 
-LIMITS: dict[str, StopReason] = {
-    "error_max_turns": "max_turns",
-    "error_max_budget_usd": "max_budget",
-}
-"""What the CLI says where a limit of the request ended the turn."""
+INTERRUPT_SECONDS = 0.3
+WORDS_SECONDS = 0.1
+AHEAD_EVENTS = 20_000
+"""What waits for a slow client, a few MB: more than a long answer has. Beyond it the process is
+slowed down."""
 
-BAR_AFTER_SECONDS = 0.05
-"""Longer than the CLI needs with an upstream that answers at once, shorter than any model."""
+CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use", "pause_turn"})
+"""Stops after which the CLI does not call the API again by itself, if anything was visible."""
 
 
-class ClaudeWorker:
-    """A process, its SDK client and what it remembers. Serves one turn at a time."""
+class CliProcess:
+    """What every worker is: a process, its SDK client, and what the CLI says beside an answer."""
 
-    def __init__(self, transport: CliTransport, own: ToolGrant | None = None) -> None:
+    def __init__(self, transport: CliTransport, windows: RateLimitWindows | None = None) -> None:
         self._transport = transport
-        self._own = own
-        self._functions: frozenset[str] = frozenset()
+        self._windows = windows or RateLimitWindows()
         self._client: ClaudeSDKClient | None = None
-        self._messages: AsyncIterator[SdkMessage] | None = None
-        self._tools: CallerTools | None = None
-        self._settings: LateSettings | None = None
-        self._stop_watch = StopWatch(own_tools=own is not None)
         self._control_ids = itertools.count(1)
-        self._answers: dict[str, asyncio.Future[JsonObject]] = {}
-        self._control_error: str | None = None
-        self._spoken = False
-        self._unsent: list[str] = []
-        self._barred = False
-        self._bar_holds = False
-        self._bar_id = ""
-        self._bar_timer: asyncio.TimerHandle | None = None
-        self._answers_by_tool = False
-        self._profile_digest: str | None = None
         self._process: psutil.Process | None = None
+        self._profile_digest: str | None = None
+        self._model: str | None = None
         self._total_cost_usd = 0.0
-        self._total_usage = Usage()
         self._retry_after: float | None = None
+        self._words: str | None = None
+        self._words_came = asyncio.Event()
         self.info: JsonObject = {}
-        self.cut_short = False
-        """Whether the last answer ended where the CLI would have gone on: what the process
-        remembers then is more than the client was told."""
-
-        self.refused = False
-        """Whether the last turn came to its result, and that was an error of the API before any
-        answer: nothing is left of it but what a boundary sweeps away."""
-
         self.asked_at: float | None = None
         """When the CLI last turned to the API, in `time.monotonic` seconds."""
 
-        transport.inspect = self._inspect
+        transport.consume = self._consume
+        transport.on_log_line = self._note_words
 
     @property
     def alive(self) -> bool:
         return self._transport.is_ready()
 
     @property
-    def reusable(self) -> bool:
-        """Own tools leave traces that a boundary does not sweep away: files read, shells."""
-        return self.tested and self._own is None
-
-    @property
     def tested(self) -> bool:
         return self.info.get("claude_code_version") in CONTRACT_TESTED_VERSIONS
 
     @property
-    def bound(self) -> bool:
-        return self._client is not None
+    def version(self) -> str:
+        return str(self.info.get("claude_code_version") or "")
 
     @property
-    def model(self) -> str | None:
-        """The model that the process was last told to use."""
-        return self._settings.model if self._settings else None
+    def bound(self) -> bool:
+        return self._client is not None
 
     def memory_bytes(self) -> int:
         pid = self._transport.pid
@@ -137,7 +105,7 @@ class ClaudeWorker:
         return 0
 
     def describe(self) -> dict[str, Any]:
-        return {"pid": self._transport.pid, "model": self.model, "profile": self._profile_digest}
+        return {"pid": self._transport.pid, "model": self._model, "profile": self._profile_digest}
 
     def was_lost(self, since: float) -> bool:
         """Whether the process ended by itself, and without asking the API since that time."""
@@ -147,264 +115,65 @@ class ClaudeWorker:
         """Ends the process at once; whoever reads from it gets an error."""
         self._transport.kill()
 
-    async def start(self) -> None:
-        """Starts the process, blank; returns when it has loaded and takes requests."""
+    async def close(self) -> None:
+        self._transport.kill()
+        with suppress(Exception):  # the process is dead already; this frees what the SDK holds
+            if self._client is not None:
+                await self._client.disconnect()
+        await self._transport.close()
+
+    async def _start_process(self) -> None:
         try:
             await self._transport.connect()
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
 
-    async def bind(self, profile: LaunchProfile) -> None:
-        """Gives the blank process its system prompt and tools. Once in its life."""
+    async def _initialize(
+        self, profile: LaunchProfile, servers: dict[str, McpSdkServerConfig] | None = None
+    ) -> None:
+        """Gives the blank process its system prompt and MCP servers. Once in its life."""
         self._profile_digest = profile.digest
-        self._functions = frozenset(tool.name for tool in profile.tools)
-        servers: dict[str, McpSdkServerConfig] = {}
-        if profile.tools:
-            self._tools = CallerTools(profile.tools)
-            servers[SERVER_NAME] = {
-                "type": "sdk",
-                "name": SERVER_NAME,
-                "instance": self._tools.server(),
-            }
-        fields: JsonObject = {"systemPrompt": profile.system, "sdkMcpServers": list(servers)}
-        if profile.answers_by_tool:
-            # Any object: the schema itself travels with each turn, and a wrong answer to it is
-            # the caller's to judge; the CLI would ask again, after the answer was shown.
-            fields["jsonSchema"] = {"type": "object"}
-        self._answers_by_tool = profile.answers_by_tool
-        self._transport.initialize_with(**fields)
-        options = ClaudeAgentOptions(mcp_servers=dict(servers), verbatim_prompts=True)
+        names = list(servers or ())
+        self._transport.initialize_with(systemPrompt=profile.system, sdkMcpServers=names)
+        options = ClaudeAgentOptions(mcp_servers=dict(servers or {}), verbatim_prompts=True)
         self._client = ClaudeSDKClient(options, transport=self._transport)
         try:
             await self._client.connect()
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
         self.info = await self._client.get_server_info() or {}
-        self._messages = self._client.receive_messages()
-        if self._own is not None and self._own.mcp_config:
-            await self._servers_connected()
 
-    async def _servers_connected(self) -> None:
-        """Waits for the MCP servers that were asked for. Raises McpServerFailed: the model would
-        answer without that server, as if it had never been there."""
-        deadline = time.monotonic() + MCP_SECONDS
-        while True:
-            answer = await self._control({"subtype": "mcp_status"}) or {}
-            states = {
-                server["name"]: server["status"]
-                for server in answer.get("mcpServers", ())
-                if server["name"] != SERVER_NAME
-            }
-            if "pending" not in states.values() or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(MCP_POLL_SECONDS)
-        if failed := [name for name, status in states.items() if status != "connected"]:
-            raise McpServerFailed(failed[0], states[failed[0]])
+    def _consume(self, message: dict[str, Any]) -> bool:
+        raise NotImplementedError
 
-    async def close(self) -> None:
-        self._transport.kill()
-        with suppress(Exception):  # the process is dead already; this frees what the SDK holds
-            if self._client is not None:
-                await self._client.disconnect()
-            if isinstance(self._messages, AsyncGenerator):  # else only the collector ends it
-                await self._messages.aclose()
-        await self._transport.close()
+    def _note(self, message: dict[str, Any]) -> None:
+        """What the CLI says beside an answer: limits, and its own retries, of which each has the
+        API's `retry-after`."""
+        if message["type"] == "rate_limit_event":
+            self._windows.note(message.get("rate_limit_info") or {})
+        elif message.get("subtype") == "api_retry":
+            delay_ms = message.get("retry_delay_ms")
+            if message.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
+                self._retry_after = max(1.0, delay_ms / 1000)
 
-    async def run(
-        self,
-        messages: tuple[Message, ...],
-        settings: LateSettings,
-        *,
-        fresh: bool,
-        dropped: tuple[str, ...] = (),
-    ) -> AsyncGenerator[Event, None]:
-        """Sends the messages, yields what the model answers; the last event is `Finished`.
+    def _note_words(self, line: str) -> None:
+        if (message := logged_message(line)) is not None:
+            self._words = message
+            self._words_came.set()
 
-        `fresh` forgets what the process remembers. Settings go before the boundary: a change of
-        model leaves a notice in the conversation, which the boundary sweeps away.
-        """
-        try:
-            self._apply(settings)
-            if fresh and self._spoken:
-                self._say(boundary_line())
-                if self._tools is not None:
-                    self._tools.forget()
-            self._spoken = True
-            await self._tell(messages, settings.model)
-            async for event in self._answer(self._reader(dropped)):
-                yield event
-        except ClaudeSDKError as error:
-            raise sdk_error(error) from error
-        finally:
-            self._unschedule_bar()
+    def _forget_failures(self) -> None:
+        self._retry_after, self._words = None, None
+        self._words_came.clear()
 
-    async def resume(
-        self, results: Message, settings: LateSettings, dropped: tuple[str, ...] = ()
-    ) -> AsyncGenerator[Event, None]:
-        """Gives a held process the results it waits for, and yields what the model goes on to say.
-
-        `results` holds exactly one `tool_result` block for each call of the last answer.
-        """
-        assert self._tools is not None
-        try:
-            self._apply(settings)
-            await self._flush()
-            for block in results.content:
-                assert block["type"] == "tool_result"
-                self._tools.resolve(block)
-                if block is not results.content[-1]:  # or they could overtake each other
-                    await self._taken(block["tool_use_id"])
-            async for event in self._answer(self._reader(dropped)):
-                yield event
-        except ClaudeSDKError as error:
-            raise sdk_error(error) from error
-        finally:
-            self._unschedule_bar()
-
-    def _reader(self, dropped: tuple[str, ...]) -> AnswerReader:
-        self.cut_short, self.refused, self._retry_after = False, False, None
-        version = str(self.info.get("claude_code_version") or "")
-        answer_tool = ANSWER_TOOL if self._answers_by_tool else None
-        functions = None if self._own is None else self._functions
-        return AnswerReader(dropped, version=version, answer_tool=answer_tool, functions=functions)
-
-    async def _taken(self, call_id: str) -> None:
-        """Waits until the result of this call is in the conversation."""
-        while True:
-            match await self._next():
-                case UserMessage(content=[ToolResultBlock(tool_use_id=taken)]) if taken == call_id:
-                    return
-
-    def _apply(self, settings: LateSettings) -> None:
-        if settings == self._settings and not self._barred:
-            return
-        self._barred = self._bar_holds = False
-        self._bar_id = ""  # its answer may still come, and means nothing any more
-        before, self._settings = self._settings, settings
-        self._stop_watch.limited = bool(settings.max_output_tokens)
-        self._ask(settings_request(settings))
-        if before is None or before.thinking_tokens != settings.thinking_tokens:
-            self._ask(thinking_request(settings))
-
-    async def _tell(self, messages: tuple[Message, ...], model: str) -> None:
-        """Replays all but the last message, then asks with the last."""
-        for message in messages[:-1]:
-            if message.role == "assistant":
-                self._say(assistant_line(message, model))
-            else:
-                self._say(self._user_line(message, ask=False))
-                await self._flush()
-                await self._joined()
-        self._say(self._user_line(messages[-1], ask=True))
-        await self._flush()
-
-    def _user_line(self, message: Message, *, ask: bool) -> JsonObject:
-        return user_line(message, ask=ask, media=self._own is not None)
-
-    async def _joined(self) -> None:
-        """Waits until the replayed user message is in the conversation."""
-        while not isinstance(await self._next(), ResultMessage):
-            pass
-
-    async def _answer(self, reader: AnswerReader) -> AsyncGenerator[Event, None]:
-        failure: str | None = None
-        while True:
-            match message := await self._next():
-                case StreamEvent(event=event, parent_tool_use_id=None):
-                    for neutral in reader.feed(event):
-                        yield neutral
-                    if reader.stop_reason is not None and (done := await self._ended(reader)):
-                        yield done
-                        return
-                case UserMessage(content=list(blocks), parent_tool_use_id=None):
-                    for result in reader.own_results(blocks):
-                        yield result
-                case AssistantMessage(error=str(kind)):
-                    failure = kind
-                case RateLimitEvent():
-                    self._note_limit(message)
-                case SystemMessage(subtype="api_retry", data=data):
-                    self._note_retry(data)
-                case ResultMessage():
-                    yield self._result(reader, message, failure)
-                    return
-
-    def _bar_soon(self) -> None:
-        """Bars at once where a limit was set, else when the answer takes its time: the bar costs
-        the CLI some ms, which an answer that comes at once would have to wait for."""
-        if self._answers_by_tool or self._own is not None or self._settings is None:
-            return  # there the CLI has more than one call to make
-        self._unschedule_bar()
-        if self._settings.max_output_tokens:
-            self._bar()
-        else:
-            loop = asyncio.get_running_loop()
-            self._bar_timer = loop.call_later(BAR_AFTER_SECONDS, self._bar)
-
-    def _unschedule_bar(self) -> None:
-        if self._bar_timer is not None:
-            self._bar_timer.cancel()
-            self._bar_timer = None
-
-    def _bar(self) -> None:
-        """Keeps the CLI from calling the API again where an answer may be cut at a limit. The call
-        that it is about to make is past that check already, its repetitions after an error too.
-        Where this is done in time, the turn comes to its result by itself, with its cost; else
-        `StopWatch` tells when to end the process."""
-        if self._settings is not None:
-            self._barred = True
-            self._bar_id = f"gw_{next(self._control_ids)}"
-            request = settings_request(self._settings, NO_FURTHER_CALL)
-            self._transport.write_soon(control_line(self._bar_id, request))
-
-    async def _next(self) -> SdkMessage:
-        """The CLI's next message; its silent end is an error."""
-        assert self._messages is not None
-        try:
-            message = await anext(self._messages)
-        except StopAsyncIteration:
-            raise UpstreamError("Claude Code ended unexpectedly.") from None
-        if self._control_error is not None:
-            raise UpstreamError(f"Claude Code refused a setting: {self._control_error}")
-        return message
-
-    async def _ended(self, reader: AnswerReader) -> Finished | None:
-        """`Finished` where nothing more may be waited for; None where the result follows."""
-        reason = reader.stop_reason
-        assert reason is not None
-        if self._transport.killed:
-            return Finished(reason, reader.usage, None, reader.stop_sequence)
-        if reason == "tool_use" and not reader.goes_on:
-            return await self._finished_so_far(reason, reader.usage)
-        return None
-
-    def _result(self, reader: AnswerReader, result: ResultMessage, failure: str | None) -> Finished:
-        if self.cut_short and reader.stop_reason is not None:
-            return self._finished(reader.stop_reason, reader, result)
-        if result.subtype in LIMITS:
-            return self._finished(LIMITS[result.subtype], reader, result)
-        if result.is_error or failure is not None:
-            self.refused = result.api_error_status is not None and not reader.started
-            text = result.result or "; ".join(result.errors or []) or "Claude Code failed."
-            raise api_error(result.api_error_status, failure, text, self._retry_after)
-        if reader.stop_reason is None:
-            raise UpstreamError("Claude Code ended the turn without an answer.")
-        return self._finished(reader.stop_reason, reader, result)
-
-    def _finished(
-        self, reason: StopReason, reader: AnswerReader, result: ResultMessage
-    ) -> Finished:
-        usage = self._usage(result.model_usage, reader.usage)
-        return Finished(reason, usage, self._cost(result.total_cost_usd), reader.stop_sequence)
-
-    def _usage(self, models: Mapping[str, Any] | None, counted: Usage) -> Usage:
-        """With own tools, what was added since the last time: no answer that is seen here counts
-        what sub-agents ask."""
-        if self._own is None:
-            return counted
-        before = self._total_usage
-        self._total_usage = usage_of_models(models) if models else before + counted
-        return self._total_usage - before
+    async def _api_error(self, failure: Failure) -> GatewayError:
+        """The error in the API's own words, which come by another pipe than the result."""
+        if failure.status is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._words_came.wait(), WORDS_SECONDS)
+        seconds = self._retry_after
+        if failure.status == 429:
+            seconds = self._windows.retry_after() or seconds
+        return api_error(replace(failure, message=self._words, retry_after=seconds))
 
     def _cost(self, total_usd: float | None) -> float | None:
         """What was added since the last time: the CLI counts over its whole life."""
@@ -413,75 +182,318 @@ class ClaudeWorker:
         before, self._total_cost_usd = self._total_cost_usd, total_usd
         return round(max(0.0, total_usd - before), 10)
 
-    async def _finished_so_far(self, reason: StopReason, counted: Usage) -> Finished:
-        """For a turn that waits for its tools, which has no result yet."""
-        answer = await self._control({"subtype": "get_usage"}) or {}
-        session = answer.get("session") or {}
-        usage = self._usage(session.get("model_usage"), counted)
-        return Finished(reason, usage, self._cost(session.get("total_cost_usd")))
+    def _next_id(self) -> str:
+        return f"gw_{next(self._control_ids)}"
 
-    async def _control(self, request: JsonObject) -> JsonObject | None:
-        """The CLI's answer to a control request; None where it does not come in time."""
-        request_id = self._ask(request)
-        self._answers[request_id] = asyncio.get_running_loop().create_future()
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: its model and its whole body. `answer_tool` and `api_events` are for the
+    `AnswerReader`; `dropped` for its `Started`."""
+
+    model: str
+    body: JsonObject
+    answer_tool: str | None = None
+    dropped: tuple[str, ...] = ()
+    api_events: bool = False
+
+
+class ClaudeWorker(CliProcess):
+    """A process without tools, which serves any conversation. One turn at a time.
+
+    Under a `login` it is bound to a system prompt (`bind`); else it is ready when it has started.
+    """
+
+    def __init__(
+        self,
+        transport: CliTransport,
+        windows: RateLimitWindows | None = None,
+        *,
+        login: bool = False,
+    ) -> None:
+        super().__init__(transport, windows)
+        self._login = login
+        self._limit = LOGIN_PROMPT_LIMIT if login else PROMPT_LIMIT
+        self._turn: _Turn | None = None
+        transport.on_end = self._ended
+
+    @property
+    def reusable(self) -> bool:
+        return self.tested
+
+    async def start(self) -> None:
+        """Starts the process; returns when it takes turns as fast as it ever will."""
+        await self._start_process()
+        if not self._login:
+            await self._initialize(LaunchProfile())
+            await self._warm_up()
+
+    async def bind(self, profile: LaunchProfile) -> None:
+        """Gives the process the system prompt of a login's turns."""
+        await self._initialize(profile)
+
+    async def _warm_up(self) -> None:
+        """Takes a turn all the way but for the call: the first real one then is twice as fast."""
+        turn = self._turn = _Turn(AnswerReader(), lambda: None, lambda: None)
+        self._transport.write_soon(
+            settings_line(turn.settings_id, "sonnet", body_text({"messages": []}), NO_CALL)
+            + user_line(PROMPT)
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(turn.over.wait(), 10)
+        if not turn.over.is_set() or not self.alive:
+            raise UpstreamError("Claude Code does not answer.")
+
+    async def run(
+        self,
+        ask: Ask,
+        *,
+        on_asked: Callable[[], None] = lambda: None,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> AsyncGenerator[Event, None]:
+        """Asks, and yields what the model answers; the last event is `Finished`.
+
+        `on_asked` is called when the CLI turns to the API, `on_done` when the process is free for
+        another turn, which may be before the last event is taken. Closing the generator early
+        interrupts the answer; where that takes too long the process is killed.
+        """
+        reader = AnswerReader(
+            ask.dropped,
+            version=self.version,
+            answer_tool=ask.answer_tool,
+            api_events=ask.api_events,
+        )
+        turn = self._turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
+        self._model = ask.model
+        self._forget_failures()
         try:
-            await self._flush()
-            async with asyncio.timeout(CONTROL_SECONDS):
-                return await self._answers[request_id]
-        except TimeoutError:
-            return None
+            await self._write(turn, ask)
+            while (event := await turn.next()) is not None:
+                self._read_on(turn)
+                yield event
+        except _Failed as failed:
+            raise await self._api_error(failed.failure) from None
+        except ClaudeSDKError as error:
+            raise sdk_error(error) from error
         finally:
-            self._answers.pop(request_id, None)
+            if not turn.over.is_set():
+                await self._interrupt(turn)
 
-    def _note_limit(self, message: RateLimitEvent) -> None:
-        resets_at = message.rate_limit_info.resets_at
-        if resets_at is not None and message.rate_limit_info.status == "rejected":
-            self._retry_after = max(1.0, resets_at - time.time())
+    def expire(self, error: GatewayError) -> None:
+        """Ends the turn with this error; a process without a turn ends itself."""
+        if self._turn is not None:
+            self._turn.fail(error)
+        else:
+            self.kill()
 
-    def _note_retry(self, data: dict[str, Any]) -> None:
-        """The API's `retry-after`, which the CLI tells of only where it tries again itself."""
-        delay_ms = data.get("retry_delay_ms")
-        if data.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
-            self._retry_after = max(1.0, delay_ms / 1000)
+    async def _write(self, turn: _Turn, ask: Ask) -> None:
+        try:
+            body = body_text(ask.body)
+        except ValueError as error:
+            message = "The request holds a number that JSON does not have (NaN or Infinity)."
+            raise InvalidRequest(message) from error
+        await self._transport.write(
+            settings_line(turn.settings_id, ask.model, body, self._limit)
+            + boundary_line()
+            + user_line(PROMPT)
+        )
 
-    def _say(self, line: JsonObject) -> None:
-        """Adds a line of the conversation to what `_flush` writes, marked as the SDK's
-        `verbatim_prompts` marks it: `@` and `/` in it mean nothing."""
-        stamped = {**line, "session_id": "default", "client_composed": True}
-        self._unsent.append(json.dumps(stamped) + "\n")
+    async def _interrupt(self, turn: _Turn) -> None:
+        """Ends the call of the API at once, and keeps the process where that is seen to work."""
+        turn.discard()
+        self._transport.resume()
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(INTERRUPT_SECONDS):
+                await turn.asked.wait()  # before it, an interrupt would meet nothing
+                self._transport.write_soon(interrupt_line(self._next_id()))
+                await turn.over.wait()
+        if not turn.over.is_set():
+            self._turn = None
+            self.kill()
 
-    def _ask(self, request: JsonObject) -> str:
-        """Adds a control request; its id."""
-        request_id = f"gw_{next(self._control_ids)}"
-        self._unsent.append(control_line(request_id, request))
-        return request_id
+    def _read_on(self, turn: _Turn) -> None:
+        if turn.waiting <= AHEAD_EVENTS // 2:
+            self._transport.resume()
 
-    async def _flush(self) -> None:
-        """Writes in one piece: each write wakes the process, which then takes the CPU."""
-        text, self._unsent = "".join(self._unsent), []
-        await self._transport.write(text)
+    def _ended(self) -> None:
+        if self._turn is not None:
+            self._turn.fail(UpstreamError("Claude Code ended unexpectedly."), is_over=True)
 
-    def _inspect(self, line: dict[str, Any]) -> None:
-        """Sees each line the moment it is read."""
-        if self._stop_watch.must_stop(line):
-            self.cut_short = True
-            if not self._bar_holds or self._stop_watch.called:
-                self._transport.kill()
-        elif line.get("subtype") == "status":
-            self.asked_at = time.monotonic()
-            if line.get("status") == "requesting":
-                self._bar_soon()
-        elif line.get("type") == "control_response":
-            self._control_answered(line["response"])
+    def _consume(self, message: dict[str, Any]) -> bool:
+        """Takes all but the control protocol, the moment it is read."""
+        match message.get("type"):
+            case "stream_event":
+                self._stream(message)
+            case "control_response":
+                return self._confirmed(message["response"])
+            case "control_request":
+                return False
+            case "result":
+                self._result(message)
+            case "assistant":
+                if self._turn is not None and "error" in message:
+                    self._turn.kind = str(message["error"])
+            case "system" | "rate_limit_event":
+                if message.get("status") == "requesting":
+                    self._asked()
+                self._note(message)
+        return True
 
-    def _control_answered(self, response: dict[str, Any]) -> None:
-        request_id = str(response.get("request_id"))
-        if not request_id.startswith("gw_"):
+    def _asked(self) -> None:
+        self.asked_at = time.monotonic()
+        if self._turn is not None and not self._turn.asked.is_set():
+            self._turn.asked.set()
+            self._turn.on_asked()
+
+    def _confirmed(self, response: dict[str, Any]) -> bool:
+        """The answer to a request of this worker's; others are the SDK's."""
+        request_id, turn = str(response.get("request_id")), self._turn
+        if turn is not None and request_id == turn.settings_id:
+            turn.confirmed = response.get("subtype") == "success"
+            if not turn.confirmed:
+                self._distrust("Claude Code refused the request's settings.")
+        if turn is not None and request_id == turn.block_id:
+            turn.blocked = response.get("subtype") == "success"
+        return request_id.startswith("gw_")
+
+    def _distrust(self, why: str) -> None:
+        """What the process would answer may be another request's."""
+        if self._turn is not None:
+            self._turn.fail(UpstreamError(why))
+            self._turn.discard()
+        self.kill()
+
+    def _stream(self, message: dict[str, Any]) -> None:
+        turn = self._turn
+        if turn is None or message.get("parent_tool_use_id") is not None:
             return
-        if request_id == self._bar_id:
-            self._bar_holds = True
-        if response.get("subtype") == "error":
-            self._control_error = str(response.get("error"))
-        future = self._answers.get(request_id)
-        if future is not None and not future.done():
-            future.set_result(response.get("response") or {})
+        if not turn.confirmed:
+            self._distrust("Claude Code answered before it had taken the request's settings.")
+            return
+        turn.put(message["event"])
+        if turn.waiting > AHEAD_EVENTS:
+            self._transport.pause()
+        if self._login:
+            self._guard(turn, message["event"])
+
+    def _guard(self, turn: _Turn, event: JsonObject) -> None:
+        """Under a login the limit may let a second call pass where the first was tiny: it is
+        blocked while the answer is written. Where that was not confirmed in time, the process is
+        killed before it can call."""
+        reader = turn.reader
+        if event["type"] == "message_start" and reader.usage.prompt_tokens < int(self._limit):
+            turn.block_id = self._next_id()
+            self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
+        would_go_on = reader.stop_reason not in CLEAN_STOPS or not reader.visible
+        if turn.block_id and reader.stop_reason and would_go_on and not turn.blocked:
+            turn.finish(None)
+            self.kill()
+
+    def _result(self, message: dict[str, Any]) -> None:
+        turn, self._turn = self._turn, None
+        if turn is None or turn.over.is_set():
+            return
+        cost, was_asked = self._cost(message.get("total_cost_usd")), turn.asked.is_set()
+        if turn.reader.stop_reason is not None:
+            turn.finish(cost)
+        else:
+            status = message.get("api_error_status")
+            text = message.get("result") or "; ".join(message.get("errors") or ())
+            turn.fail(_Failed(Failure(status, turn.kind, text)), is_over=True)
+        if turn.confirmed and (was_asked or turn.is_discarded):
+            turn.on_done()
+
+
+class _Failed(Exception):
+    """The call of the API failed; its own words are still to be waited for."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+class _Turn:
+    """What has come of one request and waits to be taken. `over`: the CLI is done with it."""
+
+    def __init__(
+        self,
+        reader: AnswerReader,
+        on_asked: Callable[[], None],
+        on_done: Callable[[], None],
+        *,
+        settings_id: str = "gw_0",
+    ) -> None:
+        self.reader = reader
+        self.on_asked = on_asked
+        self.on_done = on_done
+        self.settings_id = settings_id
+        self.block_id = ""
+        self.kind: str | None = None
+        self.confirmed = False
+        self.blocked = False
+        self.is_discarded = False
+        self.asked = asyncio.Event()
+        self.over = asyncio.Event()
+        self._events: deque[Event] = deque()
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._events)
+
+    def put(self, event: JsonObject) -> None:
+        try:
+            translated = list(self.reader.feed(event))
+        except (KeyError, TypeError, AttributeError):
+            self.fail(UpstreamError("Claude Code sent malformed output."))
+            return
+        if not self.is_discarded:
+            self._events += translated
+            self._wake()
+
+    def finish(self, cost_usd: float | None) -> None:
+        if not self.is_discarded:
+            self._events.append(self.reader.finished(cost_usd))
+        self._set_over()
+
+    def fail(self, error: Exception, *, is_over: bool = False) -> None:
+        self._error = self._error or error
+        if is_over:
+            self._set_over()
+        else:
+            self._wake()
+
+    def discard(self) -> None:
+        """Nobody takes the rest."""
+        self.is_discarded = True
+        self._events.clear()
+
+    def _set_over(self) -> None:
+        self.over.set()
+        self.asked.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self) -> Event | None:
+        """The next event, None after the last. Raises what the turn failed with."""
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            if self.over.is_set():
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        event = self._events.popleft()
+        return self._with_what_follows(event) if isinstance(event, TextDelta) else event
+
+    def _with_what_follows(self, event: TextDelta) -> TextDelta:
+        """Text that has come meanwhile goes out in one piece. At a model's pace there is none."""
+        texts = [event.text]
+        while self._events and isinstance(following := self._events[0], TextDelta):
+            texts.append(following.text)
+            self._events.popleft()
+        return event if len(texts) == 1 else TextDelta("".join(texts))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from stores.protocols import SessionStore, StoreLimits
+from stores.protocols import Store, StoreLimits
 from stores.response_store import ResponseLimits, ResponseStore
 
 __all__ = [
     "ResponseLimits",
     "ResponseStore",
-    "SessionStore",
+    "Store",
     "StoreLimits",
     "make_response_store",
     "make_store",
 ]
 
 
-def make_store(url: str, limits: StoreLimits) -> SessionStore:
+def make_store(url: str, limits: StoreLimits) -> Store:
     """The store that a `DATABASE_URL` names; not opened yet. Raises ValueError."""
     from stores.memory import MemoryStore
     from stores.sql.database import (  # SQLAlchemy, a fifth of a second
@@ -29,7 +29,7 @@ def make_store(url: str, limits: StoreLimits) -> SessionStore:
     return MemoryStore(limits) if in_memory(parsed) else SqlStore(Database(parsed), limits)
 
 
-def make_response_store(sessions: SessionStore, limits: ResponseLimits) -> ResponseStore:
+def make_response_store(sessions: Store, limits: ResponseLimits) -> ResponseStore:
     """In the database of the sessions, which opens it."""
     from stores.memory import MemoryStore
     from stores.response_memory import MemoryResponseStore

@@ -19,7 +19,7 @@ from dialects.responses.tools import ToolNames
 from dialects.tool_names import Names, native_id
 
 OWN_WORK = frozenset({"web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools"})
-"""What the API's own tools did in an earlier answer: the text that came of it is in the history."""
+"""What the API's own tools did in an earlier answer: what came of it stands in the text."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _Reader:
             case "message":
                 self._message(item, where)
             case "function_call":
-                self._call(item, arguments(item.get("arguments"), f"{where}.arguments"), where)
+                self._call(item, arguments(item.get("arguments")), where)
             case "custom_tool_call":
                 self._call(item, {"input": _string(item, "input", where)}, where)
             case "function_call_output" | "custom_tool_call_output":

@@ -1,7 +1,7 @@
 """The output items of a response, as they grow: each method gives the frames that tell of it.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming. Items are open one after
-another, in the order of the model's blocks; only the API's own tools wait for their results.
+another, in the order of the model's blocks; only the API's built-in tools wait for their results.
 """
 
 from __future__ import annotations

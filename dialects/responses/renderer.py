@@ -66,8 +66,8 @@ class ResponsesRenderer:
             "model": self.call.turn.model,
             **resource.asked(self.call.request, stored=self.stored),
         }
-        if self.call.turn.own_tools is not None:
-            self._activity = Activity(self.call.tool_activity, self.call.turn.own_tools)
+        if self.call.turn.builtin_tools is not None:
+            self._activity = Activity(self.call.tool_activity, self.call.turn.builtin_tools)
 
     def feed(self, item: ChoiceEvent) -> bytes:
         event = item.event

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from core.builtin_tools import ToolRequest
+from core.builtin_tools import STRUCTURED_OUTPUT, ToolRequest
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import Sampling, ToolChoice, Turn
-from dialects import forced_calls, output_format, reasoning, tool_request
+from dialects import output_format, reasoning, tool_request
 from dialects.base import Call, Context, header_names
+from dialects.output_format import Output
 from dialects.reasoning import Reasoning
 from dialects.responses import items
 from dialects.responses.fields import REFUSED, TABLE
+from dialects.responses.items import Conversation
 from dialects.responses.tools import CODE_EXECUTION, WEB_SEARCH, ToolNames, Toolset, numbered
 from dialects.responses.wire import ResponsesRequest
 from models import ToolActivity
-
-RESERVED_NAMES = frozenset({"StructuredOutput"})
-"""The name of the CLI's own tool for structured answers."""
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 SEARCH_SOURCES = "web_search_call.action.sources"
@@ -50,58 +49,81 @@ def parse(request: ResponsesRequest, context: Context) -> ResponsesCall:
     """In a session the items may be only what is new. Raises InvalidRequest, naming the field, and
     ToolsNotAllowed."""
     _refuse(request)
-    text = request.text
-    output = output_format.read(text.format if text else None, "text.format")
-    own = tool_request.read(request, context.headers)
-    names = ToolNames(frozenset() if output.schema is None else RESERVED_NAMES)
-    tools = _tools(request, names)
-    whole = context.session_id is None
-    conversation = items.read(
-        _input(request), names, instructions=request.instructions, whole=whole
+    parts = _parts(request, context)
+    if parts.tool_request is not None and not parts.output.native:
+        raise _not_beside_tools()
+    return ResponsesCall(
+        turn=_turn(request, parts, context),
+        stream=bool(request.stream),
+        tool_request=parts.tool_request,
+        ignored=header_names(_ignored(request, parts)),
+        complete=items.complete,
+        request=request,
+        names=parts.tools.names,
+        include=frozenset(request.include or ()),
+        summary=_summary(request),
+        strict_output=parts.output.strict,
+        tool_activity=parts.asked.activity,
     )
-    thought = _reasoning(request, context, tools.choice)
-    turn = Turn(
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the fields of a request say, each read by its own module."""
+
+    output: Output
+    asked: tool_request.Asked
+    tools: Toolset
+    conversation: Conversation
+    reasoning: Reasoning
+
+    @property
+    def tool_request(self) -> ToolRequest | None:
+        """What is asked for of Claude Code's tools, with the MCP servers among `tools`."""
+        servers = self.tools.mcp_servers
+        if not servers:
+            return self.asked.tool_request
+        asked = self.asked.tool_request or ToolRequest()
+        return replace(asked, mcp_servers=tuple(dict.fromkeys((*asked.mcp_servers, *servers))))
+
+
+def _parts(request: ResponsesRequest, context: Context) -> _Parts:
+    output = output_format.read(request.text.format if request.text else None, "text.format")
+    names = ToolNames(frozenset() if output.schema is None else frozenset({STRUCTURED_OUTPUT}))
+    tools = _tools(request, names)
+    conversation = items.read(
+        _input(request),
+        names,
+        instructions=request.instructions,
+        whole=context.session_id is None,
+    )
+    asked = tool_request.read(request, context.headers)
+    return _Parts(output, asked, tools, conversation, _reasoning(request, context, tools.choice))
+
+
+def _turn(request: ResponsesRequest, parts: _Parts, context: Context) -> Turn:
+    reasoning, tools = parts.reasoning, parts.tools
+    return Turn(
         model=context.model,
-        messages=conversation.messages,
-        system=conversation.system,
+        messages=parts.conversation.messages,
+        system=parts.conversation.system,
         tools=tuple(tools.functions),
         server_tools=tuple(tools.server_tools),
         tool_choice=tools.choice,
         sampling=_sampling(request),
-        effort=thought.effort,
-        thinking=thought.thinking,
-        thinking_tokens=thought.tokens if thought.thinking else None,
-        show_thinking=thought.show and _summary(request),
-        output_schema=output.schema,
-        native_output=output.native,
+        effort=reasoning.effort,
+        thinking=reasoning.thinking,
+        thinking_tokens=reasoning.tokens if reasoning.thinking else None,
+        show_thinking=reasoning.show and _summary(request),
+        output_schema=parts.output.schema,
+        native_output=parts.output.native,
+        json_object=parts.output.json_object,
         principal=context.principal,
         session_id=context.session_id,
         user=request.safety_identifier or request.user,
         cache_hour=_is_cached_long(request),
         betas=tools.betas,
         api_events=bool(tools.server_tools),
-    )
-    if context.traits is not None and not context.traits.thinking_off and output.schema is None:
-        turn = forced_calls.as_output(turn)
-    asked = _with_servers(own.wish, tools.mcp_servers)
-    ignored = {*_ignored_fields(request), *conversation.ignored, *tools.ignored}
-    ignored |= {*thought.ignored, *own.ignored}
-    if output.ignored:
-        ignored.add("text.format.strict")
-    if asked is not None and not output.native:
-        raise _not_beside_tools()
-    return ResponsesCall(
-        turn=turn,
-        stream=bool(request.stream),
-        tool_request=asked,
-        ignored=header_names(ignored),
-        complete=items.complete,
-        request=request,
-        names=names,
-        include=frozenset(request.include or ()),
-        summary=_summary(request),
-        strict_output=output.strict,
-        tool_activity=own.activity,
     )
 
 
@@ -117,7 +139,7 @@ MISSING: dict[str, frozenset[str]] = {
     "bedrock": frozenset({WEB_SEARCH, CODE_EXECUTION}),
     "vertex": frozenset({CODE_EXECUTION}),
 }
-"""The API's own tools that a provider has not
+"""The API's built-in tools that a provider has not
 (https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview)."""
 
 
@@ -161,18 +183,10 @@ def _tools(request: ResponsesRequest, names: ToolNames) -> Toolset:
     return tools
 
 
-def _with_servers(asked: ToolRequest | None, servers: list[str]) -> ToolRequest | None:
-    """What is asked for of Claude Code's tools, with the MCP servers that stand among `tools`."""
-    if not servers:
-        return asked
-    asked = asked or ToolRequest()
-    return replace(asked, mcp_servers=tuple(dict.fromkeys((*asked.mcp_servers, *servers))))
-
-
 def _not_beside_tools() -> InvalidRequest:
     return InvalidRequest(
-        "With Claude Code's own tools `text.format` must be a `json_schema` whose objects list "
-        "their properties and do not hold themselves.",
+        "With Claude Code's built-in tools `text.format` must be a `json_schema` whose objects "
+        "list their properties and do not hold themselves.",
         param="text.format",
     )
 
@@ -190,7 +204,7 @@ def _reasoning(request: ResponsesRequest, context: Context, choice: ToolChoice) 
     return reasoning.settled(
         reasoning.of_effort(effort, "reasoning.effort"),
         "reasoning.effort",
-        context.traits,
+        context.capabilities,
         forced_call=choice.type in ("any", "tool"),
         max_tokens=request.max_output_tokens,
     )
@@ -208,9 +222,12 @@ def _is_cached_long(request: ResponsesRequest) -> bool:
     return request.prompt_cache_retention == "24h" or options.get("ttl") is not None
 
 
-def _ignored_fields(request: ResponsesRequest) -> set[str]:
+def _ignored(request: ResponsesRequest, parts: _Parts) -> set[str]:
     """What was asked for and has no effect: fields without one, and parts of those that have."""
-    ignored = TABLE.ignored(request)
+    ignored = TABLE.ignored(request) | parts.conversation.ignored | parts.tools.ignored
+    ignored |= {*parts.reasoning.ignored, *parts.asked.ignored}
+    if parts.output.ignored:
+        ignored.add("text.format.strict")
     if request.temperature is not None and request.temperature > 1:
         ignored.add("temperature")
     if request.text and request.text.verbosity not in (None, "medium"):

@@ -1,4 +1,4 @@
-"""What the API's own tools, and MCP servers, did for an answer: items that wait for a result.
+"""What the API's built-in tools, and MCP servers, did for an answer: items that wait for a result.
 
 Sources: https://docs.claude.com/en/docs/agents-and-tools/tool-use/web-search-tool and
 .../code-execution-tool for the blocks, the Responses API's reference for the items.

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from core.conversation import JsonObject
-from models import Lenient, OwnToolFields
+from models import BuiltinToolFields, Lenient
 
 Label = Annotated[str, Field(max_length=64)]
 LabelText = Annotated[str, Field(max_length=512)]
@@ -36,7 +36,7 @@ class ConversationReference(Lenient):
     id: str
 
 
-class ResponsesRequest(OwnToolFields):
+class ResponsesRequest(BuiltinToolFields):
     """The body of `POST /v1/responses`."""
 
     model: str = ""

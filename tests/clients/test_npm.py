@@ -69,7 +69,7 @@ async def test_openai_for_node(gateway: Gateway, clients: Path) -> None:
     assert seen["text"] == seen["polled"] == 'Demo model: you said "hi".'
     assert [role for role, _ in json.loads(seen["recalled"])] == ["user", "assistant", "user"]
     assert seen["kinds"][-1] == "response.completed"
-    assert seen["kinds"].count("response.output_text.delta") == 3
+    assert "response.output_text.delta" in seen["kinds"]
     assert (seen["streamed"], seen["parsed"]) == ("word1 word2 word3", {"city": "Rome"})
     assert seen["error"] == "APIError"
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from engine.read_ahead import LineTooLong, ReadAhead
 
 from engine import read_ahead
-from engine.read_ahead import LineTooLong, ReadAhead
 
 
 def lines(numbers: range) -> bytes:

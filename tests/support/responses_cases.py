@@ -86,7 +86,7 @@ class Case:
 
 
 def granted(call: ResponsesCall, grant: ToolGrant) -> ResponsesCall:
-    return replace(call, turn=replace(call.turn, own_tools=grant))
+    return replace(call, turn=replace(call.turn, builtin_tools=grant))
 
 
 def done(reason: Any = "end_turn", cost_usd: float | None = 0.0125) -> Finished:

@@ -14,14 +14,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 
-from core.conversation import system_text
+from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest
 from core.turn import Turn
 from dialects.base import Call, Dialect
 from dialects.field_table import TREATMENTS, FieldRow, FieldTable, Treatment
-from engine import extra_body
-from engine.launch_profile import LaunchProfile
-from models import ErrorDetail, JsonObject, TurnHeaders
+from models import ErrorDetail, TurnHeaders
 from turns.dialects import DEFAULT, DIALECTS
 from turns.pipeline import Asker, Preview
 from web.dependencies import Pipeline, Principal
@@ -38,7 +36,7 @@ DIALECT_NAME = Query(
 
 
 class FieldReport(BaseModel):
-    """A field of this request. `reported`: it will stand in `x-ignored-parameters`."""
+    """A field of this request. `reported`: it will be in `x-ignored-parameters`."""
 
     name: str
     treatment: Treatment
@@ -53,22 +51,13 @@ class TextOutline(BaseModel):
     sha256: str
 
 
-class ProfileReport(BaseModel):
-    """What a process is bound to; requests with the same one share processes."""
-
-    id: str
-    system: TextOutline | None
-    tools: int
-    tools_sha256: str
-
-
 class MessageOutline(BaseModel):
     role: Literal["user", "assistant"]
     blocks: list[str]
 
 
 class GrantReport(BaseModel):
-    """What the request is granted of Claude Code's own tools."""
+    """What the request is granted of Claude Code's built-in tools."""
 
     tools: list[str]
     allow: list[str]
@@ -82,6 +71,9 @@ class GrantReport(BaseModel):
 class TurnReport(BaseModel):
     """The conversation as the model would get it, and the parameters beside it."""
 
+    system: TextOutline | None
+    tools: int
+    tools_sha256: str
     messages: list[MessageOutline]
     block_counts: dict[str, int]
     images_to_fetch: int
@@ -101,9 +93,8 @@ class RequestReport(BaseModel):
     object: Literal["debug.request"] = "debug.request"
     model: str | None = None
     fields: list[FieldReport]
-    launch_profile: ProfileReport | None = None
     turn: TurnReport | None = None
-    own_tools: GrantReport | None = None
+    builtin_tools: GrantReport | None = None
     failure: FailureReport | None = None
 
 
@@ -173,9 +164,8 @@ def _report(dialect: Dialect[Any], body: JsonObject, preview: Preview) -> Reques
     return RequestReport(
         model=preview.model,
         fields=list(_fields(dialect.fields, body, ignored)),
-        launch_profile=_profile(call.turn) if call else None,
-        turn=_turn(call.turn, preview.images_to_fetch) if call else None,
-        own_tools=_grant(call) if call else None,
+        turn=_turn(call.turn, preview) if call else None,
+        builtin_tools=_grant(call) if call else None,
         failure=_failure(dialect, failure) if failure else None,
     )
 
@@ -205,24 +195,9 @@ def _field(table: FieldTable, name: str, value: Any, reported: bool) -> FieldRep
     return FieldReport(name=shown, treatment=row.treatment, why=row.why, reported=reported)
 
 
-def _profile(turn: Turn) -> ProfileReport:
-    profile = LaunchProfile.of(
-        turn.principal, system_text(turn.system) or "", turn.tools, own_tools=turn.own_tools
-    )
-    system = system_text(turn.system)
-    outline = TextOutline(characters=len(system), sha256=_hash(system)) if system else None
-    tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
-    return ProfileReport(
-        id=profile.digest,
-        system=outline,
-        tools=len(tools),
-        tools_sha256=_hash(json.dumps(tools)),
-    )
-
-
 def _grant(call: Call) -> GrantReport | None:
-    own, wish = call.turn.own_tools, call.tool_request
-    if own is None or wish is None:
+    own, tool_request = call.turn.builtin_tools, call.tool_request
+    if own is None or tool_request is None:
         return None
     return GrantReport(
         tools=list(own.tools),
@@ -231,7 +206,7 @@ def _grant(call: Call) -> GrantReport | None:
         permission_mode=own.permission_mode,
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
-        mcp_servers=list(wish.mcp_servers),
+        mcp_servers=list(tool_request.mcp_servers),
     )
 
 
@@ -239,16 +214,21 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _turn(turn: Turn, to_fetch: int) -> TurnReport:
+def _turn(turn: Turn, preview: Preview) -> TurnReport:
+    system = system_text(turn.system)
+    tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
     kinds = [
         (message.role, [block["type"] for block in message.content]) for message in turn.messages
     ]
     return TurnReport(
+        system=TextOutline(characters=len(system), sha256=_hash(system)) if system else None,
+        tools=len(tools),
+        tools_sha256=_hash(json.dumps(tools)),
         messages=[MessageOutline(role=role, blocks=list(blocks)) for role, blocks in kinds],
         block_counts=Counter(kind for _, blocks in kinds for kind in blocks),
-        images_to_fetch=to_fetch,
-        parameters=sorted(extra_body.parameters(turn)),
-        effort=turn.effort,
+        images_to_fetch=preview.images_to_fetch,
+        parameters=sorted(preview.body),
+        effort=preview.body.get("output_config", {}).get("effort"),
         thinking=turn.thinking,
     )
 
