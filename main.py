@@ -84,6 +84,7 @@ def create_app(
     settings = settings or load_settings()
     base_rules(settings)
     keyring = load_keyring(settings)
+    settings = _with_shares(settings, keyring)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
@@ -99,6 +100,15 @@ def create_app(
     openapi.install(app)
     add_middleware(app, settings, keyring, limiter)
     return app
+
+
+def _with_shares(settings: Settings, keyring: Keyring) -> Settings:
+    """Where there are several keys, none can take all processes."""
+    most = settings.max_processes
+    if settings.max_processes_per_key is not None or len(keyring.names()) < 2 or most < 2:
+        return settings
+    share = most - max(1, most // 4)
+    return settings.model_copy(update={"max_processes_per_key": share})
 
 
 def create_demo_app() -> FastAPI:
@@ -146,6 +156,7 @@ def _lifespan(
                 images=images,
                 sessions=sessions,
                 background=background,
+                limiter=limiter,
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
                 tool_stats=tool_stats,
@@ -187,6 +198,7 @@ def _sessions(
         wait_seconds=settings.session_wait_seconds,
         lease_seconds=settings.session_lease_seconds,
         max_bytes=settings.max_session_bytes,
+        max_owner_bytes=settings.max_stored_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)

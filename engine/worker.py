@@ -33,8 +33,9 @@ from engine.control import (
     settings_line,
     user_line,
 )
-from engine.failures import Failure, api_error, logged_message, sdk_error
+from engine.failures import Failure, api_error, is_api_error_line, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
+from engine.merged_events import add_event
 from engine.rate_limit_windows import RateLimitWindows
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
 from engine.translate import AnswerReader
@@ -50,8 +51,8 @@ LOGIN_PROMPT_LIMIT: Final = "800"
 INTERRUPT_SECONDS = 0.3
 WORDS_SECONDS = 0.1
 AHEAD_EVENTS = 20_000
-"""What waits for a slow client, a few MB: more than a long answer has. Beyond it the process is
-slowed down."""
+"""What waits for a slow client. Beyond it the process is slowed down, which no answer of today's
+models comes to: what waits is put together."""
 
 CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use", "pause_turn"})
 """Stops after which the CLI does not call the API again by itself, if anything was visible."""
@@ -156,10 +157,11 @@ class CliProcess:
             if message.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
                 self._retry_after = max(1.0, delay_ms / 1000)
 
-    def _note_words(self, line: str) -> None:
+    def _note_words(self, line: str) -> bool:
         if (message := logged_message(line)) is not None:
             self._words = message
             self._words_came.set()
+        return is_api_error_line(line)
 
     def _forget_failures(self) -> None:
         self._retry_after, self._words = None, None
@@ -167,7 +169,7 @@ class CliProcess:
 
     async def _api_error(self, failure: Failure) -> GatewayError:
         """The error in the API's own words, which come by another pipe than the result."""
-        if failure.status is not None:
+        if failure.status not in (None, 404):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._words_came.wait(), WORDS_SECONDS)
         seconds = self._retry_after
@@ -189,13 +191,14 @@ class CliProcess:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request: its model and its whole body. `answer_tool` and `api_events` are for the
-    `AnswerReader`; `dropped` for its `Started`."""
+    `AnswerReader`; `dropped` for its `Started`. One that `is_large` takes long to write down."""
 
     model: str
     body: JsonObject
     answer_tool: str | None = None
     dropped: tuple[str, ...] = ()
     api_events: bool = False
+    is_large: bool = False
 
 
 class ClaudeWorker(CliProcess):
@@ -263,11 +266,16 @@ class ClaudeWorker(CliProcess):
             answer_tool=ask.answer_tool,
             api_events=ask.api_events,
         )
-        turn = self._turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
-        self._model = ask.model
+        turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
+        try:
+            lines = await self._lines(turn, ask)
+        except InvalidRequest:
+            on_done()  # nothing was written
+            raise
+        self._turn, self._model = turn, ask.model
         self._forget_failures()
         try:
-            await self._write(turn, ask)
+            await self._transport.write(lines)
             while (event := await turn.next()) is not None:
                 self._read_on(turn)
                 yield event
@@ -286,17 +294,20 @@ class ClaudeWorker(CliProcess):
         else:
             self.kill()
 
-    async def _write(self, turn: _Turn, ask: Ask) -> None:
+    async def _lines(self, turn: _Turn, ask: Ask) -> str:
+        if ask.is_large:
+            settings = await asyncio.to_thread(self._settings_line, turn.settings_id, ask)
+        else:
+            settings = self._settings_line(turn.settings_id, ask)
+        return settings + boundary_line() + user_line(PROMPT)
+
+    def _settings_line(self, request_id: str, ask: Ask) -> str:
         try:
             body = body_text(ask.body)
         except ValueError as error:
             message = "The request holds a number that JSON does not have (NaN or Infinity)."
             raise InvalidRequest(message) from error
-        await self._transport.write(
-            settings_line(turn.settings_id, ask.model, body, self._limit)
-            + boundary_line()
-            + user_line(PROMPT)
-        )
+        return settings_line(request_id, ask.model, body, self._limit)
 
     async def _interrupt(self, turn: _Turn) -> None:
         """Ends the call of the API at once, and keeps the process where that is seen to work."""
@@ -379,13 +390,15 @@ class ClaudeWorker(CliProcess):
     def _guard(self, turn: _Turn, event: JsonObject) -> None:
         """Under a login the limit may let a second call pass where the first was tiny: it is
         blocked while the answer is written. Where that was not confirmed in time, the process is
-        killed before it can call."""
+        killed before it can call. So it is after an answer without content, whose usage the limit
+        does not count."""
         reader = turn.reader
-        if event["type"] == "message_start" and reader.usage.prompt_tokens < int(self._limit):
+        is_tiny = reader.usage.prompt_tokens < int(self._limit)
+        if event["type"] == "message_start" and is_tiny:
             turn.block_id = self._next_id()
             self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
-        would_go_on = reader.stop_reason not in CLEAN_STOPS or not reader.visible
-        if turn.block_id and reader.stop_reason and would_go_on and not turn.blocked:
+        is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS
+        if reader.stop_reason and (is_cut or not reader.visible) and not turn.blocked:
             turn.finish(None)
             self.kill()
 
@@ -449,7 +462,8 @@ class _Turn:
             self.fail(UpstreamError("Claude Code sent malformed output."))
             return
         if not self.is_discarded:
-            self._events += translated
+            for each in translated:
+                add_event(self._events, each)
             self._wake()
 
     def finish(self, cost_usd: float | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from claude_cli import ClaudeEngine, ModelCatalogue
 from config.credentials import Credentials
 from config.settings import Settings
+from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
 from turns.background import BackgroundJobs
@@ -28,6 +29,7 @@ class State:
     engine: ClaudeEngine
     catalogue: ModelCatalogue
     images: ImageFetcher
+    limiter: RateLimiter
     sessions: SessionManager
     background: BackgroundJobs
     seeds: SeedCache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -69,16 +70,19 @@ class AnswerTurn:
 
     conductor: pipeline.Pipeline
     principal: auth.Principal
-    raw_headers: dict[str, str]
+    request: Request
 
     async def __call__(self, dialect: base.Dialect[R], body: R, headers: TurnHeaders) -> Response:
         """The response, which owns the turn. Raises a GatewayError."""
-        asker = pipeline.Asker(self.principal, headers, self.raw_headers)
+        count_choices = partial(self.conductor.state.limiter.count_choices, self.request.scope)
+        size = len(await self.request.body())
+        raw_headers = dict(self.request.headers)
+        asker = pipeline.Asker(self.principal, headers, raw_headers, size, count_choices)
         return await self.conductor.answer(dialect, body, asker)
 
 
 async def _answer(request: Request, pipeline: Pipeline, principal: Principal) -> AnswerTurn:
-    return AnswerTurn(pipeline, principal, dict(request.headers))
+    return AnswerTurn(pipeline, principal, request)
 
 
 Answer = Annotated[AnswerTurn, Depends(_answer)]
@@ -91,7 +95,7 @@ class AskResponses:
 
     responses: responses.Responses
     principal: auth.Principal
-    raw_headers: dict[str, str]
+    request: Request
 
     @property
     def conversations(self) -> conversations.Conversations:
@@ -101,12 +105,13 @@ class AskResponses:
     def owner(self) -> str:
         return self.principal.name
 
-    def asker(self, headers: TurnHeaders) -> pipeline.Asker:
-        return pipeline.Asker(self.principal, headers, self.raw_headers)
+    async def asker(self, headers: TurnHeaders) -> pipeline.Asker:
+        size = len(await self.request.body())
+        return pipeline.Asker(self.principal, headers, dict(self.request.headers), size)
 
 
 async def _responses(request: Request, pipeline: Pipeline, principal: Principal) -> AskResponses:
-    return AskResponses(responses.Responses(pipeline), principal, dict(request.headers))
+    return AskResponses(responses.Responses(pipeline), principal, request)
 
 
 Responses = Annotated[AskResponses, Depends(_responses)]

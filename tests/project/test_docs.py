@@ -88,7 +88,7 @@ async def test_a_python_block_runs(block: Block, gateway: Gateway) -> None:
     assert bool(gateway.upstream.requests) == bool(ASKS_THE_MODEL.search(block.text))
 
 
-IN_A_REQUEST = {"messages", "outcome"}
+IN_A_REQUEST = {"messages", "outcome", "raw"}
 """It waits for a request that nobody sends; `tests/demo/test_server.py` uses it all."""
 
 

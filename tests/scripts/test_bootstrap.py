@@ -9,6 +9,8 @@ import pytest
 
 from scripts import bootstrap
 
+pytestmark = pytest.mark.wire
+
 OLD, NEW, NEWEST = "0.2.1", "0.2.2", "0.2.3"
 LOCK = '[[package]]\nname = "claude-agent-sdk"\nversion = "{}"\n'
 PYPROJECT = '[project]\ndependencies = ["other>=1", "claude-agent-sdk>=0.2.1,<0.3"]\n'

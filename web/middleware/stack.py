@@ -12,6 +12,7 @@ from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds
 from web.middleware.browser_security import Browsers
 from web.middleware.request_log import RequestLog
+from web.middleware.unread_bodies import UnreadBodies
 
 EXPOSED_HEADERS = (
     "x-request-id",
@@ -41,7 +42,9 @@ def add_middleware(
             allow_methods=["*"],
             allow_headers=["*"],
             allow_credentials=False,  # keys travel in a header; no cookie is ever read
+            allow_private_network=True,  # of the origins above, as this server is on one
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
+    app.add_middleware(UnreadBodies)
     app.add_middleware(RequestLog)

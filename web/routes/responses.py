@@ -35,7 +35,7 @@ async def create_response(
     body: ResponsesRequest, responses: Responses, headers: Headers
 ) -> Response:
     """Answers items, as one JSON body or as server-sent events with `stream`."""
-    return await responses.responses.answer(body, responses.asker(headers))
+    return await responses.responses.answer(body, await responses.asker(headers))
 
 
 @router.post("/compact", response_model=CompactedResponse, response_model_exclude_unset=True)
@@ -43,7 +43,7 @@ async def compact_response(
     body: ResponsesRequest, responses: Responses, headers: Headers
 ) -> JsonObject:
     """Makes a long conversation short: all but the users' messages becomes one opaque item."""
-    return await responses.responses.compact(body, responses.asker(headers))
+    return await responses.responses.compact(body, await responses.asker(headers))
 
 
 @router.post("/input_tokens", response_model=TokenCount)
@@ -51,7 +51,7 @@ async def count_input_tokens(
     body: ResponsesRequest, responses: Responses, headers: Headers
 ) -> JsonObject:
     """Estimates how many tokens a request has."""
-    return await responses.responses.count(body, responses.asker(headers))
+    return await responses.responses.count(body, await responses.asker(headers))
 
 
 @router.get(
