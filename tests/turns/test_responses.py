@@ -343,7 +343,7 @@ async def test_input_tokens_are_estimated_without_asking_the_model(gateway: Gate
 async def test_an_error_before_the_first_event_has_its_status(gateway: Gateway) -> None:
     answer = await gateway.http.post(URL, json=asking("!demo error=429", stream=True))
     assert answer.status_code == 429
-    assert answer.json()["error"]["code"] == "too_many_requests"
+    assert answer.json()["error"]["code"] == "rate_limit_exceeded"
     assert answer.headers["retry-after"]
 
 
@@ -385,3 +385,20 @@ async def test_a_provider_without_a_search_refuses_it_by_name(make_gateway: Make
             **asking("hi", tools=[unsearched])
         )
         assert answer.headers["x-ignored-parameters"] == "tools.web_search"
+
+
+async def test_a_search_is_claudes_own_and_its_sources_are_annotations(gateway: Gateway) -> None:
+    asked = asking('!demo search="rivers of Rome"', tools=[{"type": "web_search"}])
+    response = await gateway.client.responses.create(**asked)
+    search, message = response.output[0], response.output[-1]
+    assert search.type == "web_search_call"
+    assert search.action.to_dict()["query"] == "rivers of Rome"
+    assert message.type == "message"
+    [part] = message.content
+    assert part.type == "output_text"
+    [source] = part.annotations
+    assert source.type == "url_citation"
+    assert 0 <= source.start_index < source.end_index <= len(part.text)
+    assert source.url.startswith("http")
+    [tool] = gateway.upstream.requests[-1].body["tools"]
+    assert tool["type"] == "web_search_20250305"
