@@ -42,7 +42,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
             "DATABASE_URL": f"sqlite:///{folder}/r.db",
             "MAX_PROCESSES": "3",
             "POOL_WARM": "0",
-            "SESSION_LEASE_SECONDS": "1",
+            "SESSION_LEASE_SECONDS": "5",
             "SESSION_SWEEP_SECONDS": "1",
             "RATE_LIMIT_ENABLED": "false",
             "LOG_LEVEL": "WARNING",
