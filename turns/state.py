@@ -10,6 +10,7 @@ from config.settings import Settings
 from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.background import BackgroundJobs
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
@@ -32,6 +33,7 @@ class State:
     embeddings: Embeddings
     limiter: RateLimiter
     sessions: SessionManager
+    background: BackgroundJobs
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats
