@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.setting_values import (
     CliPath,
     HeaderLines,
+    HttpUrl,
     ModelAliases,
     NameList,
     Networks,
@@ -70,6 +71,14 @@ class Settings(BaseSettings):
     )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
+    )
+    embeddings_base_url: HttpUrl = Field(
+        None,
+        description="An OpenAI-compatible server that /v1/embeddings is passed on to, such as "
+        "http://127.0.0.1:11434/v1; Claude has no embeddings",
+    )
+    embeddings_api_key: str | None = Field(
+        None, repr=False, description="The key for that server; no caller's key is sent there"
     )
     claude_cli_path: CliPath = Field(
         None, description="A claude executable to use instead of the bundled one"
@@ -203,6 +212,19 @@ class Settings(BaseSettings):
     )
     max_stored_bytes: PositiveInt = Field(
         1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
+    )
+    store_responses: bool = Field(
+        True,
+        description="Whether responses of /v1/responses may be stored; `store: false` in a request "
+        "keeps nothing either way",
+    )
+    response_ttl_seconds: NonNegativeFloat = Field(
+        30 * 86_400,
+        description="A response or conversation expires this many seconds after its last use; 0 is "
+        "never",
+    )
+    max_background_responses: PositiveInt = Field(
+        100, description="Maximum number of background responses that one process works on"
     )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),

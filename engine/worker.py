@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -26,6 +27,7 @@ from core.events import Event
 from engine.control import (
     NO_CALL,
     PROMPT,
+    asking_line,
     body_text,
     boundary_line,
     interrupt_line,
@@ -294,19 +296,9 @@ class ClaudeWorker(CliProcess):
             self.kill()
 
     async def _lines(self, turn: RunningTurn, ask: Ask) -> str:
-        if ask.is_large:
-            settings = await asyncio.to_thread(self._settings_line, turn.settings_id, ask)
-        else:
-            settings = self._settings_line(turn.settings_id, ask)
+        line = partial(asking_line, turn.settings_id, ask.model, ask.body, self._limit)
+        settings = await asyncio.to_thread(line) if ask.is_large else line()
         return settings + boundary_line() + user_line(PROMPT)
-
-    def _settings_line(self, request_id: str, ask: Ask) -> str:
-        try:
-            body = body_text(ask.body)
-        except ValueError as error:
-            message = "The request holds a number that JSON does not have (NaN or Infinity)."
-            raise InvalidRequest(message) from error
-        return settings_line(request_id, ask.model, body, self._limit)
 
     async def _interrupt(self, turn: RunningTurn) -> None:
         """Ends the call of the API at once, and keeps the process where that is seen to work."""

@@ -17,7 +17,7 @@ from auth import Principal
 from core.conversation import JsonObject
 from core.errors import GatewayError, ModelNotFound, PermissionDenied, UnsupportedParameter
 from core.events import ChoiceEvent
-from dialects.base import Call, Context, Dialect, Request, with_grant
+from dialects.base import Call, Context, Dialect, Renderer, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
 from turns.choices import choices
@@ -51,6 +51,16 @@ class Asker:
     count_choices: Callable[[int], Awaitable[None]] = _count_nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A turn that is ready to run: nothing has been asked yet, and whoever iterates over `events`
+    closes them. `headers` are asked for when the answer begins."""
+
+    call: Call
+    events: AsyncGenerator[ChoiceEvent, None]
+    headers: Callable[[], dict[str, str]]
+
+
 @dataclass(slots=True)
 class Preview:
     """How far a request would get: `failure` is its answer where it gets nowhere. `call.turn` holds
@@ -72,6 +82,11 @@ class Pipeline:
     async def answer(self, dialect: Dialect[R], request: R, asker: Asker) -> TurnResponse:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
+        prepared = await self.prepare(dialect, request, asker)
+        return self.respond(prepared, dialect.renderer(prepared.call))
+
+    async def prepare(self, dialect: Dialect[R], request: R, asker: Asker) -> Prepared:
+        """A turn that is ready to run. Raises as `answer`."""
         context = await self._context(request, asker)
         images = dialect.images(request)
         await fetch_images(images, self.state.images, asker.principal.name)
@@ -82,13 +97,17 @@ class Pipeline:
         await asker.count_choices(call.n)
         call = await self._granted(call, asker.principal, context, home=context.session_id)
         session = self._session(call, context)
+        headers = session.headers if session else dict
+        return Prepared(call, self._events(call, session), headers)
+
+    def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
         return TurnResponse(
-            self._events(call, session),
-            dialect.renderer(call),
-            stream=call.stream,
+            prepared.events,
+            renderer,
+            stream=prepared.call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
             reader_seconds=self.state.settings.timeout_seconds,
-            extra_headers=session.headers if session else dict,
+            extra_headers=prepared.headers,
         )
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
@@ -155,12 +174,13 @@ class Pipeline:
         if context.session_id is None:
             return None
         key = context.headers.idempotency_key
-        return SessionCall(call.turn, context.session_id, call.complete, key)
+        trims = call.trims_context or context.headers.x_session_context == "trim"
+        return SessionCall(call.turn, context.session_id, call.complete, key, trims)
 
     def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
         if session is not None:
-            return choices(self.state.sessions.runner(session), call.turn, call.n)
-        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turn, call.n)
+            return choices(self.state.sessions.runner(session), call.turns)
+        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turns)
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)

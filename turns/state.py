@@ -10,6 +10,8 @@ from config.settings import Settings
 from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.background import BackgroundJobs
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
@@ -28,8 +30,10 @@ class State:
     engine: ClaudeEngine
     catalogue: ModelCatalogue
     images: ImageFetcher
+    embeddings: Embeddings
     limiter: RateLimiter
     sessions: SessionManager
+    background: BackgroundJobs
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats

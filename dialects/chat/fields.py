@@ -101,6 +101,12 @@ FIELDS = (
         "has one answer a turn, so `n` must be 1, and `seed` has no effect in it.",
     ),
     FieldRow(
+        "context",
+        "emulated",
+        "Not OpenAI's: `trim` leaves the oldest messages of a session out where they no longer fit "
+        "into the model's context; `x-context-trimmed` says how many (docs/sessions.md).",
+    ),
+    FieldRow(
         "enable_tools",
         "emulated",
         "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's "
