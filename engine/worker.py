@@ -379,13 +379,12 @@ class ClaudeWorker(CliProcess):
             self._guard(turn, message["event"])
 
     def _guard(self, turn: RunningTurn, event: JsonObject) -> None:
-        """Under a login the limit may let a second call pass where the first was tiny: it is
-        blocked while the answer is written. Where that was not confirmed in time, the process is
-        killed before it can call. So it is after an answer without content, whose usage the limit
-        does not count."""
+        """Under a login the limit may let a second call pass where the first was tiny, and after an
+        answer without content, whose usage it does not count: it is blocked while the answer is
+        written. Where that was not confirmed in time, the process is killed before it can call."""
         reader = turn.reader
         is_tiny = reader.usage.prompt_tokens < int(self._limit)
-        if event["type"] == "message_start" and is_tiny:
+        if event["type"] == "message_start":
             turn.block_id = self._next_id()
             self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
         is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS
