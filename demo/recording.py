@@ -25,7 +25,8 @@ class RecordedRequest:
     """One request to the model as it arrived.
 
     `headers` have lower-case names, `received_at` is in monotonic seconds (`time.monotonic`).
-    `body` is the parsed JSON object, empty when it could not be parsed.
+    `raw` are the bytes of its body, and `body` the JSON object that they are, with its keys in the
+    order in which they came; it is empty when it could not be parsed.
     """
 
     provider: Provider
@@ -33,6 +34,7 @@ class RecordedRequest:
     headers: dict[str, str]
     body: dict[str, Any]
     received_at: float
+    raw: bytes = field(default=b"", repr=False)
     fate: Fate = field(default_factory=Fate, repr=False, compare=False)
 
     @property

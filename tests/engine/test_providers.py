@@ -40,7 +40,7 @@ async def test_a_chat_runs_by_every_provider(make_gateway: MakeGateway, form: st
     async with make_gateway(form=form, max_processes=2) as gateway:
         status = (await gateway.http.get("/v1/auth/status")).json()
         system = {"role": "system", "content": "You are Ada."}
-        asked = asking(ASKED, temperature=0.5, max_tokens=99)
+        asked = asking(ASKED, max_tokens=99)
         asked["messages"].insert(0, system)
         answer = await gateway.http.post(URL, json=asked)
         raw = (await gateway.http.post(URL, json=asking("!demo tokens=3", stream=True))).text

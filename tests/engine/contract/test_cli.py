@@ -139,7 +139,7 @@ async def test_a_new_model_and_new_settings_leave_no_notice(
     asked = [
         turn("one"),
         turn("two", model=OTHER_MODEL, sampling=hot),
-        turn("three", model="claude-haiku-4-5", sampling=Sampling(top_p=0.5)),
+        turn("three", model="claude-opus-6", sampling=Sampling(top_p=0.5)),
         turn("four"),
     ]
     async with leased(gateway, PROFILE) as worker:
