@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test check fmt lock upgrade audit clean
+.PHONY: help install tools demo bench docs wheel test check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -11,25 +11,34 @@ BOOTSTRAP := PYTHON="$(PYTHON)" sh scripts/bootstrap
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: ## Build .venv from poetry.lock (needs Python 3.11+, nothing else)
+install: ## Build .venv for the server and the demo (needs Python 3.11+, nothing else)
 	@$(BOOTSTRAP) install
 
-demo: install ## Try it offline: a tour with a streamed chat, no account needed
+tools: ## The same, with the tools of the tests and of the documentation
+	@$(BOOTSTRAP) install dev docs
+
+demo: install ## Try it offline: a tour with chats and a function, no account needed
 	@$(BIN)/python -m demo.tour
 
-bench: install ## Measure it beside the naive way (BENCH_ARGS="--soak 5000" for a soak)
+bench: tools ## Measure it beside the naive way (BENCH_ARGS="--soak 5000" for a soak)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-test: install ## Run the tests (PYTEST_ARGS="-k name" for some)
+docs: tools ## Build the documentation as a site with a search, into .cache/site
+	@$(BIN)/python -m scripts.site
+
+wheel: tools ## Build the wheel, into dist/
+	@$(BIN)/python -m scripts.wheel dist
+
+test: tools ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
-check: install ## What CI runs: lint, format, types, tests
+check: tools ## What CI runs: lint, format, types, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@$(MAKE) test
 
-fmt: install ## Format and fix what ruff can
+fmt: tools ## Format and fix what ruff can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
@@ -39,7 +48,7 @@ lock: ## Write poetry.lock after a change of pyproject.toml
 upgrade: ## Move to the newest claude-agent-sdk, run the contract tests, say what changed
 	@$(BOOTSTRAP) upgrade $(PYTEST_ARGS)
 
-audit: install ## Look up known vulnerabilities of all that is installed (needs the internet)
+audit: tools ## Look up known vulnerabilities of all that is installed (needs the internet)
 	@test -x $(AUDIT) || { $(BIN)/python -m venv .cache/audit && \
 		.cache/audit/bin/pip install --quiet 'pip-audit>=2.10,<3'; }
 	@$(AUDIT) --strict --vulnerability-service osv --progress-spinner off \

@@ -1,5 +1,5 @@
 """The facts that the engine stands on, each on the real CLI. An upgrade of it must pass these
-before its version joins CONTRACT_TESTED_VERSIONS (engine/worker.py)."""
+before its version joins CONTRACT_TESTED_VERSIONS (engine/tested_versions.py)."""
 
 from __future__ import annotations
 
