@@ -133,7 +133,7 @@ def run_pip(requirements: Sequence[str], options: Sequence[str]) -> int:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=CACHE) as file:
         file.writelines(requirements)
         file.flush()
-        python = [VENV / "bin/python", "-I"]
+        python = [str(VENV / "bin/python"), "-I"]
         command = [*python, "-m", "pip", "install", *PIP_OPTIONS, *options, "-r", file.name]
         done = subprocess.run(
             command, env=clean_environment(), stdin=subprocess.DEVNULL, check=False
