@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JsonObject = dict[str, Any]
+from core.conversation import JsonObject
+
 Content = str | list[JsonObject | str] | None
 
 

@@ -28,11 +28,11 @@ from core.errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from core.events import Event, Finished
+from core.events import Event, Finished, Reply
 from core.turn import Turn
-from sessions.answer import NativeAnswer, events_of
+from sessions.answer import answer_of, events_of, message_of
 from sessions.cache import HistoryCache
-from sessions.history import History, digest, joined
+from sessions.history import History, digest, reconcile
 from sessions.locks import Leases, happened
 from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
@@ -179,15 +179,15 @@ class SessionManager:
             for event in answered:
                 yield event
             return
-        history = joined([kept.message for kept in stored], call.turn.messages)
+        history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
         self._check_size(lease.session, history)
-        answer = NativeAnswer()
+        reply = Reply()
         async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
             async for event in events:
-                answer.feed(event)
+                reply.feed(event)
                 if isinstance(event, Finished):
-                    await self._keep(call, lease, stored, history, answer)
+                    await self._keep(call, lease, stored, history, reply)
                 yield event
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
@@ -214,16 +214,16 @@ class SessionManager:
         lease: Lease,
         stored: Sequence[StoredMessage],
         history: History,
-        answer: NativeAnswer,
+        reply: Reply,
     ) -> None:
-        message = answer.message()
+        message = message_of(reply)
         if message is None:
             call.status = "unchanged"
             return
         completed = CompletedTurn(
             keep=history.keep,
             messages=(*history.new, message),
-            answer=answer.answer(),
+            answer=answer_of(reply),
             system=_system(call, lease),
             request=_named(call),
             anew=lease.session.expired,

@@ -17,7 +17,7 @@ from config.settings import Settings, SettingsError
 from core.builtin_tools import BY_NAME, OwnTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
-from stores.protocols import SessionStore, ToolRules
+from stores.protocols import ToolRules, ToolRuleStore
 from toolbox.mcp_servers import McpServers, Source
 from toolbox.workspace_files import FoundFile
 from toolbox.workspaces import Workspaces
@@ -69,7 +69,7 @@ class ToolPolicy:
     def __init__(
         self,
         settings: Settings,
-        store: SessionStore,
+        store: ToolRuleStore,
         names: Collection[str],
         *,
         is_exposed: bool,

@@ -102,6 +102,12 @@ BY_ANY_NAME = {
     name.lower(): tool for tool in TOOLS for name in (tool.name, tool.friendly_name, *tool.aliases)
 }
 KNOWN = ", ".join(f"{tool.name} ({tool.friendly_name})" for tool in TOOLS)
+CALLER_SERVER = "caller"
+"""The MCP server of the caller's own functions, as Claude Code knows it."""
+
+STRUCTURED_OUTPUT = "StructuredOutput"
+"""The tool of the CLI's own in which an answer follows a schema."""
+
 SEPARATOR = re.compile(r",(?![^()]*\))")
 RULE = re.compile(r"([A-Za-z_]+)(\(.+\))?")
 MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")

@@ -14,6 +14,7 @@ from typing import Any
 from core.conversation import (
     Block,
     ImageBlock,
+    JsonObject,
     ResultPart,
     ToolResultBlock,
     ToolUseBlock,
@@ -23,7 +24,7 @@ from core.errors import GatewayError, InvalidRequest
 from dialects import attachments
 from dialects.function_tools import arguments
 from dialects.tool_names import Names, native_id
-from models import Content, JsonObject
+from models import Content
 
 TEXT = ("text", "input_text", "output_text", "refusal")
 

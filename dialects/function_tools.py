@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import FunctionTool, ToolChoice
 from dialects.tool_names import Names
-from models import JsonObject
 
 EMPTY_SCHEMA: JsonObject = {"type": "object", "properties": {}}
 

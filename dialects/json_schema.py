@@ -14,8 +14,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest
-from models import JsonObject
 
 
 def _words(text: str) -> frozenset[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest
 from dialects import json_schema
-from models import JsonObject
 
 ANY_OBJECT: JsonObject = {"type": "object"}
 STRICT = "response_format.json_schema.strict"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from core.conversation import Block, Message, ToolUseBlock
 from core.errors import InvalidRequest
-from core.transcript import own_ids
+from core.transcript import builtin_use_ids
 
 
 def results_first(message: Message) -> Message:
@@ -55,7 +55,7 @@ def calls_of(message: Message) -> Iterator[ToolUseBlock]:
 
 def _open_calls(message: Message) -> Iterator[str]:
     """Those that the next message has to answer."""
-    own = own_ids(message)
+    own = builtin_use_ids(message)
     return (call["id"] for call in calls_of(message) if call["id"] not in own)
 
 

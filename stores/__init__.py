@@ -1,13 +1,13 @@
-"""Where sessions are kept: one `SessionStore`, over SQLite, PostgreSQL or memory."""
+"""Where sessions are kept: one `Store`, over SQLite, PostgreSQL or memory."""
 
 from __future__ import annotations
 
-from stores.protocols import SessionStore, StoreLimits
+from stores.protocols import Store, StoreLimits
 
-__all__ = ["SessionStore", "StoreLimits", "make_store"]
+__all__ = ["Store", "StoreLimits", "make_store"]
 
 
-def make_store(url: str, limits: StoreLimits) -> SessionStore:
+def make_store(url: str, limits: StoreLimits) -> Store:
     """The store that a `DATABASE_URL` names; not opened yet. Raises ValueError."""
     from stores.memory import MemoryStore
     from stores.sql.database import (  # SQLAlchemy, a fifth of a second

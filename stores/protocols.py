@@ -1,4 +1,4 @@
-"""What a session store promises, and the plain data that goes in and out of it.
+"""What stores promise, by concern, and the plain data that goes in and out of them.
 
 A store keeps sessions, their turns and who may write next: each session has a *lease*, a lock that
 ends by itself unless it is renewed, so that a server that was killed locks nobody out. All times
@@ -149,7 +149,7 @@ class StoreLimits:
 
 class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Protocol):
     """Sessions by owner and id; an owner never sees another's. An async context manager: opening
-    it creates or migrates what it keeps them in.
+    it creates or migrates what they are kept in.
 
     Methods that get `owner` and `id` raise SessionNotFound where there is no such active session,
     unless they say otherwise. Every method is one transaction. StoreUnavailable is raised where
@@ -214,15 +214,39 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         `new` has none, the metadata and TTL. Raises SessionExists or TooManySessions."""
         ...
 
-    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
-        """They go with the session; a fork has none."""
+    async def stats(self, owner: str, days: int) -> Stats: ...
+
+    async def sweep(self, limit: int = 500) -> int:
+        """Empties up to `limit` expired sessions that no turn is running in, forgets old ones and
+        frees what nobody refers to. The number of sessions emptied; safe to run anywhere, any
+        number of times at once."""
         ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        ...
+
+
+class ToolRuleStore(Protocol):
+    """What operators set of built-in tools. Raises StoreUnavailable."""
 
     async def tool_rules(self) -> dict[str, ToolRules]:
         """By owner; those of the empty name are the server's."""
         ...
 
     async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None: ...
+
+    async def get(self, owner: str, id: str) -> Session:
+        """The session, whose `tools` are its rules. Raises SessionNotFound."""
+        ...
+
+    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
+        """They go with the session; a fork has none. Raises SessionNotFound."""
+        ...
+
+
+class McpServerStore(Protocol):
+    """MCP servers that an operator added. Raises StoreUnavailable."""
 
     async def mcp_servers(self) -> dict[str, JsonObject]:
         """Those that an operator added, by name."""
@@ -236,17 +260,9 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         """False where there is none."""
         ...
 
-    async def stats(self, owner: str, days: int) -> Stats: ...
 
-    async def sweep(self, limit: int = 500) -> int:
-        """Empties up to `limit` expired sessions that no turn is running in, forgets old ones and
-        frees what nobody refers to. The number of sessions emptied; safe to run anywhere, any
-        number of times at once."""
-        ...
-
-    async def ping(self) -> None:
-        """Raises StoreUnavailable."""
-        ...
+class Store(SessionStore, ToolRuleStore, McpServerStore, Protocol):
+    """All that one database keeps."""
 
 
 def content_bytes(content: Sequence[JsonObject]) -> int:

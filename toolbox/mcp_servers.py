@@ -17,18 +17,16 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from config.settings import DEFAULT_MCP_FILE, SettingsError
+from core.builtin_tools import CALLER_SERVER
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, McpServerExists, McpServerNotFound, PermissionDenied
-from stores.protocols import SessionStore
+from stores.protocols import McpServerStore
 
 if TYPE_CHECKING:
     from toolbox.mcp_status import McpStatus
 
 NAME = re.compile(r"(?!.*__)[A-Za-z0-9_-]{1,64}")  # mcp__NAME__TOOL has one reading
-RESERVED = "caller"
-"""What engine/caller_tools.py calls the server of the caller's own functions."""
-
-NAME_RULE = f"1 to 64 letters, digits, '_' and '-', without '__', and not {RESERVED!r}"
+NAME_RULE = f"1 to 64 letters, digits, '_' and '-', without '__', and not {CALLER_SERVER!r}"
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 MAX_ADDED = 100
 HIDDEN = "…"
@@ -93,7 +91,7 @@ class McpServer:
 class McpServers:
     """Those of a file, and those in the store."""
 
-    def __init__(self, of_file: Iterable[McpServer], store: SessionStore) -> None:
+    def __init__(self, of_file: Iterable[McpServer], store: McpServerStore) -> None:
         self._of_file = {server.name: server for server in of_file}
         self._store = store
 
@@ -146,7 +144,7 @@ class McpServers:
 
 
 def _is_name(name: str) -> bool:
-    return NAME.fullmatch(name) is not None and name != RESERVED
+    return NAME.fullmatch(name) is not None and name != CALLER_SERVER
 
 
 def _check_url(url: str) -> None:

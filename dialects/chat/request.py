@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.builtin_tools import STRUCTURED_OUTPUT
 from core.errors import InvalidRequest
 from core.turn import Sampling, Turn
 from dialects import output_format, tool_request
@@ -19,9 +20,6 @@ from dialects.output_format import Output
 from dialects.reasoning import Reasoning
 from dialects.tool_names import Names
 from models import ChatRequest, ToolActivity
-
-RESERVED_NAMES = frozenset({"StructuredOutput"})
-"""The name of the CLI's own tool for structured answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,7 @@ def parse(request: ChatRequest, context: Context) -> ChatCall:
 def _parts(request: ChatRequest, context: Context) -> _Parts:
     output = output_format.read(request.response_format)
     asked = tool_request.read(request, context.headers)
-    names = Names(reserved=frozenset() if output.schema is None else RESERVED_NAMES)
+    names = Names(reserved=frozenset() if output.schema is None else frozenset({STRUCTURED_OUTPUT}))
     tools = toolset(request, names)
     conversation = messages.read(request.messages, names, whole=context.session_id is None)
     sampling = _sampling(request)

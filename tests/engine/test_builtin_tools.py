@@ -22,7 +22,7 @@ from core.events import BuiltinToolResult, BuiltinToolUse, Event, Finished, Repl
 from core.turn import FunctionTool, ToolGrant, Turn
 from demo import FakeAnthropic
 from engine.process_tree import MARK
-from sessions.answer import NativeAnswer
+from sessions.answer import message_of
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, gateway_at
 
@@ -97,10 +97,7 @@ async def run(gateway: Gateway, turn: Turn) -> list[Event]:
 
 def answered(events: list[Event]) -> Any:
     """The message that a session keeps."""
-    answer = NativeAnswer()
-    for event in events:
-        answer.feed(event)
-    return answer.message()
+    return message_of(Reply.of(events))
 
 
 def results(events: list[Event]) -> list[tuple[bool, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import command_line
+from commands.banner import banner
 from config.credentials import Credentials, detect_credentials
 from config.settings import Settings
 from scripts import configuration
@@ -28,7 +28,7 @@ def test_the_first_lines_of_a_server_are_as_shown() -> None:
     start = [block for block in blocks() if block.page == name_of(START)]
     [block] = [block for block in start if block.language == "text"]
     found = Credentials("anthropic", "ANTHROPIC_API_KEY is set.", bare=True)
-    assert block.text in command_line.banner(Settings.model_construct(), 8000, found)
+    assert block.text in banner(Settings.model_construct(), 8000, found)
 
 
 SITUATIONS = [

@@ -11,24 +11,28 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 
-from core.conversation import system_text
+from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest
 from core.turn import Turn
 from dialects.base import Call, Dialect
 from dialects.field_table import TREATMENTS, FieldRow, FieldTable, Treatment
-from models import ErrorDetail, JsonObject, TurnHeaders
-from turns.dialects import DIALECTS
+from models import ErrorDetail, TurnHeaders
+from turns.dialects import DEFAULT, DIALECTS
 from turns.pipeline import Asker, Preview
 from web.dependencies import Pipeline, Principal
 from web.errors import invalid_request
 
-DialectName = Literal["chat"]
 router = APIRouter(prefix="/v1", tags=["debug"])
 
 SHOWN_NAME_CHARACTERS = 64
+DIALECT_NAME = Query(
+    alias="dialect",
+    description="The API whose requests are meant",
+    json_schema_extra={"enum": [*DIALECTS]},
+)
 
 
 class FieldReport(BaseModel):
@@ -107,21 +111,19 @@ class Compatibility(BaseModel):
     data: list[CompatibilityRow]
 
 
-class DialectChoice(BaseModel):
-    """`dialect` is the API whose requests are meant."""
+async def _dialect(name: Annotated[str, DIALECT_NAME] = DEFAULT.name) -> Dialect[Any]:
+    if name not in DIALECTS:
+        message = f"`dialect` must be one of {', '.join(DIALECTS)}."
+        raise InvalidRequest(message, param="dialect")
+    return DIALECTS[name]
 
-    dialect: DialectName = "chat"
 
-    @property
-    def chosen(self) -> Dialect[Any]:
-        return DIALECTS[self.dialect]
+AskedDialect = Annotated[Dialect[Any], Depends(_dialect)]
 
 
 @router.get("/compatibility", summary="What becomes of each field of a request")
-async def compatibility(
-    principal: Principal, choice: Annotated[DialectChoice, Query()]
-) -> Compatibility:
-    table = choice.chosen.fields
+async def compatibility(principal: Principal, dialect: AskedDialect) -> Compatibility:
+    table = dialect.fields
     rows = [*_rows("body", (*table.body, table.any_other)), *_rows(table.part, table.inside)]
     return Compatibility(treatments=TREATMENTS, data=rows)
 
@@ -131,18 +133,18 @@ async def explain(
     body: JsonObject,
     principal: Principal,
     pipeline: Pipeline,
-    choice: Annotated[DialectChoice, Query()],
+    dialect: AskedDialect,
     headers: Annotated[TurnHeaders, Header()],
     request: Request,
 ) -> RequestReport:
     """Takes any body of the API; one that would fail is a 200 with `failure` here."""
     asker = Asker(principal, headers, dict(request.headers))
     try:
-        wanted = parsed(choice.chosen, body)
+        wanted = parsed(dialect, body)
     except InvalidRequest as error:
-        return _report(choice.chosen, body, Preview(failure=error))
-    preview = await pipeline.preview(choice.chosen, wanted, asker)
-    return _report(choice.chosen, body, preview)
+        return _report(dialect, body, Preview(failure=error))
+    preview = await pipeline.preview(dialect, wanted, asker)
+    return _report(dialect, body, preview)
 
 
 def parsed(dialect: Dialect[Any], body: JsonObject) -> Any:
