@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from auth import load_keyring
 from config.credentials import Credentials
+from config.places import env_file
 from config.sandbox import why_unsandboxed
 from config.settings import Settings
 from core.addresses import is_loopback
@@ -20,13 +22,16 @@ KEYS_OF_OTHERS = ("PROXY_API_KEY", "AUTH_TOKEN", "SECURITY__AUTH_TOKEN")
 
 NEW_KEY = """\
   API key      {key}
-               shown only now and made anew at each start; to keep it, put it into .env as API_KEY
+               to keep one for good, put it into .env as API_KEY; else a start may make another
 
   curl {url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
 """
+
+
+HOW_TO_STOP = "  Press Ctrl-C to stop it.\n\n"
 
 
 def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -51,10 +56,28 @@ def banner(
         "Protection": _protection(settings),
         **({"Ignored": ignored} if ignored else {}),
         **_sandbox(settings),
+        "Settings": _settings_line(),
+        "Data": _data_line(settings, is_demo=credentials is None),
         "Docs": f"{url}/docs",
     }
     rows = "".join(f"  {name:12} {text}\n" for name, text in lines.items())
     return f"\n{NAME} {VERSION}\n\n{rows}\n"
+
+
+def _settings_line() -> str:
+    file = env_file().absolute()
+    return str(file) if file.is_file() else f"{file} (there is none yet)"
+
+
+def _data_line(settings: Settings, *, is_demo: bool) -> str:
+    """Where sessions are kept; of a database's address not its password."""
+    if is_demo and "database_url" not in settings.model_fields_set:
+        return "none is kept"
+    kind, _, place = settings.database_url.partition("://")
+    if not kind.startswith("sqlite"):
+        return f"{kind.partition('+')[0]} at {place.rpartition('@')[2].partition('?')[0]}"
+    file = place.removeprefix("/")
+    return str(Path(file).absolute()) if file else "in memory only"
 
 
 def shown_host(host: str) -> str:

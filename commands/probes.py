@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 
+from core.version import PROGRAM
 from models import AnswerMessage, ChatCompletion, ChatCompletionChunk
 
 CHAT = "/v1/chat/completions"
@@ -42,14 +43,14 @@ TOOLS = [
     }
 ]
 
-START = "Start it with `python main.py`, or name the address that it printed with --url."
+START = f"Start it with `{PROGRAM}`, or name the address that it printed with --url."
 MEND = {
     "invalid_api_key": "Set TEST_API_KEY to a key of that server: its API_KEY, or the one that it "
     "printed when it started.",
     "too_many_requests": "Wait for a minute and check again. The limits are RATE_LIMIT_* in .env, "
     "or those of the Claude account.",
-    "claude_auth_failed": "Set ANTHROPIC_API_KEY in the server's .env, or run `python main.py "
-    "login` there; then start it again.",
+    "claude_auth_failed": f"Set ANTHROPIC_API_KEY in the server's .env, or run `{PROGRAM} login` "
+    "there; then start it again.",
     "model_not_found": "Name one of its models with --model.",
     "model_not_allowed": "Name a model that this key may use with --model.",
     "overloaded": "Check again in a moment. Where it lasts, raise MAX_PROCESSES or QUEUE_TIMEOUT.",

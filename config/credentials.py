@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from config.settings import Settings
+from core.version import PROGRAM
 
 Method = Literal["claude_cli", "anthropic", "bedrock", "vertex", "none"]
 Environ: TypeAlias = Mapping[str, str]
 
-LOGIN_COMMAND = "python main.py login"
+LOGIN_COMMAND = f"{PROGRAM} login"
 MEND = f"Set ANTHROPIC_API_KEY in .env, or run `{LOGIN_COMMAND}`, then start the server again."
 MEND_LOGIN = f"Run `{LOGIN_COMMAND}`, then start the server again."
 TRUE = frozenset({"1", "true", "yes", "on"})  # as the CLI reads its CLAUDE_CODE_USE_* switches

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.places import default_database_url, default_workspace_root, env_file
 from config.setting_values import (
     CliPath,
     HeaderLines,
@@ -47,7 +48,6 @@ class Settings(BaseSettings):
     """What an operator can change. Made once by `load_settings`, then handed around."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
         env_file_encoding="utf-8",
         case_sensitive=False,
         env_ignore_empty=True,
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         3600, description="The same request with the same seed gets the same answer for so long"
     )
     database_url: str = Field(
-        "sqlite+aiosqlite:///sessions.db",
+        default_factory=default_database_url,
         min_length=1,
         repr=False,  # may hold a password
         description="Where sessions are kept: sqlite+aiosqlite:///FILE or "
@@ -220,7 +220,8 @@ class Settings(BaseSettings):
         "(or not at all) or off",
     )
     workspace_root: Path = Field(
-        Path("workspaces"), description="Where own tools work: one directory for each session"
+        default_factory=default_workspace_root,
+        description="Where own tools work: one directory for each session",
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
@@ -241,12 +242,12 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from `overrides` (by field name), else the environment, else `.env`.
+    """Settings from `overrides` (by field name), else the environment, else the settings file.
 
     Raises SettingsError with one sentence that names the first bad variable and what it may be.
     """
     try:
-        return Settings(**overrides)
+        return Settings(_env_file=env_file(), **overrides)
     except ValidationError as error:
         raise SettingsError(_sentence(error.errors(include_url=False)[0])) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -254,8 +255,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def host_environ() -> dict[str, str]:
-    """`.env` of the working directory under the process's environment: also what is not ours."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    """The settings file under the process's environment: also what is no setting."""
+    found = dotenv_values(env_file()).items()
+    from_file = {name: value for name, value in found if value is not None}
     return {**from_file, **os.environ}
 
 

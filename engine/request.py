@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.conversation import JsonObject, Message, SystemPrompt, text_block
-from core.transcript import native, shown
+from core.transcript import to_api, to_client
 from core.turn import Effort, FunctionTool, ToolChoice, Turn
 from engine.known_models import ModelCard, plain_id
 
@@ -83,7 +83,7 @@ def _as_written(turn: Turn, card: ModelCard, default_effort: Effort) -> JsonObje
     system: Any = turn.system if isinstance(turn.system, str) else list(turn.system or ())
     body: JsonObject = {
         "system": system,
-        "messages": _messages(native(turn.messages)),
+        "messages": _messages(to_api(turn.messages)),
         "tools": [],
         "metadata": {},
         "thinking": _thinking_off(card),
@@ -124,9 +124,9 @@ def conversation(turn: Turn, card: ModelCard = UNKNOWN_MODEL) -> tuple[Message, 
     about them stays. What another model thought is not this one's to read."""
     messages: Sequence[Message] = turn.messages
     if not (turn.tools or turn.server_tools or turn.own_tools or _answers_by_tool(turn)):
-        messages = shown(turn.messages)
+        messages = to_client(turn.messages)
     names = {turn.model, plain_id(turn.model), card.id}
-    unfolded = native([_without_others_thinking(message, names) for message in messages])
+    unfolded = to_api([_without_others_thinking(message, names) for message in messages])
     return _ending(unfolded, takes_prefill=card.prefill and not turn.thinking)
 
 
