@@ -26,6 +26,7 @@ from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
+from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import PLAIN, LaunchProfile
@@ -119,7 +120,7 @@ class ClaudeEngine:
         without, losses, begun = self._support.unsupported(turn), 0, False
         while True:
             try:
-                async with aclosing(self._attempt(applied(turn, without), without)) as events:
+                async with aclosing(self._attempt(turn, without)) as events:
                     async for event in events:
                         begun = True
                         yield event
@@ -134,13 +135,15 @@ class ClaudeEngine:
                 if begun or losses == MAX_LOST_PROCESSES:
                     raise
 
-    async def _attempt(self, turn: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+    async def _attempt(self, asked: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+        names = KeyNames(asked)
+        turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
             with self._deadline(lease.worker) as expired:
                 try:
                     await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, without)) as events:
+                    async with aclosing(self._events(lease, turn, names, without)) as events:
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -189,15 +192,17 @@ class ClaudeEngine:
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+        self, lease: Lease[AnyWorker], turn: Turn, names: KeyNames, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
+        restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         watch = FirstTokenWatch(lease, self.first_tokens)
         async with aclosing(self._asked(lease, turn, without)) as events:
             async for event in events:
                 watch.feed(event)
-                for shown in stops.feed(event):
-                    yield shown
+                for passed in restorer.feed(event):
+                    for shown in stops.feed(passed):
+                        yield shown
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
 
@@ -206,7 +211,7 @@ class ClaudeEngine:
     ) -> AsyncGenerator[Event, None]:
         ask = Ask(
             turn.model,
-            self.preview(turn, without),
+            self._body(turn, without),
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
@@ -217,8 +222,11 @@ class ClaudeEngine:
             return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
         return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
 
-    def preview(self, turn: Turn, without: frozenset[str] = frozenset()) -> JsonObject:
-        """The body that `run` would ask with, but for what it leaves out (`without`)."""
+    def preview(self, turn: Turn) -> JsonObject:
+        """The body that `run` would ask with, but for what the model is known to refuse."""
+        return self._body(KeyNames(turn).apply(turn), frozenset())
+
+    def _body(self, turn: Turn, without: frozenset[str]) -> JsonObject:
         return request_body(
             turn,
             self.catalogue.card(turn.model),

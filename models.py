@@ -153,6 +153,8 @@ class ChatRequest(OwnToolFields):
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: Any = None
+    top_k: Any = None
     metadata: JsonObject | None = None
     store: bool | None = None
     service_tier: str | None = None

@@ -78,6 +78,7 @@ class Turn:
     one; `show_thinking` asks a model for its thoughts that would else keep them to itself.
     `output_schema` is a JSON Schema of type object that the answer follows: `native_output` asks
     the API itself for that, else the answer is the input of a tool, which any schema allows.
+    `json_object` asks for an answer that is one JSON object of whatever form.
 
     `native` are top-level fields of the request as a client of the Messages API wrote them, without
     `model` and `stream`: where it is not None it is all that goes out, unchanged, and no cache mark
@@ -100,6 +101,7 @@ class Turn:
     show_thinking: bool = False
     output_schema: JsonObject | None = None
     native_output: bool = True
+    json_object: bool = False
     own_tools: ToolGrant | None = None
     principal: str = "local"
     session_id: str | None = None

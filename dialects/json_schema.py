@@ -62,6 +62,58 @@ def checked(schema: Any, where: str) -> JsonObject:
     return schema if "type" in schema else {"type": "object", **schema}
 
 
+def object_root(schema: JsonObject) -> JsonObject:
+    """A function's parameters with an object at the top level, where the API takes no `anyOf`,
+    `oneOf`, `allOf` or `$ref`: their properties as one object, and what was a choice in words."""
+    forms = ("anyOf", "oneOf", "allOf")
+    choices = {key: schema[key] for key in forms if isinstance(schema.get(key), list)}
+    if "$ref" not in schema and not choices:
+        return schema
+    root = {key: value for key, value in schema.items() if key not in {*choices, "$ref"}}
+    if isinstance(reference := schema.get("$ref"), str):
+        root = {**(_target(reference, schema) or {}), **root}
+    for key, variants in choices.items():
+        objects = [_resolved(variant, schema) for variant in variants if isinstance(variant, dict)]
+        root = _merged(root, objects, all_hold=key == "allOf")
+    if stated := {key: value for key, value in choices.items() if key != "allOf"}:
+        words = json.dumps(stated, ensure_ascii=False)
+        root["description"] = "\n\n".join(filter(None, [root.get("description"), words]))
+    return root
+
+
+def _resolved(variant: JsonObject, root: JsonObject) -> JsonObject:
+    reference = variant.get("$ref")
+    return (_target(reference, root) or {}) if isinstance(reference, str) else variant
+
+
+def _merged(root: JsonObject, objects: list[JsonObject], *, all_hold: bool) -> JsonObject:
+    """All properties; required is what is so in each of them, with `all_hold` in any."""
+    properties: dict[str, list[Any]] = {}
+    for each in (root, *objects):
+        for name, inner in _properties(each).items():
+            if inner not in properties.setdefault(name, []):
+                properties[name].append(inner)
+    required = [_required(each) for each in objects] or [set[str]()]
+    always = set[str]().union(*required) if all_hold else set.intersection(*required)
+    always |= _required(root)
+    one = {
+        name: found[0] if len(found) == 1 else {"anyOf": found}
+        for name, found in properties.items()
+    }
+    merged = {**root, "type": "object", "properties": one}
+    return {**merged, "required": sorted(always)} if always else merged
+
+
+def _properties(schema: JsonObject) -> JsonObject:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _required(schema: JsonObject) -> set[str]:
+    names = schema.get("required")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
 def native(schema: JsonObject) -> JsonObject | None:
     """A checked schema in the API's form; None where it has none: open or recursive objects, and
     values of any type."""

@@ -35,6 +35,13 @@ FIELDS = (
         "request without it, which is reported too.",
     ),
     FieldRow(
+        "top_k",
+        "native",
+        "Not OpenAI's: as it is, where it is above 0; models that refuse it get the request "
+        "without it, which is reported.",
+        (0, -1),
+    ),
+    FieldRow(
         "top_p",
         "native",
         "As it is; models that refuse it get the request without it, which is reported.",
@@ -55,8 +62,8 @@ FIELDS = (
     FieldRow(
         "tool_choice",
         "native",
-        "All forms, `allowed_tools` included. Models that always think cannot be forced: from them "
-        "the call is asked for as the form of the answer.",
+        "All forms, `allowed_tools` included. The API forces no call while a model thinks: then an "
+        "instruction behind the system prompt asks for it.",
     ),
     FieldRow("parallel_tool_calls", "native", "`false` is `disable_parallel_tool_use`."),
     FieldRow("functions", "native", "As `tools`; the answer has the legacy `function_call`."),
@@ -64,7 +71,8 @@ FIELDS = (
     FieldRow(
         "response_format",
         "native",
-        "`json_schema` is native structured output; `json_object` is emulated: always one object.",
+        "`json_schema` is native structured output; `json_object` is an instruction behind the "
+        "system prompt.",
         ({"type": "text"},),
     ),
     FieldRow(
@@ -132,13 +140,22 @@ FIELDS = (
         "stands in it is reported as ignored.",
     ),
     FieldRow("moderation", "ignored", "Claude Code runs no moderation of its own."),
-    FieldRow("user", "accepted", "Only names the end user."),
-    FieldRow("safety_identifier", "accepted", "Only names the end user."),
+    FieldRow("user", "native", "`metadata.user_id`, as a hash of it and of the API key."),
+    FieldRow("safety_identifier", "native", "As `user`, over which it wins."),
     FieldRow("metadata", "accepted", "Only labels the request."),
     FieldRow("store", "accepted", "Answers are not stored for later retrieval."),
     FieldRow("service_tier", "accepted", "There is one tier."),
     FieldRow("prompt_cache_key", "accepted", "Claude Code marks prompts for caching itself."),
-    FieldRow("prompt_cache_retention", "accepted", "Claude Code marks prompts for caching itself."),
+    FieldRow(
+        "prompt_cache_retention",
+        "native",
+        "`24h` asks for cache entries that last an hour, the longest that the API has.",
+    ),
+    FieldRow(
+        "cache_control",
+        "native",
+        "On a content part or a tool: the caller's own cache marks, which replace this server's.",
+    ),
     FieldRow("prompt_cache_options", "accepted", "Claude Code marks prompts for caching itself."),
     FieldRow("prediction", "accepted", "It could only make the answer faster."),
 )

@@ -51,7 +51,7 @@ class _Parts:
 def parse(request: ChatRequest, context: Context) -> ChatCall:
     """Raises InvalidRequest, naming the field, and ToolsNotAllowed."""
     parts = _parts(request, context)
-    turn = _turn(parts, context)
+    turn = _turn(request, parts, context)
     _check(request, parts, context)
     takes_seed = context.session_id is None and parts.asked.wish is None
     options = request.stream_options
@@ -87,7 +87,7 @@ def _parts(request: ChatRequest, context: Context) -> _Parts:
     return _Parts(output, asked, names, tools, conversation, sampling, reasoning)
 
 
-def _turn(parts: _Parts, context: Context) -> Turn:
+def _turn(request: ChatRequest, parts: _Parts, context: Context) -> Turn:
     reasoning, output = parts.reasoning, parts.output
     return Turn(
         model=context.model,
@@ -102,9 +102,18 @@ def _turn(parts: _Parts, context: Context) -> Turn:
         show_thinking=reasoning.show,
         output_schema=output.schema,
         native_output=output.native,
+        json_object=output.json_object,
         principal=context.principal,
         session_id=context.session_id,
+        user=_end_user(request),
+        cache_hour=request.prompt_cache_retention == "24h",
     )
+
+
+def _end_user(request: ChatRequest) -> str | None:
+    """The client's own name of who asks; the newer field wins."""
+    named = (request.safety_identifier, request.user)
+    return next((name for name in named if isinstance(name, str) and name), None)
 
 
 def _check(request: ChatRequest, parts: _Parts, context: Context) -> None:
@@ -149,5 +158,6 @@ def _sampling(request: ChatRequest) -> Sampling:
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=None if request.temperature is None else min(request.temperature, 1.0),
         top_p=request.top_p,
+        top_k=request.top_k if isinstance(request.top_k, int) and request.top_k > 0 else None,
         stop=tuple(text for text in stop if text),
     )

@@ -73,10 +73,6 @@ SPEAKS_WITH_THE_SDK = {
     "engine.worker",
 }
 KNOWS_MCP = {"engine.caller_tools", "toolbox.mcp_status"}
-UNTIL_THE_NEW_ENGINE = {
-}
-"""What still goes past a door."""
-
 MODULES = [
     path for path in PYTHON if path.relative_to(ROOT).parts[0].removesuffix(".py") in LAYER_OF
 ]
@@ -143,8 +139,7 @@ def _is_allowed(top: str, other: str) -> bool:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_one_way(path: Path) -> None:
     name = name_of(path)
-    allowed = {module for known, module in UNTIL_THE_NEW_ENGINE if known == name}
-    assert turned_arrows(name, imports(path)) - allowed == set()
+    assert turned_arrows(name, imports(path)) == set()
     if name.partition(".")[0] in PURE:
         assert tops(path) & NO_NETWORK_OR_DISK == set()
 
