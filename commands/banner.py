@@ -9,7 +9,7 @@ from auth import load_keyring
 from config.credentials import Credentials
 from config.places import env_file
 from config.sandbox import why_unsandboxed
-from config.settings import Settings
+from config.settings import Settings, host_environ
 from core.addresses import is_loopback
 from core.builtin_tools import tool_of
 from core.version import NAME, VERSION
@@ -22,7 +22,7 @@ KEYS_OF_OTHERS = ("PROXY_API_KEY", "AUTH_TOKEN", "SECURITY__AUTH_TOKEN")
 
 NEW_KEY = """\
   API key      {key}
-               to keep one for good, put it into .env as API_KEY; else a start may make another
+               {note}
 
   curl {url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
@@ -32,6 +32,17 @@ NEW_KEY = """\
 
 
 HOW_TO_STOP = "  Press Ctrl-C to stop it.\n\n"
+
+
+def new_key_lines(settings: Settings, url: str, key: str) -> str:
+    """The only place where a key is shown."""
+    is_kept = host_environ().get("API_KEY") == key
+    note = (
+        f"kept in {env_file()}"
+        if is_kept
+        else ("shown only now, and another one at the next start unless .env has it as API_KEY")
+    )
+    return NEW_KEY.format(key=key, note=note, url=url, model=settings.default_model)
 
 
 def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ async def demo_credentials(
     """The stand-in's dummy key and an empty home: real credentials are out of the CLI's reach."""
     from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
-    upstream = await stack.enter_async_context(FakeAnthropic(record=100))
+    upstream = await stack.enter_async_context(FakeAnthropic(record=100, speaks=True))
     scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
     home = stack.enter_context(scratch)
     own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}

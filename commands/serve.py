@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from auth import load_keyring, new_key
-from commands.banner import HOW_TO_STOP, NEW_KEY, banner, ignored_keys, shown_host
+from commands.banner import HOW_TO_STOP, banner, ignored_keys, new_key_lines, shown_host
 from commands.key_question import key_from_question
 from config.credentials import detect_credentials
 from config.logs import configure_logging
@@ -58,7 +58,7 @@ def serve(wanted: Wanted, create_app: CreateApp) -> int:
         sys.stdout.write(banner(settings, port, credentials, ignored))
         if key is not None:
             url = f"http://{shown_host(settings.host)}:{port}"
-            sys.stdout.write(NEW_KEY.format(key=key, url=url, model=settings.default_model))
+            sys.stdout.write(new_key_lines(settings, url, key))
         sys.stdout.write(HOW_TO_STOP)
         sys.stdout.flush()
 
