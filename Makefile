@@ -27,7 +27,7 @@ docs: tools ## Build the documentation as a site with a search, into .cache/site
 	@$(BIN)/python -m scripts.site
 
 wheel: tools ## Build the wheel, into dist/
-	@$(BIN)/python -m scripts.wheel dist
+	@$(BIN)/python -m hatchling build -t wheel -d dist
 
 test: tools ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)

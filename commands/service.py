@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from config.places import data_folder, env_file, keeps_here
+from config.places import data_folder, env_file
 from config.settings import SettingsError, load_settings
 from core.version import IS_INSTALLED, NAME, PROGRAM, SCRIPT
 
@@ -82,11 +82,7 @@ def remove_service() -> int:
 
 def this_job() -> Job:
     """This program, as it was started, in the folder that holds its settings."""
-    if IS_INSTALLED and not keeps_here():
-        folder = data_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
-        folder = Path.cwd()
+    folder = data_folder().absolute()
     if IS_INSTALLED:
         return Job((sys.executable, "-m", "claude_openai_server", "serve"), folder)
     return Job((sys.executable, str(Path(sys.argv[0]).absolute()), "serve"), folder)

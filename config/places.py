@@ -17,26 +17,38 @@ WORKSPACES_FOLDER = "workspaces"
 
 def env_file() -> Path:
     """The settings file that is read; it need not exist."""
-    if keeps_here():
-        return Path(ENV_FILE)
-    from platformdirs import user_config_path  # only where it is asked
-
-    return user_config_path(SCRIPT, appauthor=False) / ENV_FILE
+    return Path(ENV_FILE) if keeps_here() else _own_config() / ENV_FILE
 
 
 def data_folder() -> Path:
-    """Where sessions and workspaces go unless a setting says otherwise; it need not exist."""
+    """Where sessions and workspaces go unless a setting says otherwise; made where it is not the
+    working directory."""
     if keeps_here():
         return Path()
-    from platformdirs import user_data_path
-
-    return user_data_path(SCRIPT, appauthor=False)
+    folder = _own_data()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def keeps_here() -> bool:
     """Whether the working directory is the place."""
+    if not IS_INSTALLED:
+        return True
     names = (ENV_FILE, SESSIONS_FILE, WORKSPACES_FOLDER)
-    return not IS_INSTALLED or any(Path(name).exists() for name in names)
+    holds_any = any(Path(name).exists() for name in names)
+    return holds_any and Path.cwd() not in (_own_config(), _own_data())
+
+
+def _own_config() -> Path:
+    from platformdirs import user_config_path  # a checkout does without
+
+    return user_config_path(SCRIPT, appauthor=False)
+
+
+def _own_data() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path(SCRIPT, appauthor=False)
 
 
 def default_database_url() -> str:

@@ -53,14 +53,14 @@ ABOUT: Final = (
     (
         r"stream|slow|token",
         "You are reading a stream. Each word travels as an event of its own, from the model "
-        "through Claude Code and this server to you, and nothing waits for the end of the answer. With "
-        "a real account the first word comes when Claude has one.",
+        "through Claude Code and this server to you, and nothing waits for the end of the answer. "
+        "With a real account the first word comes when Claude has one.",
     ),
     (
         r"tool|function",
         "Offer functions in `tools`, as with any OpenAI client. The model answers with a call, "
-        "your program runs it, and the result goes into the next request. Claude Code's own tools, such "
-        "as Read and Grep, can be asked for with `claude_tools` where the operator allows them.",
+        "your program runs it, and the result goes into the next request. Claude Code's own "
+        "tools, such as Read and Grep, can be asked for with `claude_tools` where allowed.",
     ),
     (
         r"session|histor|remember",

@@ -9,6 +9,7 @@ import pytest
 
 from demo import conversation, speech
 from demo.answer import Answer
+from demo.blocks import ToolUse
 from demo.directives import Directive
 from demo.model import DemoModel
 
@@ -51,7 +52,8 @@ def said(*texts: Any, **body: Any) -> str:
 
 def called(*texts: Any, **body: Any) -> tuple[str, Any]:
     [block] = answer(*texts, **body).blocks
-    return block.name, json.loads("".join(block.pieces))  # type: ignore[attr-defined]
+    assert isinstance(block, ToolUse)
+    return block.name, json.loads("".join(block.pieces))
 
 
 @pytest.mark.parametrize(
