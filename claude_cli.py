@@ -154,13 +154,13 @@ class ClaudeEngine:
                     raise
 
     def _profile(self, turn: Turn) -> LaunchProfile:
-        if turn.own_tools is None:
+        if turn.builtin_tools is None:
             card = self.catalogue.card(turn.model)
             return LaunchProfile(bound_system(turn, card)) if self._login else PLAIN
-        home = turn.session_id if turn.own_tools.directory else None
+        home = turn.session_id if turn.builtin_tools.directory else None
         owner = f"{turn.principal} {home}" if home else ""
         system = system_text(turn.system) or ""
-        return LaunchProfile.of_grant(turn.own_tools, system, turn.tools, owner)
+        return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
 
     @contextmanager
     def _deadline(self, worker: AnyWorker) -> Iterator[list[TurnTimeout]]:

@@ -31,7 +31,7 @@ if __name__ == "__main__":  # first, since most commands need nothing of what fo
 
     sys.exit(main(sys.argv[1:], create_app_later))
 
-gc.disable()  # what is loaded stays: looking for garbage in it would be a third of the start
+gc.disable()  # what is loaded stays: collecting garbage in it would be a third of the start-up time
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -81,7 +81,7 @@ def create_app(
     """The whole server; nothing runs before its lifespan starts.
 
     `environ` is where credentials are looked for: by default `.env` under the process's own
-    environment. With `demo` a stand-in answers, and no credentials are looked for.
+    environment. With `demo` a fake upstream answers, and no credentials are looked for.
     Raises SettingsError where API_KEYS, API_KEYS_FILE or the rules of tools can't be used, and
     where `settings` is left out and a variable has an unusable value.
     """
@@ -90,7 +90,7 @@ def create_app(
     keyring = load_keyring(settings)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
-    list(read_file(settings.mcp_config, environ))  # that a bad file is told at once
+    list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
     app = FastAPI(
         title=NAME,
         version=VERSION,
@@ -168,7 +168,7 @@ def _exempt_what_stays() -> None:
 
 
 def _store(settings: Settings, *, demo: bool) -> Store:
-    """A demo leaves nothing behind, unless it is told where. Raises SettingsError."""
+    """A demo leaves nothing behind, unless a place is set. Raises SettingsError."""
     forget = demo and "database_url" not in settings.model_fields_set
     limits = StoreLimits(
         ttl_seconds=settings.session_ttl_seconds,

@@ -81,9 +81,9 @@ Short = Annotated[str, Field(max_length=4096)]
 Names = Short | Annotated[list[Short], Field(max_length=100)]
 
 
-class OwnToolFields(Lenient):
-    """What a request may say of Claude Code's own tools; none of it is OpenAI's. Names are a list,
-    or comma separated. As headers: `OwnToolHeaders`."""
+class BuiltinToolFields(Lenient):
+    """What a request may say of Claude Code's built-in tools; none of it is OpenAI's. Names are a
+    list, or comma separated. As headers: `BuiltinToolHeaders`."""
 
     enable_tools: bool | None = None
     claude_tools: Names | None = None
@@ -96,7 +96,7 @@ class OwnToolFields(Lenient):
     tool_activity: ToolActivity | None = None
 
 
-class OwnToolHeaders(BaseModel):
+class BuiltinToolHeaders(BaseModel):
     """The same, where a client cannot change its body, which wins."""
 
     x_claude_enable_tools: bool | None = None
@@ -111,14 +111,14 @@ class OwnToolHeaders(BaseModel):
     x_claude_tool_activity: ToolActivity | None = None
 
 
-class TurnHeaders(OwnToolHeaders):
+class TurnHeaders(BuiltinToolHeaders):
     """All request headers of this server's own that a turn of any dialect may have."""
 
     x_session_id: str | None = None
     idempotency_key: str | None = Field(None, max_length=255)
 
 
-class ChatRequest(OwnToolFields):
+class ChatRequest(BuiltinToolFields):
     """The body of `POST /v1/chat/completions`."""
 
     model: str = ""

@@ -1,9 +1,10 @@
 """Sessions: which history a turn belongs to, one turn at a time per session, expiry.
 
 A turn takes the session's lease, puts the stored history before what the client sent, runs, and is
-written in one transaction before its end is told: what a client saw finished is stored, and nothing
-else is. A lease ends by itself, so a server that was killed keeps nobody out for long; it is
-checked again in the transaction that writes, so that a turn whose lease was lost changes nothing.
+written in one transaction before its end is reported: what a client saw finished is stored, and
+nothing else is. A lease ends by itself, so a killed server blocks no one for long; it
+is checked again in the transaction that writes, so that a turn whose lease was lost changes
+nothing.
 """
 
 from __future__ import annotations
@@ -85,9 +86,7 @@ def requested_id(in_body: str | None, in_header: str | None) -> str | None:
     """The session that a request names, if any. Raises InvalidRequest."""
     named = in_header if in_body is None else in_body
     if in_header is not None and named != in_header:
-        raise InvalidRequest(
-            "`session_id` and the header X-Session-Id name two sessions.", param="session_id"
-        )
+        raise InvalidRequest("`session_id` and X-Session-Id disagree.", param="session_id")
     return None if named is None else check_id(named)
 
 
@@ -226,7 +225,7 @@ class SessionManager:
             answer=answer_of(reply),
             system=_system(call, lease),
             request=_named(call),
-            anew=lease.session.expired,
+            starts_over=lease.session.expired,
         )
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(WRITE_SECONDS):
@@ -241,7 +240,7 @@ class SessionManager:
         await self.store.get(owner, session_id)
         async with self._leases.hold(owner, session_id) as lease:
             if lease.created or lease.session.expired:
-                raise SessionNotFound(f"There is no session {session_id!r}.")
+                raise SessionNotFound(f"No such session: {session_id!r}.")
             cleared = await self.store.clear(lease)
             lease.over = True
             return cleared
@@ -282,7 +281,7 @@ def _whole_turn(call: SessionCall, lease: Lease, history: History) -> Turn:
 
 
 def _directory(call: SessionCall) -> str | None:
-    return call.turn.own_tools.directory if call.turn.own_tools else None
+    return call.turn.builtin_tools.directory if call.turn.builtin_tools else None
 
 
 def _system(call: SessionCall, lease: Lease) -> str | None:

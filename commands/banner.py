@@ -46,7 +46,7 @@ def new_key_lines(settings: Settings, url: str, key: str) -> str:
 
 
 def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
-    """A sentence on a key that stands under another server's name, where there is none by ours."""
+    """A sentence about a key under another server's variable name, if this server has none."""
     found = [name for name in KEYS_OF_OTHERS if environ.get(name)]
     if not found or load_keyring(settings):
         return ""
@@ -63,7 +63,7 @@ def banner(
         "URL": f"{url}/v1{note}",
         "Model": settings.default_model,
         "Credentials": _credentials_line(credentials),
-        **_mending(credentials),
+        **_hints(credentials),
         "Protection": _protection(settings),
         **({"Ignored": ignored} if ignored else {}),
         **_sandbox(settings),
@@ -99,14 +99,14 @@ def shown_host(host: str) -> str:
 
 def _credentials_line(credentials: Credentials | None) -> str:
     if credentials is None:
-        return "none needed: DEMO, a stand-in answers instead of Claude"
+        return "none needed: DEMO, a fake upstream answers instead of Claude"
     return f"{credentials.method}: {credentials.detected_by}"
 
 
-def _mending(credentials: Credentials | None) -> dict[str, str]:
-    if credentials is None or not (credentials.missing or credentials.mend):
+def _hints(credentials: Credentials | None) -> dict[str, str]:
+    if credentials is None or not (credentials.missing or credentials.hint):
         return {}
-    lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.mend or ""}
+    lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.hint or ""}
     return {name: text for name, text in lines.items() if text}
 
 

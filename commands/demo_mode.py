@@ -16,7 +16,8 @@ from config.settings import Settings
 async def demo_credentials(
     stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
 ) -> Credentials:
-    """The stand-in's dummy key and an empty home: real credentials are out of the CLI's reach."""
+    """The fake upstream's dummy key and an empty home: real credentials are out of the CLI's
+    reach."""
     from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
     upstream = await stack.enter_async_context(FakeAnthropic(record=100, speaks=True))
@@ -28,11 +29,11 @@ async def demo_credentials(
         update={"claude_use_subscription": False, "anthropic_custom_headers": None}
     )
     found = detect_credentials(plain, own)
-    return replace(found, detected_by="Demo: a stand-in answers, no account is used.")
+    return replace(found, detected_by="Demo: a fake upstream answers, no account is used.")
 
 
 def with_scratch_workspaces(stack: AsyncExitStack, settings: Settings) -> Settings:
-    """For a demo, which leaves no directories behind, unless it is told where."""
+    """For a demo, which leaves no directories behind, unless a place is set."""
     if "workspace_root" in settings.model_fields_set:
         return settings
     scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)

@@ -94,7 +94,7 @@ def protect(settings: Settings, *, demo: bool, reload: bool) -> tuple[Settings, 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens on the port, or on the next free one.
 
-    It listens at once, so that nobody takes the port between looking and serving. Raises
+    It listens at once, so that no other program takes the port before it serves. Raises
     SettingsError where none of the next 50 is free, or the address is not this machine's.
     """
     last = min(port + PORT_TRIES, 65535)

@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     api_key: str | None = Field(
         None,
         repr=False,
-        description="The key that callers must send; with none of the three only this computer is "
-        "served, or a key is made for the others",
+        description="The key that callers must send; if none of the three is set, only this "
+        "computer is served, or a key is generated for others",
     )
     api_keys: str | None = Field(
         None, repr=False, description="More keys, comma separated, each with a name or without"
@@ -99,7 +99,8 @@ class Settings(BaseSettings):
         None, description="A JSON file of keys or their hashes with limits of their own"
     )
     allow_unprotected: bool = Field(
-        False, description="Serve other computers without any key; else one is made and printed"
+        False,
+        description="Serve other computers without a key; otherwise one is generated and printed",
     )
     trusted_proxies: Networks = Field(
         (), description="Proxies whose X-Forwarded-For is believed: addresses or CIDRs, by commas"
@@ -123,13 +124,13 @@ class Settings(BaseSettings):
         32 * 1024, description="Largest request head: its URL and headers"
     )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
-    max_messages: PositiveInt = Field(5_000, description="Most messages of one request")
-    max_tools: PositiveInt = Field(1_000, description="Most tools or functions of one request")
+    max_messages: PositiveInt = Field(5_000, description="Maximum messages in one request")
+    max_tools: PositiveInt = Field(1_000, description="Maximum tools or functions in one request")
     request_timeout: PositiveFloat = Field(
         60, description="Seconds that a client may take to send one request"
     )
     max_connections: PositiveInt = Field(
-        500, description="Most open connections; more are told 503 and closed"
+        500, description="Maximum open connections; others get a 503 and are closed"
     )
     anthropic_custom_headers: HeaderLines = Field(
         None,
@@ -156,7 +157,7 @@ class Settings(BaseSettings):
     pool_max_uses: PositiveInt = Field(
         200, description="A process ends after this many conversations"
     )
-    queue_size: NonNegativeInt = Field(100, description="Most requests waiting for a process")
+    queue_size: NonNegativeInt = Field(100, description="Maximum requests that wait for a process")
     queue_timeout: PositiveFloat = Field(
         30, description="Longest wait for a process in seconds, then 503"
     )
@@ -167,7 +168,7 @@ class Settings(BaseSettings):
         False, description="Answer 400 to parameters that have no effect, instead of naming them"
     )
     seed_cache_seconds: NonNegativeFloat = Field(
-        3600, description="The same request with the same seed gets the same answer for so long"
+        3600, description="The same request with the same seed gets the same answer for N seconds"
     )
     database_url: str = Field(
         default_factory=default_database_url,
@@ -186,16 +187,16 @@ class Settings(BaseSettings):
         15, description="A session is free again this many seconds after its server was killed"
     )
     session_sweep_seconds: PositiveFloat = Field(
-        60, description="Expired sessions are emptied every so many seconds"
+        60, description="Expired sessions are emptied every N seconds"
     )
-    max_sessions: PositiveInt = Field(10_000, description="Most sessions of one API key")
+    max_sessions: PositiveInt = Field(10_000, description="Maximum sessions of one API key")
     max_session_bytes: PositiveInt = Field(
-        64 * 1024 * 1024, description="Most bytes of text and images in one session"
+        64 * 1024 * 1024, description="Maximum bytes of text and images in one session"
     )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),
-        description="Claude Code's own tools that a request may ask for: names or rules such as "
-        "Bash(git *), comma separated; all or none",
+        description="Claude Code's built-in tools that a request may ask for: names or rules such "
+        "as Bash(git *), comma separated; all or none",
     )
     disallowed_tools: NameList = Field(
         (), description="Tools or rules that nothing can allow, comma separated"
@@ -203,13 +204,13 @@ class Settings(BaseSettings):
     operator_keys: NameList = Field(
         ("default",),
         description="Names of the keys that may change tools and MCP servers at run time; default "
-        "is API_KEY, none is nobody",
+        "is API_KEY, none is no one",
     )
     max_turns: PositiveInt = Field(
-        50, description="Most answers of the model in one request with own tools"
+        50, description="Maximum model answers in one request with built-in tools"
     )
     max_budget_usd: PositiveFloat | None = Field(
-        None, description="Most that one request with own tools may cost, in US dollars"
+        None, description="Maximum cost of one request with built-in tools, in US dollars"
     )
     command_timeout_seconds: PositiveFloat = Field(
         120, description="Longest run of a command that Claude starts"
@@ -221,7 +222,7 @@ class Settings(BaseSettings):
     )
     workspace_root: Path = Field(
         default_factory=default_workspace_root,
-        description="Where own tools work: one directory for each session",
+        description="Where built-in tools work: one directory for each session",
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"

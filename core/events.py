@@ -1,4 +1,4 @@
-"""What the engine tells of a turn while it runs: `Event`s, and their fold, a `Reply`."""
+"""What the engine reports of a turn while it runs: `Event`s, and their fold, a `Reply`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.conversation import (
 )
 
 PARAGRAPH = "\n\n"
-"""Stands between what the model said before and after it used tools of Claude Code's."""
+"""Stands between what the model said before and after it used built-in tools."""
 StopReason = Literal[
     "end_turn",
     "stop_sequence",
@@ -97,7 +97,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class OtherBlock:
-    """A complete block of a kind that no other event tells of: `redacted_thinking`, the API's own
+    """A complete block of a kind that no other event covers: `redacted_thinking`, the API's own
     server tools and their results (`server_tool_use`, `web_search_tool_result`, …)."""
 
     block: JsonObject = field(hash=False)
@@ -139,7 +139,7 @@ class ToolCallEnd:
 
 @dataclass(frozen=True, slots=True)
 class BuiltinToolUse:
-    """Claude Code is about to use a tool of its own, or one of an MCP server. The turn goes on."""
+    """Claude Code is about to use a built-in tool, or one of an MCP server. The turn goes on."""
 
     id: str
     name: str
@@ -157,8 +157,8 @@ class BuiltinToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The turn is over. `cost_usd` is None where the CLI never reported one. With own tools usage
-    and cost are those of all the model's answers in the turn."""
+    """The turn is over. `cost_usd` is None where the CLI never reported one. With built-in tools
+    usage and cost are those of all the model's answers in the turn."""
 
     reason: StopReason
     usage: Usage = Usage()

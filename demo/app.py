@@ -59,14 +59,14 @@ class Messages:
         request = recorded(scope, self.provider, body, raw)
         line = Line(receive, send, self.upstream.closing)
         request_id = new_request_id()
-        with self.upstream.recorder.answering(request) as fate:
-            fate.outcome = "disconnected"
+        with self.upstream.recorder.answering(request) as outcome:
+            outcome.text = "disconnected"
             try:
                 if problem is not None:
                     raise problem
-                fate.outcome = await self.answer(request, line, len(raw), request_id)
+                outcome.text = await self.answer(request, line, len(raw), request_id)
             except ApiError as error:
-                fate.outcome = f"error {error.status}"
+                outcome.text = f"error {error.status}"
                 await refuse(line, error, request_id, self.provider)
             except ClientLeft:
                 pass

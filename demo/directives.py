@@ -185,5 +185,5 @@ FAULTS: Final = (
 
 
 def without_faults(asks: Directive) -> Directive:
-    """The directive without delays, errors and accidents: these belong to one round only."""
+    """The directive without delays, errors and injected faults: these belong to one round only."""
     return replace(asks, **{name: getattr(_NOTHING, name) for name in FAULTS})

@@ -1,4 +1,4 @@
-"""The one error of the stand-in, in the shape of Anthropic's API.
+"""The one error of the fake upstream, in the shape of Anthropic's API.
 
 Source: https://docs.anthropic.com/en/api/errors
 """

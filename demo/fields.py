@@ -13,7 +13,7 @@ _SCOPE_BETA: Final = "prompt-caching-scope"
 def check_number(
     name: str, value: object, least: float, most: float | None, *, integer: bool = False
 ) -> None:
-    """Raise the API's error for a value that is no number or out of its bounds."""
+    """Raise the API's error for a value that is not a number or out of its bounds."""
     kinds = (int,) if integer else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise invalid(f"{name}: Input should be a valid {'integer' if integer else 'number'}")

@@ -30,7 +30,8 @@ STOP_REASONS: Final = frozenset(
         "model_context_window_exceeded",
     }
 )
-# Claude Code's own tools have names that are plain English words: "Write a poem" is no call.
+# Claude Code's built-in tools have names that are plain English words: "Write a poem" is not a
+# call.
 OWN_TOOLS: Final = frozenset(
     [
         "Agent",
@@ -64,7 +65,7 @@ class DemoModel:
 
     def __init__(self, *, speaks: bool = False) -> None:
         self._speaks = speaks
-        # ids must not repeat when a stored conversation meets a restarted stand-in
+        # ids must not repeat when a stored conversation meets a restarted fake upstream
         self._run = secrets.token_hex(3)
         self._made = 0
         self._failed: dict[str, int] = {}

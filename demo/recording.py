@@ -1,4 +1,4 @@
-"""What the stand-in was asked, and events to wait for it."""
+"""What the fake upstream was asked, and events to wait for it."""
 
 import asyncio
 import re
@@ -14,10 +14,10 @@ _MODEL_IN_PATH = re.compile(r"/(?:model|models)/(.+?)(?:/invoke(?:-with-response
 
 
 @dataclass(slots=True)
-class Fate:
+class Outcome:
     """How a request ended; it changes while the answer is written."""
 
-    outcome: str = "open"
+    text: str = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class RecordedRequest:
     body: dict[str, Any]
     received_at: float
     raw: bytes = field(default=b"", repr=False)
-    fate: Fate = field(default_factory=Fate, repr=False, compare=False)
+    _outcome: Outcome = field(default_factory=Outcome, repr=False, compare=False)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -67,10 +67,10 @@ class RecordedRequest:
     def outcome(self) -> str:
         """One of "open", "answered", "disconnected", "error <status>".
 
-        A body the stand-in broke off on purpose (`cut`) counts as "answered"; an error inside the
-        stream as "error <status>".
+        A body the fake upstream broke off on purpose (`cut`) counts as "answered"; an error inside
+        the stream as "error <status>".
         """
-        return self.fate.outcome
+        return self._outcome.text
 
 
 class Recorder:
@@ -90,14 +90,14 @@ class Recorder:
         self.received = 0
 
     @contextmanager
-    def answering(self, request: RecordedRequest) -> Iterator[Fate]:
+    def answering(self, request: RecordedRequest) -> Iterator[Outcome]:
         """Record a request to the model and count its answer as open inside the block."""
         self.requests.append(request)
         self.received += 1
         self.open_streams += 1
         self._wake()
         try:
-            yield request.fate
+            yield request._outcome
         finally:
             self.open_streams -= 1
             self._wake()

@@ -243,7 +243,7 @@ def _unsupported(part: JsonObject, where: str) -> GatewayError:
     kind = part.get("type")
     name = kind[:40] if isinstance(kind, str) else "without a type"
     return InvalidRequest(
-        f"Content parts of this kind are not supported here: {name!r}.",
+        f"Unsupported content part type: {name!r}.",
         param=f"{where}.type",
         code="unsupported_content",
     )

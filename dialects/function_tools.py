@@ -57,7 +57,7 @@ def refuse_duplicates(tools: tuple[FunctionTool, ...], where: str) -> None:
     seen: set[str] = set()
     for tool in tools:
         if tool.name in seen:
-            raise InvalidRequest(f"The function {tool.name!r} stands twice.", param=where)
+            raise InvalidRequest(f"Duplicate function name: {tool.name!r}.", param=where)
         seen.add(tool.name)
 
 
@@ -105,7 +105,7 @@ def _allowed_tools(
     wanted = {names.native(_chosen_name(entry) or "") for entry in entries}
     kept = tuple(tool for tool in tools if tool.name in wanted)
     if len(kept) != len(wanted):
-        raise InvalidRequest("`allowed_tools` names a function that is not there.", param=where)
+        raise InvalidRequest("`allowed_tools` names an unknown function.", param=where)
     return ToolChoice("any" if allowed.get("mode") == "required" else "auto"), kept
 
 

@@ -2,7 +2,7 @@
 
 The API's form is that of `anthropic.lib._parse._transform` and of
 https://docs.claude.com/en/docs/build-with-claude/structured-outputs: every object is closed, and
-constraints it cannot hold an answer to stand in the description, where the model reads them.
+constraints that it cannot enforce go into the description, where the model reads them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def checked(schema: Any, where: str) -> JsonObject:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         place = error.json_path.removeprefix("$").lstrip(".")
-        message = f"This is no valid JSON Schema: {error.message[:200]}"
+        message = f"Invalid JSON Schema: {error.message[:200]}"
         raise InvalidRequest(message, param=f"{where}.{place}" if place else where) from None
     for reference in _references(schema):
         if not _resolves(reference, schema):
@@ -57,7 +57,10 @@ def checked(schema: Any, where: str) -> JsonObject:
             raise InvalidRequest(message, param=where)
     kind = schema.get("type", "object")
     if kind != "object" or "anyOf" in schema or "oneOf" in schema or "enum" in schema:
-        message = "The schema of an answer must be of type 'object', without a choice at its root."
+        message = (
+            "The schema of an answer must be of type 'object', without anyOf, oneOf or enum at the "
+            "top level."
+        )
         raise InvalidRequest(message, param=f"{where}.type")
     return schema if "type" in schema else {"type": "object", **schema}
 
@@ -131,20 +134,20 @@ def _native(schema: Any) -> JsonObject:
     if isinstance(schema.get("type"), list):
         return _one_of_types(schema)
     kept: JsonObject = {}
-    told: JsonObject = {}
+    reported: JsonObject = {}
     for key, value in schema.items():
-        _take(key, value, kept, told)
+        _take(key, value, kept, reported)
     if "$ref" in kept:  # the API takes nothing beside it but the definitions
         return {k: v for k, v in kept.items() if k in ("$ref", "$defs", "definitions")}
     if kept.get("type") == "object":
         _close(kept)
-    if told:
-        words = json.dumps(told, ensure_ascii=False)
+    if reported:
+        words = json.dumps(reported, ensure_ascii=False)
         kept["description"] = "\n\n".join(filter(None, [kept.get("description"), words]))
     return kept
 
 
-def _take(key: str, value: Any, kept: JsonObject, told: JsonObject) -> None:
+def _take(key: str, value: Any, kept: JsonObject, reported: JsonObject) -> None:
     if key in MAPS:
         kept[key] = {name: _native(inner) for name, inner in value.items()}
     elif key in LISTS:
@@ -161,7 +164,7 @@ def _take(key: str, value: Any, kept: JsonObject, told: JsonObject) -> None:
     elif (key == "format" and value in FORMATS) or (key == "minItems" and value in (0, 1)):
         kept[key] = value
     elif key in CONSTRAINTS:
-        told[key] = value
+        reported[key] = value
     elif key not in NOTES:
         raise _Inexpressible
 

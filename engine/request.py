@@ -126,7 +126,7 @@ def conversation(turn: Turn, card: ModelCard = UNKNOWN_MODEL) -> tuple[Message, 
     """The messages as the API takes them. Uses of built-in tools are left out where the turn has
     none: what was said about them stays. What another model thought is not this one's to read."""
     messages: Sequence[Message] = turn.messages
-    if not (turn.tools or turn.server_tools or turn.own_tools or _answers_by_tool(turn)):
+    if not (turn.tools or turn.server_tools or turn.builtin_tools or _answers_by_tool(turn)):
         messages = to_client(turn.messages)
     names = {turn.model, plain_id(turn.model), card.id}
     unfolded = to_api([_without_others_thinking(message, names) for message in messages])
@@ -214,7 +214,7 @@ def _tools(turn: Turn) -> list[JsonObject]:
     """The turn's tools. Where it has none any more and speaks of uses, their names: the API takes
     no use of a tool without any definition."""
     tools = [*map(_tool, turn.tools), *_answer_tool(turn), *map(dict, turn.server_tools)]
-    if tools or turn.own_tools is not None:
+    if tools or turn.builtin_tools is not None:
         return tools
     blocks = (block for message in to_client(turn.messages) for block in message.content)
     names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")

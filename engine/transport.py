@@ -50,8 +50,8 @@ class CliTransport(Transport):
     `close` kills: transcripts are not
     kept, so there is nothing to flush.
 
-    `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
-    `files` are made before it starts and removed when it has ended.
+    `mark` is the value of `process_tree.PROCESS_MARK_VARIABLE` in its environment, where it may run
+    commands; `files` are made before it starts and removed when it has ended.
     """
 
     def __init__(

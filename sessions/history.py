@@ -52,7 +52,7 @@ def reconcile(stored: Sequence[Message], asked: Sequence[Message]) -> History:
 
 
 def digest(messages: Sequence[Message]) -> str:
-    """Names what a client sent, to tell a repetition from another request."""
+    """Identifies what a client sent, to recognise a repeated request."""
     text = "\n".join(comparable(message) for message in messages)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -1,7 +1,7 @@
 """What stores promise, by concern, and the plain data that goes in and out of them.
 
 A store keeps sessions, their turns and who may write next: each session has a *lease*, a lock that
-ends by itself unless it is renewed, so that a server that was killed locks nobody out. All times
+ends by itself unless it is renewed, so that a killed server locks no one out. All times
 are Unix seconds by the store's own clock (the database's, where several servers share one).
 `tests/stores/test_session_stores.py` holds every implementation to this module.
 """
@@ -25,7 +25,7 @@ BLOB_GRACE_SECONDS = 3_600
 
 @dataclass(frozen=True, slots=True)
 class ToolRules:
-    """What an operator set of Claude Code's own tools, for the server, a key or a session.
+    """What an operator set of Claude Code's built-in tools, for the server, a key or a session.
     `allowed` None leaves what holds without it."""
 
     allowed: tuple[str, ...] | None = None
@@ -91,7 +91,7 @@ class NewSession:
 @dataclass(frozen=True, slots=True)
 class CompletedTurn:
     """What a turn adds: the first `keep` messages stay, the rest is replaced by `messages`, of
-    which the last is the answer. `anew` starts the session over: nothing of it is kept.
+    which the last is the answer. `starts_over` starts the session over: nothing of it is kept.
     `request` names the request, so that its repetition is known."""
 
     keep: int
@@ -99,13 +99,13 @@ class CompletedTurn:
     answer: Answer
     system: str | None
     request: str | None = None
-    anew: bool = False
+    starts_over: bool = False
 
 
 @dataclass(slots=True)
 class Lease:
     """The right to write a session's next turn. `created`: it did not exist before. `over`: its
-    holder has used it, and it was given back with that."""
+    holder has used it, which released it."""
 
     session: Session
     token: str
@@ -182,30 +182,30 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
     async def acquire(self, owner: str, id: str, token: str) -> Lease | None:
         """The lease of the session for `token`, or None while another has it.
 
-        A session that does not exist is begun: nobody sees it before its first turn is written.
+        A session that does not exist is begun: it is invisible until its first turn is written.
         An expired one is leased with `expired` set and stays as it is until then. Raises
         TooManySessions.
         """
         ...
 
     async def renew(self, key: int, token: str) -> bool:
-        """Makes the lease run anew; False where it was lost."""
+        """Restarts the lease's time; False where it was lost."""
         ...
 
     async def release(self, owner: str, id: str, token: str) -> None:
-        """Gives the lease back; a session that it began and that got no turn is gone. Does nothing
+        """Releases the lease; a session that it began and that got no turn is gone. Does nothing
         where `token` has no lease."""
         ...
 
     async def messages(self, key: int) -> list[StoredMessage]: ...
 
     async def write(self, lease: Lease, turn: CompletedTurn) -> Session:
-        """Stores the turn, counts it and gives the lease back, all or nothing. Raises
+        """Stores the turn, counts it and releases the lease, all or nothing. Raises
         SessionConflict where the lease was lost."""
         ...
 
     async def clear(self, lease: Lease) -> Session:
-        """Drops all messages, keeps the rest, and gives the lease back. Raises SessionConflict
+        """Drops all messages, keeps the rest, and releases the lease. Raises SessionConflict
         where the lease was lost."""
         ...
 
@@ -218,8 +218,8 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
 
     async def sweep(self, limit: int = 500) -> int:
         """Empties up to `limit` expired sessions that no turn is running in, forgets old ones and
-        frees what nobody refers to. The number of sessions emptied; safe to run anywhere, any
-        number of times at once."""
+        frees what is no longer referenced. The number of sessions emptied; safe to run anywhere,
+        any number of times at once."""
         ...
 
     async def ping(self) -> None:

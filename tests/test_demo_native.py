@@ -3,10 +3,6 @@
 from typing import Any
 
 import pytest
-
-from demo.blocks import RESULT_PREFIX
-from demo.errors import ApiError
-from demo.validation import betas_of, validate
 from tests.test_demo_validation import (
     CALL,
     CLOSED,
@@ -21,6 +17,10 @@ from tests.test_demo_validation import (
     text,
     user,
 )
+
+from demo.blocks import RESULT_PREFIX
+from demo.errors import ApiError
+from demo.validation import betas_of, validate
 
 MARK = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}

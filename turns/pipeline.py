@@ -99,7 +99,7 @@ class Pipeline:
         return Context(
             model=model,
             principal=asker.principal.name,
-            traits=self.state.catalogue.card(model),
+            capabilities=self.state.catalogue.card(model),
             session_id=session_id,
             headers=asker.headers,
             raw_headers=asker.raw_headers,
@@ -116,9 +116,9 @@ class Pipeline:
     async def _granted(
         self, call: Call, principal: Principal, context: Context, *, home: str | None
     ) -> Call:
-        """The call with what it was granted of Claude Code's own tools. `home` is the session in
-        whose directory they work, which is made for it; None is a new one. Raises ToolsNotAllowed,
-        PermissionDenied or InvalidRequest."""
+        """The call with what it was granted of Claude Code's built-in tools. `home` is the session
+        in whose directory they work, which is made for it; None is a new one. Raises
+        ToolsNotAllowed, PermissionDenied or InvalidRequest."""
         asked = call.tool_request
         if asked is None:
             return call

@@ -45,7 +45,7 @@ def _result(block: ToolResultBlock) -> JsonObject:
 
 
 def _content(blocks: Sequence[Block | TextBlock | ImageBlock]) -> str | list[JsonObject]:
-    """A text where there is no more than one, else parts."""
+    """A string if there is only one text, else parts."""
     if not blocks:
         return ""
     if len(blocks) == 1 and blocks[0]["type"] == "text":

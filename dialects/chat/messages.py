@@ -156,7 +156,7 @@ def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 def _check_end(native: tuple[Message, ...], messages: list[ChatMessage]) -> None:
     if not native:
-        raise InvalidRequest("There is no message with any content.", param="messages")
+        raise InvalidRequest("No message has any content.", param="messages")
     if isinstance(messages[-1], UserMessage) and native[-1].role != "user":
         where = f"messages[{len(messages) - 1}].content"
         raise InvalidRequest("The last message is empty.", param=where)

@@ -53,14 +53,14 @@ def parse(request: ChatRequest, context: Context) -> ChatCall:
     parts = _parts(request, context)
     turn = _turn(request, parts, context)
     _check(request, parts, context)
-    takes_seed = context.session_id is None and parts.asked.wish is None
+    takes_seed = context.session_id is None and parts.asked.tool_request is None
     options = request.stream_options
     return ChatCall(
         turn=turn,
         stream=bool(request.stream),
         n=request.n or 1,
         seed=request.seed if takes_seed else None,
-        tool_request=parts.asked.wish,
+        tool_request=parts.asked.tool_request,
         ignored=header_names(_ignored(request, parts, takes_seed=takes_seed)),
         complete=messages.complete,
         names=parts.names,
@@ -80,7 +80,7 @@ def _parts(request: ChatRequest, context: Context) -> _Parts:
     sampling = _sampling(request)
     reasoning = reasoning_fields.read(
         request,
-        context.traits,
+        context.capabilities,
         forced_call=tools.choice.type in ("any", "tool"),
         max_tokens=sampling.max_tokens,
     )
@@ -119,8 +119,8 @@ def _end_user(request: ChatRequest) -> str | None:
 def _check(request: ChatRequest, parts: _Parts, context: Context) -> None:
     if context.session_id is not None:
         _one_answer(request, "in a session")
-    if parts.asked.wish is not None:
-        _one_answer(request, "with Claude Code's own tools")
+    if parts.asked.tool_request is not None:
+        _one_answer(request, "with Claude Code's built-in tools")
         _native_output(parts.output)
 
 
@@ -144,8 +144,8 @@ def _native_output(output: output_format.Output) -> None:
     """Else the answer would be a call of a tool that must come last, and none must here."""
     if not output.native:
         raise InvalidRequest(
-            "With Claude Code's own tools `response_format` must be a `json_schema` whose objects "
-            "list their properties and do not hold themselves.",
+            "With Claude Code's built-in tools `response_format` must be a `json_schema` whose "
+            "objects list their properties and are not recursive.",
             param="response_format",
         )
 
@@ -153,7 +153,7 @@ def _native_output(output: output_format.Output) -> None:
 def _sampling(request: ChatRequest) -> Sampling:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if len(stop) > 4:
-        raise InvalidRequest("There may be at most 4 stop sequences.", param="stop")
+        raise InvalidRequest("At most 4 stop sequences are supported.", param="stop")
     return Sampling(
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=None if request.temperature is None else min(request.temperature, 1.0),

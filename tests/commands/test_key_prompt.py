@@ -251,8 +251,8 @@ def test_the_reloaders_children_get_the_same_key(monkeypatch: pytest.MonkeyPatch
 
 def test_a_key_for_scripts_stands_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["key"], create_app) == 0
-    told = capsys.readouterr()
-    key = told.out.strip()
+    reported = capsys.readouterr()
+    key = reported.out.strip()
     assert KEY.fullmatch(key)
-    assert f"API_KEY={key}" in told.err
-    assert f'"sha256": "{hashlib.sha256(key.encode()).hexdigest()}"' in told.err
+    assert f"API_KEY={key}" in reported.err
+    assert f'"sha256": "{hashlib.sha256(key.encode()).hexdigest()}"' in reported.err

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.test_demo_validation import check
 
 from demo import answer as answers
 from demo import conversation, directives
@@ -11,7 +12,6 @@ from demo.answer import Answer
 from demo.blocks import signature_of
 from demo.errors import ApiError
 from demo.model import DemoModel
-from tests.test_demo_validation import check
 
 WEATHER = {
     "name": "get_weather",
@@ -145,7 +145,7 @@ def test_a_tool_named_in_the_text_is_called_once() -> None:
     assert text(answer) == "Demo model: tool results: get_weather: sunny"
 
 
-def test_plain_words_do_not_call_claude_codes_own_tools() -> None:
+def test_plain_words_do_not_call_claude_codes_builtin_tools() -> None:
     own = {"name": "Write", "input_schema": {"type": "object"}}
     assert not calls(ask("Write a poem", tools=[own]))
 

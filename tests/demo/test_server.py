@@ -1,4 +1,4 @@
-"""The stand-in over real sockets, asked by Anthropic's official client."""
+"""The fake upstream over real sockets, asked by Anthropic's official client."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MODEL = "claude-demo"
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeAnthropic]:
-    async with FakeAnthropic() as stand_in:
-        yield stand_in
+    async with FakeAnthropic() as fake_upstream:
+        yield fake_upstream
 
 
 def client_of(url: str) -> AsyncAnthropic:

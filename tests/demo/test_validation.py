@@ -1,4 +1,4 @@
-"""The stand-in refuses what the real API refuses, and takes what Claude Code sends."""
+"""The fake upstream refuses what the real API refuses, and takes what Claude Code sends."""
 
 import base64
 from typing import Any

@@ -20,8 +20,10 @@ START = ROOT / "docs" / "getting-started.md"
 def test_the_nginx_of_the_page_is_told_what_the_tested_one_is() -> None:
     [block] = [block for block in blocks() if block.language == "nginx"]
     tested = " ".join((ROOT / "deploy" / "nginx.conf.template").read_text().split())
-    told = [line.strip() for line in block.text.splitlines() if line.strip().startswith("proxy_")]
-    assert [line for line in told if line not in tested and "proxy_pass" not in line] == []
+    reported = [
+        line.strip() for line in block.text.splitlines() if line.strip().startswith("proxy_")
+    ]
+    assert [line for line in reported if line not in tested and "proxy_pass" not in line] == []
 
 
 def test_the_first_lines_of_a_server_are_as_shown() -> None:
@@ -47,8 +49,8 @@ def test_the_start_page_tells_what_the_status_says_is_missing(environ: dict[str,
     found = detect_credentials(settings, environ)
     page = START.read_text()
     assert f"| `{found.method}` | `{found.missing[0]}` |" in page
-    assert found.mend
-    assert found.mend in page
+    assert found.hint
+    assert found.hint in page
 
 
 def test_the_start_page_goes_by_the_order_in_which_credentials_are_looked_for() -> None:

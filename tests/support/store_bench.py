@@ -109,11 +109,11 @@ def turn(keep: int, *messages: Message, **changes: Any) -> CompletedTurn:
 
 async def add(store: Store, owner: str, id: str, *texts: str) -> None:
     """A turn for each two texts."""
-    for asked, told in zip(texts[::2], texts[1::2], strict=True):
+    for asked, reported in zip(texts[::2], texts[1::2], strict=True):
         lease = await store.acquire(owner, id, f"{owner}/{id}")
         assert lease is not None
         count = 0 if lease.session.expired else lease.session.message_count
-        new = turn(count, user(asked), assistant(told), anew=lease.session.expired)
+        new = turn(count, user(asked), assistant(reported), starts_over=lease.session.expired)
         await store.write(lease, new)
 
 

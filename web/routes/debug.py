@@ -36,7 +36,7 @@ DIALECT_NAME = Query(
 
 
 class FieldReport(BaseModel):
-    """A field of this request. `reported`: it will stand in `x-ignored-parameters`."""
+    """A field of this request. `reported`: it will be in `x-ignored-parameters`."""
 
     name: str
     treatment: Treatment
@@ -57,7 +57,7 @@ class MessageOutline(BaseModel):
 
 
 class GrantReport(BaseModel):
-    """What the request is granted of Claude Code's own tools."""
+    """What the request is granted of Claude Code's built-in tools."""
 
     tools: list[str]
     allow: list[str]
@@ -94,7 +94,7 @@ class RequestReport(BaseModel):
     model: str | None = None
     fields: list[FieldReport]
     turn: TurnReport | None = None
-    own_tools: GrantReport | None = None
+    builtin_tools: GrantReport | None = None
     failure: FailureReport | None = None
 
 
@@ -165,7 +165,7 @@ def _report(dialect: Dialect[Any], body: JsonObject, preview: Preview) -> Reques
         model=preview.model,
         fields=list(_fields(dialect.fields, body, ignored)),
         turn=_turn(call.turn, preview) if call else None,
-        own_tools=_grant(call) if call else None,
+        builtin_tools=_grant(call) if call else None,
         failure=_failure(dialect, failure) if failure else None,
     )
 
@@ -196,8 +196,8 @@ def _field(table: FieldTable, name: str, value: Any, reported: bool) -> FieldRep
 
 
 def _grant(call: Call) -> GrantReport | None:
-    own, wish = call.turn.own_tools, call.tool_request
-    if own is None or wish is None:
+    own, tool_request = call.turn.builtin_tools, call.tool_request
+    if own is None or tool_request is None:
         return None
     return GrantReport(
         tools=list(own.tools),
@@ -206,7 +206,7 @@ def _grant(call: Call) -> GrantReport | None:
         permission_mode=own.permission_mode,
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
-        mcp_servers=list(wish.mcp_servers),
+        mcp_servers=list(tool_request.mcp_servers),
     )
 
 

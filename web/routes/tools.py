@@ -1,4 +1,4 @@
-"""`/v1/tools`: Claude Code's own tools, which of them the caller may use, and who says so."""
+"""`/v1/tools`: Claude Code's built-in tools, which of them the caller may use, and who says so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
 from config.sandbox import why_unsandboxed
-from core.builtin_tools import TOOLS, OwnTool, Risk, listed, rules, tool_rules
+from core.builtin_tools import TOOLS, BuiltinTool, Risk, listed, rules, tool_rules
 from core.conversation import JsonObject
 from core.errors import InvalidRequest
 from models import ErrorBody, Names
@@ -101,7 +101,7 @@ class ToolUsage(BaseModel):
     tools: dict[str, ToolUses]
 
 
-@router.get("", summary="Claude Code's own tools, and which of them the caller may use")
+@router.get("", summary="Claude Code's built-in tools, and which of them the caller may use")
 async def list_tools(
     principal: Principal, policy: ToolPolicy, settings: Settings, session_id: SessionId = None
 ) -> ToolList:
@@ -111,7 +111,7 @@ async def list_tools(
     return ToolList(sandbox=Sandbox(active=why_not is None, why_not=why_not), data=data)
 
 
-def _tool(tool: OwnTool, held: Permissions) -> Tool:
+def _tool(tool: BuiltinTool, held: Permissions) -> Tool:
     return Tool(
         name=tool.name,
         friendly_name=tool.friendly_name,
