@@ -337,8 +337,10 @@ class Pool(Generic[P, W]):
         return self._may_prepare() and (position + 1) / turns_per_second > self._start_seconds
 
     def _backs_off(self) -> bool:
-        """After a failed start: the next may wait while somebody is to be free anyway."""
-        return self._clock() < self._start_again_at and bool(self.in_state("busy"))
+        """After a failed start: the next may wait while somebody is to be free anyway, or where
+        nobody is waiting for it."""
+        is_not_urgent = bool(self.in_state("busy")) or not self._waiters
+        return self._clock() < self._start_again_at and is_not_urgent
 
     def _evict(self, count: int) -> None:
         """Makes room for those whom nothing that is free can serve."""

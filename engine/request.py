@@ -173,7 +173,8 @@ def system_blocks(turn: Turn, card: ModelCard) -> list[JsonObject]:
 
 def _system(system: SystemPrompt) -> Iterator[Any]:
     if isinstance(system, str):
-        yield text_block(system)
+        if system:  # the API takes no empty block
+            yield text_block(system)
     else:
         yield from system or ()
 

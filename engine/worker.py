@@ -33,7 +33,7 @@ from engine.control import (
     settings_line,
     user_line,
 )
-from engine.failures import Failure, api_error, logged_message, sdk_error
+from engine.failures import Failure, api_error, is_api_error_line, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
 from engine.rate_limit_windows import RateLimitWindows
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
@@ -156,10 +156,11 @@ class CliProcess:
             if message.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
                 self._retry_after = max(1.0, delay_ms / 1000)
 
-    def _note_words(self, line: str) -> None:
+    def _note_words(self, line: str) -> bool:
         if (message := logged_message(line)) is not None:
             self._words = message
             self._words_came.set()
+        return is_api_error_line(line)
 
     def _forget_failures(self) -> None:
         self._retry_after, self._words = None, None
@@ -167,7 +168,7 @@ class CliProcess:
 
     async def _api_error(self, failure: Failure) -> GatewayError:
         """The error in the API's own words, which come by another pipe than the result."""
-        if failure.status is not None:
+        if failure.status not in (None, 404):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._words_came.wait(), WORDS_SECONDS)
         seconds = self._retry_after
@@ -263,11 +264,12 @@ class ClaudeWorker(CliProcess):
             answer_tool=ask.answer_tool,
             api_events=ask.api_events,
         )
-        turn = self._turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
-        self._model = ask.model
+        turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
+        lines = self._lines(turn, ask)
+        self._turn, self._model = turn, ask.model
         self._forget_failures()
         try:
-            await self._write(turn, ask)
+            await self._transport.write(lines)
             while (event := await turn.next()) is not None:
                 self._read_on(turn)
                 yield event
@@ -286,17 +288,15 @@ class ClaudeWorker(CliProcess):
         else:
             self.kill()
 
-    async def _write(self, turn: _Turn, ask: Ask) -> None:
+    def _lines(self, turn: _Turn, ask: Ask) -> str:
         try:
             body = body_text(ask.body)
         except ValueError as error:
+            turn.on_done()
             message = "The request holds a number that JSON does not have (NaN or Infinity)."
             raise InvalidRequest(message) from error
-        await self._transport.write(
-            settings_line(turn.settings_id, ask.model, body, self._limit)
-            + boundary_line()
-            + user_line(PROMPT)
-        )
+        settings = settings_line(turn.settings_id, ask.model, body, self._limit)
+        return settings + boundary_line() + user_line(PROMPT)
 
     async def _interrupt(self, turn: _Turn) -> None:
         """Ends the call of the API at once, and keeps the process where that is seen to work."""
@@ -379,13 +379,15 @@ class ClaudeWorker(CliProcess):
     def _guard(self, turn: _Turn, event: JsonObject) -> None:
         """Under a login the limit may let a second call pass where the first was tiny: it is
         blocked while the answer is written. Where that was not confirmed in time, the process is
-        killed before it can call."""
+        killed before it can call. So it is after an answer without content, whose usage the limit
+        does not count."""
         reader = turn.reader
-        if event["type"] == "message_start" and reader.usage.prompt_tokens < int(self._limit):
+        is_tiny = reader.usage.prompt_tokens < int(self._limit)
+        if event["type"] == "message_start" and is_tiny:
             turn.block_id = self._next_id()
             self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
-        would_go_on = reader.stop_reason not in CLEAN_STOPS or not reader.visible
-        if turn.block_id and reader.stop_reason and would_go_on and not turn.blocked:
+        is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS
+        if reader.stop_reason and (is_cut or not reader.visible) and not turn.blocked:
             turn.finish(None)
             self.kill()
 

@@ -29,6 +29,8 @@ from benchmarks.results import (
 from benchmarks.run import compared, soaked
 from benchmarks.soak import growth
 
+pytestmark = pytest.mark.wire
+
 
 def sample(requests: int, **changes: float) -> SoakSample:
     measured = {"processes": 16, "descriptors": 60, "server_mb": 90.0, **changes}

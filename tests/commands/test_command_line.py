@@ -177,12 +177,14 @@ def test_the_banner_warns_where_others_can_connect(host: str, url: str) -> None:
     assert "NONE: whoever reaches this address can use it" in shown
 
 
+@pytest.mark.wire
 def test_a_command_that_is_misspelt_has_a_suggestion(tmp_path: Path) -> None:
     ended = run("chekc", folder=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "No such command 'chekc'. Did you mean 'check'?" in ended.stderr
 
 
+@pytest.mark.wire
 def test_an_older_python_is_told_what_is_needed(tmp_path: Path) -> None:
     """The module is read to its end by any Python 3, so that its sentence can come."""
     source = (ROOT / "main.py").read_text().replace("< (3, 11)", "< (99, 0)")
@@ -196,6 +198,7 @@ def test_an_older_python_is_told_what_is_needed(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.wire
 def test_a_python_without_the_packages_is_told_how_to_get_them(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-I", "-S", str(ROOT / "main.py"), "check"],
@@ -211,6 +214,7 @@ def test_a_python_without_the_packages_is_told_how_to_get_them(tmp_path: Path) -
     ), ended.stderr
 
 
+@pytest.mark.wire
 def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path: Path) -> None:
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'main.py'))} check | head -c1"
     ended = subprocess.run(
@@ -228,6 +232,7 @@ def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path: Path) -> None:
 MODULES_OF_A_SERVER = {"fastapi", "uvicorn", "sqlalchemy", "claude_agent_sdk", "httpx", "rich"}
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("words", [["key"], ["--version"]])
 def test_small_commands_load_nothing_of_the_server(words: list[str], tmp_path: Path) -> None:
     ended = run("-c", IMPORTED, *words, folder=tmp_path, main=False, PYTHONPATH=str(ROOT))
@@ -272,6 +277,7 @@ runpy.run_module("uvicorn", run_name="__main__")
 """
 
 
+@pytest.mark.wire
 def test_importing_main_reads_no_settings_and_uvicorns_own_command_stops_with_one_sentence(
     tmp_path: Path,
 ) -> None:
@@ -298,6 +304,7 @@ def test_the_version_is_told_and_is_that_of_the_project(
     assert capsys.readouterr().out.startswith(f"{NAME} {VERSION} (claude-agent-sdk")
 
 
+@pytest.mark.wire
 def test_login_becomes_the_clis_own_login(tmp_path: Path) -> None:
     cli = tmp_path / "claude"
     cli.write_text('#!/bin/sh\necho "$@"\n')

@@ -351,6 +351,7 @@ def test_the_settings_of_every_client_can_be_shown_alone(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.wire
 def test_the_key_and_the_address_are_those_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"API_KEY={KEY}\nPORT=8123\n")
     environ = {"PATH": os.defpath, "HOME": str(tmp_path)}

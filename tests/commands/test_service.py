@@ -13,6 +13,8 @@ from commands import service
 from commands.service import Job, Launchd, Systemd
 from config.settings import SettingsError
 
+pytestmark = pytest.mark.wire
+
 JOB = Job(("/opt/my python/bin/python", "/srv/50%/main.py", "serve"), Path("/srv/50%"))
 
 PROGRAM = """\

@@ -24,6 +24,8 @@ from core.version import SCRIPT
 from demo import FakeAnthropic
 from tests.project.test_architecture import LAYER_OF, TOP
 
+pytestmark = pytest.mark.wire
+
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PRIVATE = "claude_openai_server/_server/"

@@ -10,6 +10,8 @@ import pytest
 
 from scripts import bootstrap
 
+pytestmark = pytest.mark.wire
+
 OLD, NEW, NEWEST = "0.2.1", "0.2.2", "0.2.3"
 LOCK = """[[package]]
 name = "claude-agent-sdk"

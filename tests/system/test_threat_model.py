@@ -362,18 +362,44 @@ async def test_a_callers_request_id_is_echoed_only_where_it_is_harmless(gateway:
         assert answer.headers.get("x-client-request-id") == echoed
 
 
-async def test_nobody_continues_anothers_conversation(protected: Gateway) -> None:
-    """The same words of two callers never meet in one process."""
+async def test_callers_share_a_process_and_nothing_else(protected: Gateway) -> None:
+    """The same words of two callers reach the model as each wrote them, and nothing more."""
     for caller in (ALICE, BOB, ALICE, BOB):
         answer = await protected.http.post(CHAT, json=asking("!demo recall"), headers=caller)
-        assert answer.status_code == 200
-    slots = protected.engine.pool.in_state("idle")
-    owners = {slot.profile.principal for slot in slots if slot.profile is not None}
-    assert {"alice", "bob"} <= owners
-    for request in protected.upstream.requests:
+        assert json.loads(answer.json()["choices"][0]["message"]["content"]) == [
+            ["user", "!demo recall"]
+        ]
+    requests = protected.upstream.requests
+    for request in requests:
         assert [said(message) for message in request.messages] == [
             ("user", [{"type": "text", "text": "!demo recall"}])
         ]
+    ends = [request.body["metadata"]["user_id"] for request in requests]
+    assert ends[0] == ends[2] != ends[1] == ends[3]
+    assert not {"alice", "bob"} & set(ends)
+
+
+@pytest.mark.parametrize("name", ["Bash", "Write", "Read"])
+@pytest.mark.parametrize("form", ["anthropic", "oauth"])
+async def test_a_function_named_like_a_tool_of_the_host_is_not_run(
+    make_gateway: MakeGateway, tmp_path: Path, form: str, name: str
+) -> None:
+    """A process without tools has none to run, with a key and under a login."""
+    made = tmp_path / "made.txt"
+    arguments = {"command": f"touch {made}", "file_path": str(made), "content": "x"}
+    call = json.dumps([{"name": name, "input": arguments}])
+    function = {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+    async with make_gateway(form=form, max_processes=1) as gateway:
+        body = asking(f"!demo calls={call}", tools=[function])
+        choice = (await gateway.http.post(CHAT, json=body)).json()["choices"][0]
+        assert (await gateway.http.post(CHAT, json=asking("next"))).status_code == 200
+        requests = len(gateway.upstream.requests)
+    assert choice["finish_reason"] == "tool_calls"
+    [made_call] = choice["message"]["tool_calls"]
+    assert made_call["function"]["name"] == name
+    assert json.loads(made_call["function"]["arguments"]) == arguments
+    assert requests == 2
+    assert not made.exists()
 
 
 async def test_tools_of_the_host_are_not_there_for_the_asking(gateway: Gateway) -> None:
