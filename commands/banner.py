@@ -45,6 +45,19 @@ def new_key_lines(settings: Settings, url: str, key: str) -> str:
     return NEW_KEY.format(key=key, note=note, url=url, model=settings.default_model)
 
 
+def ignored_settings(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Sentences on what is set and has no effect; empty where there is none."""
+    sentences = (ignored_keys(settings, environ), _ignored_cli(settings, environ))
+    return "; ".join(filter(None, sentences))
+
+
+def _ignored_cli(settings: Settings, environ: Mapping[str, str]) -> str:
+    name = environ.get("CLAUDE_CLI_PATH")
+    if not name or settings.claude_cli_path is not None:
+        return ""
+    return f"CLAUDE_CLI_PATH: there is no command {name}, so the bundled Claude Code is used"
+
+
 def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
     """A sentence about a key under another server's variable name, if this server has none."""
     found = [name for name in KEYS_OF_OTHERS if environ.get(name)]

@@ -152,6 +152,8 @@ def _price(model: dict[str, Any]) -> float:
 
 async def tell_credentials(visit: Visit) -> str:
     status = await visit.get("/v1/auth/status")
+    if status.get("refused"):
+        raise Failed(status["refused"], status["hint"] or SEE_LOG)
     if status["method"] == "none":
         raise Failed("; ".join(status["missing"]) or "no credentials", status["hint"] or SEE_LOG)
     return f"{status['method']}: {status['detected_by']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from auth import load_keyring, new_key
-from commands.banner import HOW_TO_STOP, banner, ignored_keys, new_key_lines, shown_host
+from commands.banner import HOW_TO_STOP, banner, ignored_settings, new_key_lines, shown_host
 from commands.key_question import key_from_question
 from config.credentials import detect_credentials
 from config.logs import configure_logging
@@ -22,6 +23,8 @@ from core.addresses import is_loopback
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+log = logging.getLogger(__name__)
 
 PORT_TRIES = 50
 STARTUP_FAILED = 3
@@ -49,7 +52,8 @@ def serve(wanted: Wanted, create_app: CreateApp) -> int:
     settings = load_settings(**{name: value for name, value in named.items() if value is not None})
     configure_logging(settings)
     listener = listen(settings.host, settings.port)
-    ignored = ignored_keys(settings, host_environ())
+    if ignored := ignored_settings(settings, host_environ()):
+        log.warning("Ignored: %s.", ignored)
     settings, key = protect(settings, demo=wanted.demo, reload=wanted.reload)
     credentials = None if wanted.demo else detect_credentials(settings, host_environ())
     port = listener.getsockname()[1]

@@ -67,6 +67,25 @@ class Credentials:
     bare: bool = False
     environment: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
 
+    @property
+    def refusal_hint(self) -> str:
+        """What to do where the provider refused them. No login is named where a key would win."""
+        if self.method == "claude_cli" and "CLAUDE_CODE_OAUTH_TOKEN" in self.detected_by:
+            return "Put a new token of `claude setup-token` into CLAUDE_CODE_OAUTH_TOKEN" + RESTART
+        return REFUSAL_HINTS[self.method]
+
+
+RESTART = ", then start the server again."
+REFUSAL_HINTS: dict[Method, str] = {
+    "claude_cli": LOGIN_HINT,
+    "anthropic": f"Put a valid ANTHROPIC_API_KEY into .env{RESTART}",
+    "bedrock": "See whether the AWS credentials are valid and may use this model in AWS_REGION"
+    + RESTART,
+    "vertex": "See whether the Google credentials are valid and may use this model in the project"
+    + RESTART,
+    "none": HINT,
+}
+
 
 def detect_credentials(settings: Settings, environ: Environ) -> Credentials:
     """The credentials in use, by a fixed order: Bedrock, Vertex, key or token, login, none.

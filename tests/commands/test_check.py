@@ -179,6 +179,7 @@ async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
     assert (status, failures(results)) == (1, ["chat"])
     assert "503 claude_auth_failed: " in results["chat"]["detail"]
     assert "ANTHROPIC_API_KEY" in results["chat"]["hint"]
+    assert "Put a valid ANTHROPIC_API_KEY" in results["chat"]["detail"]
     assert results["tools"] == {
         "name": "tools",
         "outcome": "skipped",

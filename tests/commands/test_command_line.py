@@ -17,7 +17,7 @@ import pytest
 from fastapi import FastAPI
 
 from commands import command_line
-from commands.banner import banner, ignored_keys
+from commands.banner import banner, ignored_keys, ignored_settings
 from commands.serve import PORT_TRIES, listen
 from config.credentials import Credentials
 from config.sandbox import missing_for_sandbox
@@ -156,6 +156,15 @@ def test_a_key_under_another_servers_name_is_said_to_mean_nothing() -> None:
     assert ignored_keys(Settings.model_construct(), environ) == sentence
     assert ignored_keys(Settings.model_construct(api_key="sk-two"), environ) == ""
     assert f"{sentence}\n" in banner(Settings.model_construct(), 1, KEY, sentence)
+
+
+def test_a_claude_that_is_not_there_is_said_to_be_ignored() -> None:
+    environ = {"CLAUDE_CLI_PATH": "claude", "AUTH_TOKEN": "sk-one"}
+    ignored = ignored_settings(Settings.model_construct(), environ)
+    assert ignored == (
+        "AUTH_TOKEN is set but means nothing here: set API_KEY; CLAUDE_CLI_PATH: there is no "
+        "command claude, so the bundled Claude Code is used"
+    )
 
 
 def test_the_banner_of_a_demo_says_so() -> None:

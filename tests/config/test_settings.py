@@ -55,6 +55,8 @@ def test_a_bare_name_of_the_cli_is_looked_up_on_path(
     cli.parent.mkdir()
     cli.write_text("#!/bin/sh\n")
     cli.chmod(0o755)
+    monkeypatch.setenv("CLAUDE_CLI_PATH", "claude-of-nobody")
+    assert load_settings().claude_cli_path is None, "the bundled one is used"
     monkeypatch.setenv("CLAUDE_CLI_PATH", "claude")
     monkeypatch.setenv("PATH", str(cli.parent))
     assert load_settings().claude_cli_path == cli
