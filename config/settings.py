@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         description="JSON object: pattern of client model names -> Claude model, added to the "
         'built-in ones (gpt-4*, gpt-5*, *-mini and so on), such as {"gpt-4*": "opus"}',
     )
+    model_successors: bool = Field(
+        True,
+        description="Answer for a retired model with its successor, and mend misspelt names "
+        "(claude-3.5-sonnet, anthropic/…); the header X-Model-Replaced says so: on or off",
+    )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
     )

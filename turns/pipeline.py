@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from auth import Principal
@@ -25,6 +26,9 @@ from turns.response import TurnResponse
 from turns.state import State
 
 R = TypeVar("R", bound=Request)
+
+REPLACED = "x-model-replaced"
+"""The header that names a retired model for which another one answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,13 @@ class Pipeline:
             dialect.renderer(call),
             stream=call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
-            extra_headers=session.headers if session else dict,
+            extra_headers=partial(self._extra_headers, request.model, session),
         )
+
+    def _extra_headers(self, asked: str, session: SessionCall | None) -> dict[str, str]:
+        """Beside the dialect's: which model was replaced, and what became of the session."""
+        replaced = {REPLACED: asked} if self.state.catalogue.replaced(asked) else {}
+        return replaced | (session.headers() if session else {})
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
         """What `answer` would do. Changes the request as it does, fetches and makes nothing."""

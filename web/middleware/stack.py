@@ -20,6 +20,7 @@ EXPOSED_HEADERS = (
     "x-should-retry",
     "x-ignored-parameters",
     "x-claude-cost-usd",
+    "x-model-replaced",
     "x-session-id",
     "x-session-status",
     "x-ratelimit-limit-requests",
