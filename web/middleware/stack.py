@@ -11,6 +11,7 @@ from rate_limiter import RateLimiter
 from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds
 from web.middleware.browser_security import Browsers
+from web.middleware.paths import Courtesies
 from web.middleware.request_log import RequestLog
 
 EXPOSED_HEADERS = (
@@ -45,4 +46,5 @@ def add_middleware(
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
+    app.add_middleware(Courtesies)
     app.add_middleware(RequestLog)
