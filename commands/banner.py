@@ -80,9 +80,9 @@ def banner(
         "Protection": _protection(settings),
         **({"Ignored": ignored} if ignored else {}),
         **_sandbox(settings),
+        "Docs": f"{url}/docs",
         "Settings": _settings_line(),
         "Data": _data_line(settings, is_demo=credentials is None),
-        "Docs": f"{url}/docs",
     }
     rows = "".join(f"  {name:12} {text}\n" for name, text in lines.items())
     return f"\n{NAME} {VERSION}\n\n{rows}\n"
