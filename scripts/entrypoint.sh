@@ -74,7 +74,7 @@ tell_login
 # and options are the server's.
 case ${1:-} in
     serve | demo | check | login | key | connect | service | agent) ;;
-    *[!0-9]*) [ "${1#-}" != "$1" ] || ! command -v "$1" >/dev/null || exec "$@" ;;
+    *[!0-9]*) [ "${1#-}" != "$1" ] || [ -z "$(command -v "$1")" ] || exec "$@" ;;
 esac
 
 cd "$(dirname "$0")/.."
