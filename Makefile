@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo bench docs wheel test check fmt lock upgrade audit clean
+.PHONY: help install tools demo bench docs wheel test clients check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -20,8 +20,8 @@ tools: ## The same, with the tools of the tests and of the documentation
 demo: install ## Try it offline: a tour with chats and a function, no account needed
 	@$(BIN)/python -m demo.tour
 
-bench: tools ## Measure it beside the naive way (BENCH_ARGS="--soak 5000" for a soak)
-	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: tools ## Measure it beside the naive way (PEERS=1: LiteLLM too; BENCH_ARGS="--soak 5000")
+	@PEERS="$(PEERS)" $(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 docs: tools ## Build the documentation as a site with a search, into .cache/site
 	@$(BIN)/python -m scripts.site
@@ -31,6 +31,11 @@ wheel: tools ## Build the wheel, into dist/
 
 test: tools ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+clients: ## Install the clients that tests run from npm, Codex among them (needs Node.js and npm)
+	@mkdir -p .cache/clients
+	@cp tests/clients/package.json tests/clients/package-lock.json .cache/clients
+	@cd .cache/clients && npm ci --no-audit --no-fund --ignore-scripts
 
 check: tools ## What CI runs: lint, format, types, tests
 	$(BIN)/ruff check

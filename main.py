@@ -51,10 +51,18 @@ from core.version import NAME, VERSION
 from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
-from stores import Store, StoreLimits, make_store
+from stores import (
+    ResponseLimits,
+    Store,
+    StoreLimits,
+    make_response_store,
+    make_store,
+)
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.background import BackgroundJobs, BackgroundRules
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.state import State
@@ -88,6 +96,7 @@ def create_app(
     settings = settings or load_settings()
     base_rules(settings)
     keyring = load_keyring(settings)
+    settings = _with_shares(settings, keyring)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
@@ -103,6 +112,15 @@ def create_app(
     openapi.install(app)
     add_middleware(app, settings, keyring, limiter)
     return app
+
+
+def _with_shares(settings: Settings, keyring: Keyring) -> Settings:
+    """Where there are several keys, none can take all processes."""
+    most = settings.max_processes
+    if settings.max_processes_per_key is not None or len(keyring.names()) < 2 or most < 2:
+        return settings
+    share = most - max(1, most // 4)
+    return settings.model_copy(update={"max_processes_per_key": share})
 
 
 def create_demo_app() -> FastAPI:
@@ -135,18 +153,25 @@ def _lifespan(
             used = with_scratch_workspaces(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
             images = ImageFetcher(enabled=settings.image_urls)
+            embeddings = Embeddings(settings.embeddings_base_url, settings.embeddings_api_key)
+            stack.push_async_callback(embeddings.aclose)
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
+            sessions = await stack.enter_async_context(manager)
+            background = await stack.enter_async_context(_background(settings, store))
             app.state.gateway = State(
                 settings=used,
                 credentials=credentials,
                 engine=engine,
                 catalogue=engine.catalogue,
                 images=images,
-                sessions=await stack.enter_async_context(manager),
+                embeddings=embeddings,
+                sessions=sessions,
+                background=background,
+                limiter=limiter,
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
                 tool_stats=tool_stats,
@@ -188,9 +213,22 @@ def _sessions(
         wait_seconds=settings.session_wait_seconds,
         lease_seconds=settings.session_lease_seconds,
         max_bytes=settings.max_session_bytes,
+        max_owner_bytes=settings.max_stored_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)
+
+
+def _background(settings: Settings, store: Store) -> BackgroundJobs:
+    lease_seconds = settings.session_lease_seconds
+    limits = ResponseLimits(settings.response_ttl_seconds, lease_seconds)
+    rules = BackgroundRules(
+        max_running=settings.max_background_responses,
+        lease_seconds=lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        sweep_seconds=settings.session_sweep_seconds,
+    )
+    return BackgroundJobs(make_response_store(store, limits), rules)
 
 
 def _app(*, demo: bool = False) -> FastAPI:

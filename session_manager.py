@@ -20,6 +20,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import anyio
 
+from core.context_trim import begins_exchange, run_trimmed
 from core.conversation import Message, system_text
 from core.errors import (
     GatewayError,
@@ -45,7 +46,10 @@ UNREACHABLE = frozenset({".", "..", "stats"})
 """Names that mean something else in the path of /v1/sessions/…."""
 
 WRITE_SECONDS = 20.0
+CHECK_SECONDS = 5.0
+CHECKED_SECONDS = 2.0
 SWEEP_BATCH = 500
+MOST_TRIMMED = 10_000
 CACHE_BYTES = 64 * 1024 * 1024
 UNCHANGED = "The session keeps its history as it was before this request."
 
@@ -101,6 +105,7 @@ class SessionRules:
     wait_seconds: float = 30.0
     lease_seconds: float = 15.0
     max_bytes: int = 64 * 1024 * 1024
+    max_owner_bytes: int = 1024 * 1024 * 1024
     sweep_seconds: float = 60.0
 
 
@@ -108,18 +113,22 @@ class SessionRules:
 class SessionCall:
     """One request in a session. `turn` holds what the client sent; `complete` checks a whole
     conversation and makes it one that the API takes; `request` names the request, so that one
-    whose answer got lost can be repeated."""
+    whose answer got lost can be repeated. With `trims_context` the oldest messages are left out of
+    what the model gets where they do not fit; the session keeps them."""
 
     turn: Turn
     session_id: str
     complete: Complete
     request: str | None = None
+    trims_context: bool = False
     status: Status | None = field(default=None, init=False)
+    left_out: int = field(default=0, init=False)
 
     def headers(self) -> dict[str, str]:
         """What became of the session, as far as it is known."""
         status = {"x-session-status": self.status} if self.status else {}
-        return {"x-session-id": self.session_id, **status}
+        trimmed = {"x-context-trimmed": str(self.left_out)} if self.left_out else {}
+        return {"x-session-id": self.session_id, **status, **trimmed}
 
 
 class SessionManager:
@@ -135,6 +144,9 @@ class SessionManager:
         self._rules = rules
         self._cache = HistoryCache(CACHE_BYTES)
         self._leases = Leases(store, rules.wait_seconds, rules.lease_seconds)
+        self._left_out: dict[int, int] = {}
+        self._problem: str | None = None
+        self._checked_until = 0.0
         self._stopping = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -180,14 +192,33 @@ class SessionManager:
             return
         history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
-        self._check_size(lease.session, history)
+        added_bytes = self._check_size(lease.session, history)
+        await self._check_total(call.turn.principal, added_bytes)
         reply = Reply()
-        async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
+        turn = _whole_turn(call, lease, history)
+        running = self._trimmed(call, lease, turn) if call.trims_context else self._run_turn(turn)
+        async with aclosing(running) as events:
             async for event in events:
                 reply.feed(event)
                 if isinstance(event, Finished):
                     await self._keep(call, lease, stored, history, reply)
                 yield event
+
+    def _trimmed(self, call: SessionCall, lease: Lease, turn: Turn) -> AsyncGenerator[Event, None]:
+        """Remembers what was left out, so that the next turn need not find out again."""
+        key, count = lease.session.key, len(turn.messages)
+
+        def note(left_out: int) -> None:
+            call.left_out = left_out
+            self._left_out.pop(key, None)
+            if left_out:
+                self._left_out[key] = left_out
+            if len(self._left_out) > MOST_TRIMMED:
+                del self._left_out[next(iter(self._left_out))]
+
+        known = self._left_out.get(key, 0)
+        starts = known < count and begins_exchange(turn.messages[known])
+        return run_trimmed(self._run_turn, turn, note, known if starts else 0)
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
         if lease.session.expired or not lease.session.message_count:
@@ -195,7 +226,8 @@ class SessionManager:
         known = self._cache.get(lease.session)
         return await self.store.messages(lease.session.key) if known is None else known
 
-    def _check_size(self, session: Session, history: History) -> None:
+    def _check_size(self, session: Session, history: History) -> int:
+        """How many bytes the request adds."""
         kept = session.bytes
         if history.rewritten:
             kept = sum(message_bytes(message) for message in history.messages[: history.keep])
@@ -204,6 +236,17 @@ class SessionManager:
             raise SessionTooLarge(
                 f"The session would hold {size} bytes, at most {self._rules.max_bytes} are "
                 "allowed (MAX_SESSION_BYTES): clear it, or go on in a new one.",
+                param="session_id",
+            )
+        return size - session.bytes
+
+    async def _check_total(self, owner: str, added_bytes: int) -> None:
+        """Raises SessionTooLarge where all sessions of a key would hold too much."""
+        most = self._rules.max_owner_bytes
+        if added_bytes > 0 and await self.store.stored_bytes(owner) + added_bytes > most:
+            raise SessionTooLarge(
+                f"All sessions of this API key would hold more than {most} bytes "
+                "(MAX_STORED_BYTES): delete some.",
                 param="session_id",
             )
 
@@ -234,6 +277,22 @@ class SessionManager:
             raise StoreUnavailable("The sessions' database does not answer.") from None
         lease.over = True
         self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
+
+    async def check(self) -> str | None:
+        """None where a turn could be stored now, else the reason why not. Asks the database every
+        two seconds at most."""
+        if asyncio.get_running_loop().time() < self._checked_until:
+            return self._problem
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self.store.ping()
+            self._problem = None
+        except StoreUnavailable as error:
+            self._problem = error.message
+        except TimeoutError:
+            self._problem = "The sessions' database does not answer."
+        self._checked_until = asyncio.get_running_loop().time() + CHECKED_SECONDS
+        return self._problem
 
     async def clear(self, owner: str, session_id: str) -> Session:
         """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""

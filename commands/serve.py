@@ -22,6 +22,7 @@ from config.settings import Settings, SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def run_again_on_changes(settings: Settings, listener: socket.socket, *, demo: b
     app = "main:create_demo_app" if demo else "main:app"
     config = uvicorn.Config(app, factory=demo, reload=True, **server_options(settings))
     with _until_stopped(listener):
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+        ChangeReload(config, target=Reloaded(uvicorn.Server(config)).run, sockets=[listener]).run()
     return 0
 
 
@@ -156,6 +157,19 @@ def _until_stopped(listener: socket.socket) -> Iterator[None]:
     """uvicorn raises Ctrl-C and SIGTERM again once it has stopped well."""
     with listener, suppress(KeyboardInterrupt), _sigterm_exits_with(0):
         yield
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The server in the process that the reloader starts. What it inherits it must not hand on: a
+    CLI that outlived it would keep the port."""
+
+    server: uvicorn.Server
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        for inherited in sockets or ():
+            inherited.set_inheritable(False)
+        self.server.run(sockets)
 
 
 @contextmanager

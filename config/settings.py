@@ -24,6 +24,7 @@ from config.places import default_database_url, default_workspace_root, env_file
 from config.setting_values import (
     CliPath,
     HeaderLines,
+    HttpUrl,
     ModelAliases,
     NameList,
     Networks,
@@ -75,6 +76,14 @@ class Settings(BaseSettings):
     )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
+    )
+    embeddings_base_url: HttpUrl = Field(
+        None,
+        description="An OpenAI-compatible server that /v1/embeddings is passed on to, such as "
+        "http://127.0.0.1:11434/v1; Claude has no embeddings",
+    )
+    embeddings_api_key: str | None = Field(
+        None, repr=False, description="The key for that server; no caller's key is sent there"
     )
     claude_cli_path: CliPath = Field(
         None, description="A claude executable to use instead of the bundled one"
@@ -128,6 +137,9 @@ class Settings(BaseSettings):
     max_header_bytes: PositiveInt = Field(
         32 * 1024, description="Largest request head: its URL and headers"
     )
+    max_json_values: PositiveInt = Field(
+        100_000, description="Maximum number of values in a request's JSON"
+    )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
     max_messages: PositiveInt = Field(5_000, description="Maximum messages in one request")
     max_tools: PositiveInt = Field(1_000, description="Maximum tools or functions in one request")
@@ -154,6 +166,11 @@ class Settings(BaseSettings):
     max_processes: PositiveInt = Field(
         default_factory=default_max_processes,
         description="Maximum number of CLI processes (220 MB each); computed from free memory",
+    )
+    max_processes_per_key: PositiveInt | None = Field(
+        None,
+        description="Maximum number of processes that one API key uses at a time; default is three "
+        "quarters of all where there are several keys, else all",
     )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(
@@ -197,6 +214,22 @@ class Settings(BaseSettings):
     max_sessions: PositiveInt = Field(10_000, description="Maximum sessions of one API key")
     max_session_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Maximum bytes of text and images in one session"
+    )
+    max_stored_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
+    )
+    store_responses: bool = Field(
+        True,
+        description="Whether responses of /v1/responses may be stored; `store: false` in a request "
+        "keeps nothing either way",
+    )
+    response_ttl_seconds: NonNegativeFloat = Field(
+        30 * 86_400,
+        description="A response or conversation expires this many seconds after its last use; 0 is "
+        "never",
+    )
+    max_background_responses: PositiveInt = Field(
+        100, description="Maximum number of background responses that one process works on"
     )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),

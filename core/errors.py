@@ -11,7 +11,10 @@ GatewayError
 ├── NotFound                    404  not_found
 │   ├── ModelNotFound           404  model_not_found
 │   ├── SessionNotFound         404  session_not_found
-│   └── McpServerNotFound       404  mcp_server_not_found
+│   ├── McpServerNotFound       404  mcp_server_not_found
+│   ├── ResponseNotFound        404  response_not_found
+│   ├── ConversationNotFound    404  conversation_not_found
+│   └── ItemNotFound            404  item_not_found
 ├── RequestTimeout              408  request_timeout
 ├── SessionConflict             409  session_conflict
 │   ├── SessionExists           409  session_exists
@@ -20,7 +23,7 @@ GatewayError
 ├── RequestTooLarge             413  request_too_large
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
-├── RateLimited                 429  too_many_requests
+├── RateLimited                 429  rate_limit_exceeded
 │   ├── LimitExceeded           429  too_many_requests
 │   └── QuotaExceeded           429  insufficient_quota
 ├── HeadersTooLarge             431  request_header_fields_too_large
@@ -123,7 +126,7 @@ class TooManySessions(InvalidRequest):
 
 class InvalidApiKey(GatewayError):
     status = 401
-    type = "authentication_error"
+    type = "invalid_request_error"
     default_code = "invalid_api_key"
     anthropic_type = "authentication_error"
 
@@ -165,6 +168,20 @@ class McpServerNotFound(NotFound):
     default_code = "mcp_server_not_found"
 
 
+class ResponseNotFound(NotFound):
+    """It does not exist, was not stored, has expired, or is somebody else's."""
+
+    default_code = "response_not_found"
+
+
+class ConversationNotFound(NotFound):
+    default_code = "conversation_not_found"
+
+
+class ItemNotFound(NotFound):
+    default_code = "item_not_found"
+
+
 class SessionConflict(GatewayError):
     """The session changed under the request: another turn was written, or it was deleted."""
 
@@ -201,9 +218,11 @@ class SessionTooLarge(RequestTooLarge):
 
 
 class RateLimited(GatewayError):
+    """The API's own limit."""
+
     status = 429
     type = "rate_limit_exceeded"
-    default_code = "too_many_requests"
+    default_code = "rate_limit_exceeded"
     anthropic_type = "rate_limit_error"
 
 
@@ -219,6 +238,8 @@ class QuotaExceeded(RateLimited):
 
 class LimitExceeded(RateLimited):
     """One of this server's own limits; `retry_after` in seconds is in the body too."""
+
+    default_code = "too_many_requests"
 
     def __init__(self, retry_after: float) -> None:
         seconds = max(1, math.ceil(retry_after))

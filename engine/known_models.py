@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from engine.model_limits import ModelLimits, limits_of
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -37,6 +39,10 @@ class ModelCard:
 
     prefill: bool = False
     """Whether it goes on with an answer that the last message begins."""
+
+    @property
+    def limits(self) -> ModelLimits:
+        return limits_of(self.id, plain_id(self.id))
 
 
 CLI_ALIASES = frozenset({"default", "sonnet", "opus", "haiku", "fable"})

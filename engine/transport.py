@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
-from engine.process_tree import adopt, kill_group, kill_marked, kill_tree
+from engine.process_tree import kill_group, kill_marked, kill_tree, preparation
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
@@ -136,7 +136,7 @@ class CliTransport(Transport):
             env=dict(self._environment),
             cwd=self._directory,
             start_new_session=True,
-            preexec_fn=adopt if self._mark else None,
+            preexec_fn=preparation(subreaper=self._mark is not None),
         )
         return process
 

@@ -1,19 +1,33 @@
-"""Writes the tables of docs/openai-compatibility.md out of dialects/chat/fields.py."""
+"""Writes the tables of fields in docs/ from dialects/*/fields.py."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "openai-compatibility.md"
-BETWEEN = re.compile(r"(<!-- fields:begin -->\n).*(<!-- fields:end -->)", re.DOTALL)
+PAGES = {
+    "chat": "openai-compatibility.md",
+    "responses": "responses.md",
+    "messages": "messages.md",
+}
+"""By dialect."""
+
+BEGIN, END = "<!-- fields:begin -->\n", "<!-- fields:end -->"
+
+
+def with_table(text: str, table: str) -> str:
+    """The page with this table between the marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}{table}\n{END}{rest.split(END)[1]}"
+
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from dialects.chat.fields import TABLE
+    from turns.dialects import DIALECTS
 
-    table = TABLE.markdown()
-    PAGE.write_text(BETWEEN.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text()))
-    print(f"{PAGE.relative_to(ROOT)} is up to date.")
+    for name, file in PAGES.items():
+        page = ROOT / "docs" / file
+        table = DIALECTS[name].fields.markdown()
+        page.write_text(with_table(page.read_text(), table))
+        print(f"{page.relative_to(ROOT)} is up to date.")

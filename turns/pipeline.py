@@ -8,16 +8,17 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from auth import Principal
 from core.conversation import JsonObject
-from core.errors import GatewayError, PermissionDenied, UnsupportedParameter
+from core.errors import GatewayError, ModelNotFound, PermissionDenied, UnsupportedParameter
 from core.events import ChoiceEvent
-from dialects.base import Call, Context, Dialect, Request, with_grant
+from dialects.base import Call, Context, Dialect, Renderer, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
 from turns.choices import choices
@@ -31,13 +32,37 @@ REPLACED = "x-model-replaced"
 """The header that names a retired model for which another one answers."""
 
 
+LARGE_BYTES = 128 * 1024
+"""A larger request is parsed in a thread, so that nobody waits meanwhile."""
+
+MODEL_CHARACTERS = 256
+
+
+async def _count_nothing(n: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who sent a request, and what its headers say; names of `raw_headers` are in lower case."""
+    """Who sent a request, and what its headers say; names of `raw_headers` are in lower case.
+    `body_bytes` is the size of its body; `count_choices` counts what several answers cost, and
+    raises LimitExceeded."""
 
     principal: Principal
     headers: TurnHeaders = field(default_factory=TurnHeaders)
     raw_headers: Mapping[str, str] = field(default_factory=dict)
+    body_bytes: int = 0
+    count_choices: Callable[[int], Awaitable[None]] = _count_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A turn that is ready to run: nothing has been asked yet, and whoever iterates over `events`
+    closes them. `headers` are asked for when the answer begins."""
+
+    call: Call
+    events: AsyncGenerator[ChoiceEvent, None]
+    headers: Callable[[], dict[str, str]]
 
 
 @dataclass(slots=True)
@@ -61,17 +86,32 @@ class Pipeline:
     async def answer(self, dialect: Dialect[R], request: R, asker: Asker) -> TurnResponse:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
+        prepared = await self.prepare(dialect, request, asker)
+        return self.respond(prepared, dialect.renderer(prepared.call))
+
+    async def prepare(self, dialect: Dialect[R], request: R, asker: Asker) -> Prepared:
+        """A turn that is ready to run. Raises as `answer`."""
         context = await self._context(request, asker)
-        await fetch_images(dialect.images(request), self.state.images)
-        call = self._parsed(dialect, request, context)
+        images = dialect.images(request)
+        await fetch_images(images, self.state.images, asker.principal.name)
+        if asker.body_bytes > LARGE_BYTES:
+            call = await asyncio.to_thread(self._parsed, dialect, request, context)
+        else:
+            call = self._parsed(dialect, request, context)
+        await asker.count_choices(call.n)
         call = await self._granted(call, asker.principal, context, home=context.session_id)
         session = self._session(call, context)
+        headers = partial(self._extra_headers, request.model, session)
+        return Prepared(call, self._events(call, session), headers)
+
+    def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
         return TurnResponse(
-            self._events(call, session),
-            dialect.renderer(call),
-            stream=call.stream,
+            prepared.events,
+            renderer,
+            stream=prepared.call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
-            extra_headers=partial(self._extra_headers, request.model, session),
+            reader_seconds=self.state.settings.timeout_seconds,
+            extra_headers=prepared.headers,
         )
 
     def _extra_headers(self, asked: str, session: SessionCall | None) -> dict[str, str]:
@@ -96,6 +136,9 @@ class Pipeline:
 
     async def resolve_model(self, principal: Principal, name: str) -> str:
         """The catalogue's `resolve`. Raises PermissionDenied for a model this key may not use."""
+        if len(name) > MODEL_CHARACTERS or not name.isprintable():
+            message = f"A model's name has {MODEL_CHARACTERS} printable characters at most."
+            raise ModelNotFound(message, param="model")
         model = await self.state.catalogue.resolve(name)
         if not principal.may_use(name, model, *self.state.catalogue.names(model)):
             message = f"Your API key may not use the model `{model}`."
@@ -140,12 +183,13 @@ class Pipeline:
         if context.session_id is None:
             return None
         key = context.headers.idempotency_key
-        return SessionCall(call.turn, context.session_id, call.complete, key)
+        trims = call.trims_context or context.headers.x_session_context == "trim"
+        return SessionCall(call.turn, context.session_id, call.complete, key, trims)
 
     def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
         if session is not None:
-            return choices(self.state.sessions.runner(session), call.turn, call.n)
-        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turn, call.n)
+            return choices(self.state.sessions.runner(session), call.turns)
+        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turns)
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from claude_cli import ClaudeEngine, ModelCatalogue
 from config.credentials import Credentials
 from config.settings import Settings
+from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.background import BackgroundJobs
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
@@ -27,7 +30,10 @@ class State:
     engine: ClaudeEngine
     catalogue: ModelCatalogue
     images: ImageFetcher
+    embeddings: Embeddings
+    limiter: RateLimiter
     sessions: SessionManager
+    background: BackgroundJobs
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -18,7 +19,7 @@ from config import settings
 from core.errors import InvalidApiKey, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
-from turns import pipeline, state, tool_stats
+from turns import conversations, embeddings, pipeline, responses, state, tool_stats
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -69,20 +70,51 @@ class AnswerTurn:
 
     conductor: pipeline.Pipeline
     principal: auth.Principal
-    raw_headers: dict[str, str]
+    request: Request
 
     async def __call__(self, dialect: base.Dialect[R], body: R, headers: TurnHeaders) -> Response:
         """The response, which owns the turn. Raises a GatewayError."""
-        asker = pipeline.Asker(self.principal, headers, self.raw_headers)
+        count_choices = partial(self.conductor.state.limiter.count_choices, self.request.scope)
+        size = len(await self.request.body())
+        raw_headers = dict(self.request.headers)
+        asker = pipeline.Asker(self.principal, headers, raw_headers, size, count_choices)
         return await self.conductor.answer(dialect, body, asker)
 
 
 async def _answer(request: Request, pipeline: Pipeline, principal: Principal) -> AnswerTurn:
-    return AnswerTurn(pipeline, principal, dict(request.headers))
+    return AnswerTurn(pipeline, principal, request)
 
 
 Answer = Annotated[AnswerTurn, Depends(_answer)]
 """What a dialect's route returns the result of. Requires a key, as Principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskResponses:
+    """What is asked for of responses, and by whom. Requires a key, as Principal."""
+
+    responses: responses.Responses
+    principal: auth.Principal
+    request: Request
+
+    @property
+    def conversations(self) -> conversations.Conversations:
+        return conversations.Conversations(self.responses.store)
+
+    @property
+    def owner(self) -> str:
+        return self.principal.name
+
+    async def asker(self, headers: TurnHeaders) -> pipeline.Asker:
+        size = len(await self.request.body())
+        return pipeline.Asker(self.principal, headers, dict(self.request.headers), size)
+
+
+async def _responses(request: Request, pipeline: Pipeline, principal: Principal) -> AskResponses:
+    return AskResponses(responses.Responses(pipeline), principal, request)
+
+
+Responses = Annotated[AskResponses, Depends(_responses)]
 
 ResolveModelByName = Callable[[str], Awaitable[str]]
 
@@ -129,6 +161,7 @@ def _part(name: str) -> Any:
 Credentials = Annotated[claude_credentials.Credentials, _part("credentials")]
 Settings = Annotated[settings.Settings, _part("settings")]
 Engine = Annotated[claude_cli.ClaudeEngine, _part("engine")]
+Embeddings = Annotated[embeddings.Embeddings, _part("embeddings")]
 Catalogue = Annotated[claude_cli.ModelCatalogue, _part("catalogue")]
 Sessions = Annotated[session_manager.SessionManager, _part("sessions")]
 ToolPolicy = Annotated[toolbox_door.ToolPolicy, _part("tools")]

@@ -21,7 +21,7 @@ from core.errors import UpstreamError
 from core.events import BuiltinToolResult, BuiltinToolUse, Event, Finished, Reply, ToolCallStart
 from core.turn import FunctionTool, ToolGrant, Turn
 from demo import FakeAnthropic
-from engine.process_tree import MARK
+from engine.process_tree import PROCESS_MARK_VARIABLE
 from sessions.answer import message_of
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, gateway_at
@@ -390,7 +390,7 @@ def marked(work: Path) -> list[int]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             variables = process.environ()
-            is_here = MARK in variables and variables.get("PWD") == str(work)
+            is_here = PROCESS_MARK_VARIABLE in variables and variables.get("PWD") == str(work)
             if is_here and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found

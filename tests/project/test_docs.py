@@ -45,7 +45,8 @@ PYTHON = [block for block in ALL if block.language == "python"]
 DATA = [block for block in ALL if block.language in ("json", "yaml", "toml", "env")]
 
 SHOWN = {
-    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: the settings line:": "tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/test_builtin_tools.py",
     "docs/deployment.md: claude.example.com {": "Caddy is no package of the tests",
     "docs/deployment.md: server {": "compared with the template, which runs, below",
     "docs/getting-started.md:   URL          http://127.0.0.1:8000/v1": "compared below",
@@ -55,7 +56,9 @@ SHOWN = {
 
 OPERATOR, ALICE = "sk-of-the-operator", "sk-of-alice"
 
-ASKS_THE_MODEL = re.compile(r"chat\.completions\.create\(|/chat/completions")
+ASKS_THE_MODEL = re.compile(
+    r"(chat\.completions|responses)\.create\(|/chat/completions|/v1/messages"
+)
 
 
 def server_of(text: str, gateway: Gateway) -> str:
@@ -88,7 +91,7 @@ async def test_a_python_block_runs(block: Block, gateway: Gateway) -> None:
     assert bool(gateway.upstream.requests) == bool(ASKS_THE_MODEL.search(block.text))
 
 
-IN_A_REQUEST = {"messages", "outcome"}
+IN_A_REQUEST = {"messages", "outcome", "raw"}
 """It waits for a request that nobody sends; `tests/demo/test_server.py` uses it all."""
 
 

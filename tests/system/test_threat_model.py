@@ -38,6 +38,7 @@ from web.middleware.access import FREE_FAILURES, MOST_WAITING
 CHAT = "/v1/chat/completions"
 ALICE = {"authorization": "Bearer sk-alice-0123456789"}
 BOB = {"authorization": "Bearer sk-bob-0123456789"}
+FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
 KEYS = "alice:sk-alice-0123456789,bob:sk-bob-0123456789"
 
 
@@ -145,7 +146,7 @@ async def test_guessing_many_keys_at_once_is_stopped(make_gateway: MakeGateway) 
             if statuses.count(429) == 3:
                 break
         assert statuses.count(401) >= FREE_FAILURES
-        during = await gateway.http.get("/v1/models", headers=ALICE)
+        during = await gateway.http.get("/v1/models", headers={"x-api-key": "guess-more"})
         refused(during, 429, "too_many_requests")
         for task in tasks:
             task.cancel()
@@ -189,17 +190,28 @@ async def test_a_drive_by_page_cannot_use_an_open_server(gateway: Gateway, origi
 
 
 async def test_a_form_of_any_page_is_no_request(gateway: Gateway) -> None:
-    """Forms send no JSON; what they can send is not read as such."""
-    for kind in (
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-    ):
-        answer = await gateway.http.post(
-            CHAT, content=json.dumps(asking("hi")), headers={"content-type": kind}
-        )
-        assert answer.status_code == 400
+    """Browsers send forms anywhere without asking; what they can send is not read as JSON."""
+    marks = {"sec-fetch-site": "same-origin", "origin": gateway.url}
+    for mark in marks.items():
+        for kind in FORMS:
+            answer = await gateway.http.post(
+                CHAT,
+                content=json.dumps(asking("hi")),
+                headers={"content-type": kind, **dict([mark])},
+            )
+            refused(answer, 400, "invalid_content_type")
+            assert "Content-Type: application/json" in answer.json()["error"]["message"]
     assert not gateway.upstream.requests
+
+
+async def test_an_image_on_another_sites_page_starts_nothing(gateway: Gateway) -> None:
+    """It sends no `Origin`. A link to the documentation may be followed."""
+    foreign = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    for url in ("/v1/mcp/servers/x", "/v1/models", "/health/ready", "/docs"):
+        refused(await gateway.http.get(url, headers=foreign), 403, "origin_not_allowed")
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert (await gateway.http.get("/docs", headers=followed)).status_code == 200
+    refused(await gateway.http.get("/v1/models", headers=followed), 403, "origin_not_allowed")
 
 
 async def test_the_servers_own_pages_may_call_it(gateway: Gateway) -> None:

@@ -13,11 +13,12 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth import LOCAL, Keyring, Principal, presented_keys
+from auth import LOCAL, MAX_PRESENTED, Keyring, Principal, presented_keys
 from config.settings import Settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
-from core.errors import GatewayError, LimitExceeded, PermissionDenied
+from core.errors import GatewayError, LimitExceeded, Overloaded, PermissionDenied
 from rate_limiter import Allowance, RateLimiter
+from web.anthropic import is_anthropics
 from web.errors import error_response
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ MOST_ADDRESSES = 10_000
 
 class Failures:
     """Wrong keys by address. Each one over FREE_FAILURES doubles the wait for its answer, and only
-    MOST_WAITING of an address wait at once: an address can try about one key a second."""
+    MOST_WAITING of an address wait at once; the others are told so. A right key never waits, so
+    that whoever shares an address with somebody who guesses is not locked out."""
 
     def __init__(
         self,
@@ -45,12 +47,15 @@ class Failures:
         self._waiting: Counter[str] = Counter()
 
     def check(self, address: str) -> None:
-        """Raises LimitExceeded while too many answers wait: not even a right key is looked at."""
+        """Raises LimitExceeded while too many answers wait."""
         if self._waiting[address] >= MOST_WAITING:
             raise LimitExceeded(LONGEST_DELAY_SECONDS)
 
-    async def punish(self, address: str) -> None:
-        delay_seconds = self.note(address)
+    async def punish(self, address: str, guesses: int = 1) -> None:
+        """Counts each wrong key of a request, and waits. Raises LimitExceeded instead where too
+        many wait already."""
+        delay_seconds = max([self.note(address) for _ in range(guesses)])
+        self.check(address)
         if delay_seconds:
             with self._counted(address):
                 await self._sleep(delay_seconds)
@@ -96,6 +101,7 @@ class Gate:
         self._keyring = keyring
         self._limiter = limiter
         self._failures = failures or Failures()
+        self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,11 +114,28 @@ class Gate:
             await _refuse(error, scope, receive, send)
             return
         if allowance is not None:
-            send = _telling(allowance, send)
+            send = _telling(allowance, scope, send)
             if allowance.exceeded:
                 await _refuse(allowance.error(), scope, receive, send)
                 return
-        await self.app(scope, receive, send)
+        await self._counted(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where there are several keys, none has all connections busy."""
+        principal: Principal | None = scope["state"]["principal"]
+        name = principal.name if principal else ""
+        most = max(1, self._settings.max_connections // 2)
+        if len(self._keyring.names()) > 1 and self._running[name] >= most:
+            error = Overloaded(f"At most {most} requests of one key run at once.", retry_after=1)
+            await _refuse(error, scope, receive, send)
+            return
+        self._running[name] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._running[name] -= 1
+            if not self._running[name]:
+                del self._running[name]
 
     async def _principal(self, scope: Scope) -> Principal | None:
         if not self._keyring:
@@ -121,13 +144,12 @@ class Gate:
         keys = presented_keys(scope["headers"])
         if not keys:
             return None
-        address = counted_as(client_address(scope, self._settings.trusted_proxies))
-        self._failures.check(address)
-        for key in keys:
+        for key in keys[:MAX_PRESENTED]:
             if found := self._keyring.find(key):
                 return found
         log.info("a wrong API key, %s", sha256(keys[0]).hexdigest()[:8])
-        await self._failures.punish(address)
+        address = counted_as(client_address(scope, self._settings.trusted_proxies))
+        await self._failures.punish(address, min(len(keys), MAX_PRESENTED))
         return None
 
     def _check_arrival(self, scope: Scope) -> None:
@@ -143,14 +165,18 @@ class Gate:
             )
 
 
-def _telling(allowance: Allowance, send: Send) -> Send:
+def _telling(allowance: Allowance, scope: Scope, send: Send) -> Send:
+    known = allowance.headers()
+    if is_anthropics(scope):
+        known += allowance.anthropic_headers()
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *allowance.headers()]
+            message["headers"] = [*message.get("headers", ()), *known]
         await send(message)
 
     return sending
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
-    await error_response(error, scope["path"])(scope, receive, send)
+    await error_response(error, scope)(scope, receive, send)

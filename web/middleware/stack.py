@@ -13,6 +13,7 @@ from web.middleware.body_limits import Bounds
 from web.middleware.browser_security import Browsers
 from web.middleware.paths import Courtesies
 from web.middleware.request_log import RequestLog
+from web.middleware.unread_bodies import UnreadBodies
 
 EXPOSED_HEADERS = (
     "x-request-id",
@@ -24,9 +25,15 @@ EXPOSED_HEADERS = (
     "x-model-replaced",
     "x-session-id",
     "x-session-status",
+    "x-context-trimmed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
+    "request-id",
+    "x-token-count",
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset",
 )
 
 
@@ -43,8 +50,10 @@ def add_middleware(
             allow_methods=["*"],
             allow_headers=["*"],
             allow_credentials=False,  # keys travel in a header; no cookie is ever read
+            allow_private_network=True,  # of the origins above, as this server is on one
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
     app.add_middleware(Courtesies)
+    app.add_middleware(UnreadBodies)
     app.add_middleware(RequestLog)

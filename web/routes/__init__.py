@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from web.routes import (
+    absent,
     auth,
     chat,
+    completions,
+    conversations,
     debug,
     health,
     mcp,
+    messages,
     models,
     pool,
+    responses,
     root,
     session_files,
     sessions,
@@ -19,7 +24,8 @@ from web.routes import (
 ROUTERS = tuple(
     module.router
     for module in (
-        *(chat, sessions, session_files, models, tools),
+        *(chat, responses, conversations, messages, completions, absent),
+        *(sessions, session_files, models, tools),
         *(mcp, debug, auth, pool, health, root),
     )
 )
