@@ -1,4 +1,4 @@
-"""API keys -> Principal: who may come in. And how a key is made and asked for.
+"""API keys -> Principal: who may come in. And how a key is made.
 
 Keys come from API_KEY, API_KEYS and API_KEYS_FILE. Only their SHA-256 hashes are kept, and logs
 name a key by the first eight hex digits of its hash.
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -187,12 +187,3 @@ def presented_keys(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
 def new_key() -> str:
     """256 random bits behind the prefix that OpenAI's keys have."""
     return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-
-
-def wants_key(terminal_in: TextIO, terminal_out: TextIO) -> bool:
-    """Asks on a terminal; without one it neither asks nor waits."""
-    if not (terminal_in.isatty() and terminal_out.isatty()):
-        return False
-    terminal_out.write("Enable API key protection? (y/N) ")
-    terminal_out.flush()
-    return terminal_in.readline().strip().lower() in ("y", "yes")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -20,7 +21,7 @@ from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
 from core.conversation import JsonObject, weighs_more
-from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
+from core.errors import ClaudeAuthFailed, GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
 from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 
 AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
 
+REFUSAL_SECONDS = 300.0
 LARGE_CHARACTERS = 256 * 1024
 MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
@@ -91,6 +93,7 @@ class ClaudeEngine:
         self._support = ParameterSupport()
         self._info: JsonObject | None = None
         self._warned = False
+        self._refused: tuple[float, str] | None = None
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
@@ -133,8 +136,13 @@ class ClaudeEngine:
                 async with aclosing(self._attempt(turn, without)) as events:
                     async for event in events:
                         begun = True
+                        self._refused = None
                         yield event
                 return
+            except ClaudeAuthFailed as error:
+                self._refused = time.monotonic(), error.message
+                hint = self._credentials.refusal_hint
+                raise ClaudeAuthFailed(f"{error.message} {hint}") from error
             except InvalidRequest as error:
                 more = frozenset() if begun else self._support.record(turn, without, error)
                 if not more:
@@ -144,6 +152,14 @@ class ClaudeEngine:
                 losses += 1
                 if begun or losses == MAX_LOST_PROCESSES:
                     raise
+
+    @property
+    def refusal(self) -> str | None:
+        """What the provider said when it refused the credentials; None once it took them again, and
+        after a while, so that a server that is not ready for it is tried again."""
+        if self._refused is None or time.monotonic() - self._refused[0] > REFUSAL_SECONDS:
+            return None
+        return self._refused[1]
 
     async def _attempt(self, asked: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
         names = KeyNames(asked)

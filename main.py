@@ -11,7 +11,18 @@ import sys
 if __name__ == "__main__":  # first, since most commands need nothing of what follows
     from importlib import import_module
 
-    from commands.command_line import main
+    if sys.version_info < (3, 11):  # noqa: UP036  # a sentence for who tries an older one
+        sys.exit(
+            "Python 3.11 or newer is needed: run `make install`, then .venv/bin/python main.py"
+        )
+    try:
+        from commands.command_line import main
+    except ModuleNotFoundError as missing:
+        sys.exit(
+            f"The package {missing.name} is not installed for {sys.executable}:"
+            " run `make install`, then .venv/bin/python main.py (or poetry install, then"
+            " poetry run python main.py)."
+        )
 
     def create_app_later(settings: Settings, *, demo: bool) -> FastAPI:
         """As `create_app`, in the module of that name: this one is `__main__`."""

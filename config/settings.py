@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.places import default_database_url, default_workspace_root, env_file
 from config.setting_values import (
     CliPath,
     HeaderLines,
@@ -48,7 +49,6 @@ class Settings(BaseSettings):
     """What an operator can change. Made once by `load_settings`, then handed around."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
         env_file_encoding="utf-8",
         case_sensitive=False,
         env_ignore_empty=True,
@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         {},
         description="JSON object: pattern of client model names -> Claude model, added to the "
         'built-in ones (gpt-4*, gpt-5*, *-mini and so on), such as {"gpt-4*": "opus"}',
+    )
+    model_successors: bool = Field(
+        True,
+        description="Answer for a retired model with its successor, and mend misspelt names "
+        "(claude-3.5-sonnet, anthropic/…); the header X-Model-Replaced says so: on or off",
     )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
@@ -188,7 +193,7 @@ class Settings(BaseSettings):
         3600, description="The same request with the same seed gets the same answer for N seconds"
     )
     database_url: str = Field(
-        "sqlite+aiosqlite:///sessions.db",
+        default_factory=default_database_url,
         min_length=1,
         repr=False,  # may hold a password
         description="Where sessions are kept: sqlite+aiosqlite:///FILE or "
@@ -254,7 +259,8 @@ class Settings(BaseSettings):
         "(or not at all) or off",
     )
     workspace_root: Path = Field(
-        Path("workspaces"), description="Where built-in tools work: one directory for each session"
+        default_factory=default_workspace_root,
+        description="Where built-in tools work: one directory for each session",
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
@@ -275,12 +281,12 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from `overrides` (by field name), else the environment, else `.env`.
+    """Settings from `overrides` (by field name), else the environment, else the settings file.
 
     Raises SettingsError with one sentence that names the first bad variable and what it may be.
     """
     try:
-        return Settings(**overrides)
+        return Settings(_env_file=env_file(), **overrides)
     except ValidationError as error:
         raise SettingsError(_sentence(error.errors(include_url=False)[0])) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -288,9 +294,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def host_environ() -> dict[str, str]:
-    """`.env` of the working directory under the process's environment: including variables that are
-    not this server's."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    """The settings file under the process's environment: also what is no setting."""
+    found = dotenv_values(env_file()).items()
+    from_file = {name: value for name, value in found if value is not None}
     return {**from_file, **os.environ}
 
 

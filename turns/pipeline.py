@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from auth import Principal
@@ -26,6 +27,9 @@ from turns.response import TurnResponse
 from turns.state import State
 
 R = TypeVar("R", bound=Request)
+
+REPLACED = "x-model-replaced"
+"""The header that names a retired model for which another one answers."""
 
 
 LARGE_BYTES = 128 * 1024
@@ -97,7 +101,7 @@ class Pipeline:
         await asker.count_choices(call.n)
         call = await self._granted(call, asker.principal, context, home=context.session_id)
         session = self._session(call, context)
-        headers = session.headers if session else dict
+        headers = partial(self._extra_headers, request.model, session)
         return Prepared(call, self._events(call, session), headers)
 
     def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
@@ -109,6 +113,11 @@ class Pipeline:
             reader_seconds=self.state.settings.timeout_seconds,
             extra_headers=prepared.headers,
         )
+
+    def _extra_headers(self, asked: str, session: SessionCall | None) -> dict[str, str]:
+        """Beside the dialect's: which model was replaced, and what became of the session."""
+        replaced = {REPLACED: asked} if self.state.catalogue.replaced(asked) else {}
+        return replaced | (session.headers() if session else {})
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
         """What `answer` would do. Changes the request as it does, fetches and makes nothing."""

@@ -11,6 +11,7 @@ from rate_limiter import RateLimiter
 from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds
 from web.middleware.browser_security import Browsers
+from web.middleware.paths import Courtesies
 from web.middleware.request_log import RequestLog
 from web.middleware.unread_bodies import UnreadBodies
 
@@ -21,6 +22,7 @@ EXPOSED_HEADERS = (
     "x-should-retry",
     "x-ignored-parameters",
     "x-claude-cost-usd",
+    "x-model-replaced",
     "x-session-id",
     "x-session-status",
     "x-context-trimmed",
@@ -52,5 +54,6 @@ def add_middleware(
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
+    app.add_middleware(Courtesies)
     app.add_middleware(UnreadBodies)
     app.add_middleware(RequestLog)
