@@ -43,9 +43,9 @@ from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
+from turns.state import State
 from turns.tool_stats import ToolStats
 from web import errors, openapi
-from web.dependencies import State
 from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds, check_shape
 from web.middleware.browser_security import Browsers
@@ -176,17 +176,17 @@ def _lifespan(
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
             app.state.gateway = State(
-                used,
-                credentials,
-                engine,
-                engine.catalogue,
-                images,
-                await stack.enter_async_context(manager),
-                SeedCache(settings.seed_cache_seconds),
-                ToolPolicy(settings, store, names, is_exposed=is_exposed),
-                tool_stats,
-                workspaces,
-                McpServers(read_file(settings.mcp_config, environ, secrets), store),
+                settings=used,
+                credentials=credentials,
+                engine=engine,
+                catalogue=engine.catalogue,
+                images=images,
+                sessions=await stack.enter_async_context(manager),
+                seeds=SeedCache(settings.seed_cache_seconds),
+                tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
+                tool_stats=tool_stats,
+                workspaces=workspaces,
+                mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 reachable_without_key=is_exposed,
             )
             yield

@@ -1,4 +1,4 @@
-"""The one error tree. Each class carries the HTTP status, type and code of its OpenAI-shaped body.
+"""The one error tree. Each class carries its HTTP status, and how the APIs name it.
 
 GatewayError
 ├── InvalidRequest              400  invalid_value
@@ -32,8 +32,10 @@ GatewayError
 │   └── McpServerFailed         502  mcp_server_failed
 └── TurnTimeout                 504  timeout
 
-The body is `{"error": {"message", "type", "param", "code"}}`
-(https://platform.openai.com/docs/guides/error-codes). This module imports nothing of ours.
+OpenAI's envelope is `{"error": {"message", "type", "param", "code"}}`
+(https://platform.openai.com/docs/guides/error-codes), Anthropic's
+`{"type": "error", "error": {"type", "message"}, "request_id"}`
+(https://docs.anthropic.com/en/api/errors); which of them an answer has, its dialect says.
 """
 
 from __future__ import annotations
@@ -43,11 +45,17 @@ from typing import Any, ClassVar
 
 
 class GatewayError(Exception):
-    """What a caller is told. The message is for people and never holds a prompt or a key."""
+    """An error as a caller sees it. The message is for people and never holds a prompt or a key.
+
+    `type` and `default_code` are OpenAI's words, `anthropic_type` is Anthropic's, whose status is
+    only set where it differs. Whoever writes the answer sets `request_id`.
+    """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str | None] = "internal_error"
+    anthropic_type: ClassVar[str] = "api_error"
+    anthropic_status: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -63,13 +71,14 @@ class GatewayError(Exception):
         self.code = code or self.default_code
         self.retry_after = retry_after
         self.extra_headers: dict[str, str] = {}
+        self.request_id: str | None = None
 
     def add(self, sentence: str, headers: dict[str, str]) -> None:
         """Tells more: what the failure meant for what the caller has here."""
         self.message = f"{self.message} {sentence}"
         self.extra_headers |= headers
 
-    def body(self) -> dict[str, Any]:
+    def openai_body(self) -> dict[str, Any]:
         return {
             "error": {
                 "message": self.message,
@@ -77,6 +86,13 @@ class GatewayError(Exception):
                 "param": self.param,
                 "code": self.code,
             }
+        }
+
+    def anthropic_body(self) -> dict[str, Any]:
+        return {
+            "type": "error",
+            "error": {"type": self.anthropic_type, "message": self.message},
+            "request_id": self.request_id,
         }
 
     def headers(self) -> dict[str, str]:
@@ -90,6 +106,7 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     default_code = "invalid_value"
+    anthropic_type = "invalid_request_error"
 
 
 class UnsupportedParameter(InvalidRequest):
@@ -108,6 +125,7 @@ class InvalidApiKey(GatewayError):
     status = 401
     type = "authentication_error"
     default_code = "invalid_api_key"
+    anthropic_type = "authentication_error"
 
     def headers(self) -> dict[str, str]:
         return {"www-authenticate": "Bearer"}
@@ -117,6 +135,7 @@ class PermissionDenied(GatewayError):
     status = 403
     type = "permission_error"
     default_code = "permission_denied"
+    anthropic_type = "permission_error"
 
 
 class ToolsNotAllowed(PermissionDenied):
@@ -129,6 +148,7 @@ class NotFound(GatewayError):
     status = 404
     type = "invalid_request_error"
     default_code = "not_found"
+    anthropic_type = "not_found_error"
 
 
 class ModelNotFound(NotFound):
@@ -151,6 +171,7 @@ class SessionConflict(GatewayError):
     status = 409
     type = "invalid_request_error"
     default_code = "session_conflict"
+    anthropic_type = "invalid_request_error"
 
 
 class SessionExists(SessionConflict):
@@ -165,12 +186,14 @@ class McpServerExists(GatewayError):
     status = 409
     type = "invalid_request_error"
     default_code = "mcp_server_exists"
+    anthropic_type = "invalid_request_error"
 
 
 class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     default_code = "request_too_large"
+    anthropic_type = "request_too_large"
 
 
 class SessionTooLarge(RequestTooLarge):
@@ -181,6 +204,7 @@ class RateLimited(GatewayError):
     status = 429
     type = "rate_limit_exceeded"
     default_code = "too_many_requests"
+    anthropic_type = "rate_limit_error"
 
 
 class QuotaExceeded(RateLimited):
@@ -201,27 +225,30 @@ class LimitExceeded(RateLimited):
         words = f"{seconds} second{'' if seconds == 1 else 's'}"
         super().__init__(f"Rate limit exceeded. Try again in {words}.", retry_after=seconds)
 
-    def body(self) -> dict[str, Any]:
-        told = {"message": self.message, "type": self.type, "code": self.code}
-        return {"error": {**told, "retry_after": self.retry_after}}
+    def openai_body(self) -> dict[str, Any]:
+        detail = {"message": self.message, "type": self.type, "code": self.code}
+        return {"error": {**detail, "retry_after": self.retry_after}}
 
 
 class RequestTimeout(GatewayError):
     status = 408
     type = "invalid_request_error"
     default_code = "request_timeout"
+    anthropic_type = "timeout_error"
 
 
 class UnsupportedEncoding(GatewayError):
     status = 415
     type = "invalid_request_error"
     default_code = "unsupported_content_encoding"
+    anthropic_type = "invalid_request_error"
 
 
 class HeadersTooLarge(GatewayError):
     status = 431
     type = "invalid_request_error"
     default_code = "request_header_fields_too_large"
+    anthropic_type = "invalid_request_error"
 
 
 class ClaudeAuthFailed(GatewayError):
@@ -239,6 +266,8 @@ class Overloaded(GatewayError):
     status = 503
     type = "server_error"
     default_code = "overloaded"
+    anthropic_type = "overloaded_error"
+    anthropic_status = 529
 
 
 class StoreUnavailable(GatewayError):
@@ -277,3 +306,4 @@ class TurnTimeout(GatewayError):
     status = 504
     type = "server_error"
     default_code = "timeout"
+    anthropic_type = "timeout_error"

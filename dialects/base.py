@@ -7,15 +7,19 @@ same way for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from core.builtin_tools import ToolRequest
 from core.conversation import JsonObject, Message
-from core.errors import GatewayError
+from core.errors import GatewayError, InvalidRequest
 from core.events import ChoiceEvent
-from core.turn import Turn
+from core.turn import ToolGrant, Turn
+from dialects.field_table import FieldTable
 from dialects.reasoning import Traits
 from models import TurnHeaders
 
@@ -83,6 +87,33 @@ class Call:
     complete: Complete = as_it_is
 
 
+C = TypeVar("C", bound=Call)
+
+
+def with_grant(call: C, grant: ToolGrant) -> C:
+    """The call with what it was granted of Claude Code's own tools. Raises InvalidRequest where a
+    function of the caller's has the name of one: the model would not get that."""
+    servers = call.tool_request.mcp_servers if call.tool_request else ()
+    of_servers = tuple(f"mcp__{name}__" for name in servers)
+    for tool in call.turn.tools:
+        if tool.name in grant.tools or tool.name.startswith(of_servers):
+            raise InvalidRequest(
+                f"The function {tool.name!r} has the name of a tool of Claude Code's, or of an MCP "
+                "server's, that is asked for too.",
+                param="tools",
+            )
+    return replace(call, turn=replace(call.turn, own_tools=grant))
+
+
+HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+
+
+def header_names(ignored: Iterable[str]) -> tuple[str, ...]:
+    """The names of ignored fields that may stand in a response header, in order: a client chose
+    them."""
+    return tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name)))
+
+
 class Renderer(Protocol):
     """One answer in one dialect. `feed`, `fail` and `finish` give the frames of a stream, `body`
     the JSON without one; both see every event. `fail` closes open blocks before its error frame,
@@ -101,11 +132,33 @@ class Renderer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where an API is served and the models of what it takes and gives, for the validation of a
+    request and for the OpenAPI document. `events` are those of a stream, which ends with a frame
+    `[DONE]` where `ends_with_done`."""
+
+    path: str
+    request: type[BaseModel]
+    body: type[BaseModel]
+    events: tuple[type[BaseModel], ...]
+    error: type[BaseModel]
+    ends_with_done: bool = True
+
+
 class Dialect(Protocol[R]):
     """One API. `name` is what limits, metrics and the ledger call it."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def wire(self) -> Wire: ...
+
+    @property
+    def fields(self) -> FieldTable:
+        """What becomes of each field of its requests."""
+        ...
 
     def images(self, request: R) -> list[ImageUrl]:
         """The images by address that are to be fetched before `parse`."""
@@ -122,3 +175,27 @@ class Dialect(Protocol[R]):
     def error(self, error: GatewayError) -> JsonObject:
         """The body of an error in this API's envelope."""
         ...
+
+    def status(self, error: GatewayError) -> int:
+        """The HTTP status of an error in this API."""
+        ...
+
+
+class OpenAIErrors:
+    """For dialects of OpenAI's: the envelope `{"error": {message, type, param, code}}`."""
+
+    def error(self, error: GatewayError) -> JsonObject:
+        return error.openai_body()
+
+    def status(self, error: GatewayError) -> int:
+        return error.status
+
+
+class AnthropicErrors:
+    """For dialects of Anthropic's: `{"type": "error", "error": {type, message}, "request_id"}`."""
+
+    def error(self, error: GatewayError) -> JsonObject:
+        return error.anthropic_body()
+
+    def status(self, error: GatewayError) -> int:
+        return error.anthropic_status or error.status

@@ -12,8 +12,8 @@ BETWEEN = re.compile(r"(<!-- fields:begin -->\n).*(<!-- fields:end -->)", re.DOT
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from dialects.chat.fields import markdown
+    from dialects.chat.fields import TABLE
 
-    table = markdown()
+    table = TABLE.markdown()
     PAGE.write_text(BETWEEN.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text()))
     print(f"{PAGE.relative_to(ROOT)} is up to date.")

@@ -211,7 +211,7 @@ def test_durations_are_written_as_openai_does(seconds: int, text: str) -> None:
 
 def test_the_error_is_the_documented_one() -> None:
     error = Allowance(10, 0, 60, exceeded=True).error()
-    assert error.body() == {
+    assert error.openai_body() == {
         "error": {
             "message": "Rate limit exceeded. Try again in 60 seconds.",
             "type": "rate_limit_exceeded",
@@ -220,7 +220,7 @@ def test_the_error_is_the_documented_one() -> None:
         }
     }
     assert (error.status, error.headers()) == (429, {"retry-after": "60"})
-    assert LimitExceeded(0.2).body()["error"]["message"].endswith("in 1 second.")
+    assert LimitExceeded(0.2).openai_body()["error"]["message"].endswith("in 1 second.")
 
 
 async def test_a_limited_server_tells_of_its_limits_in_every_answer(

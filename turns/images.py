@@ -13,8 +13,7 @@ import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,7 +25,7 @@ from dialects.attachments import (
     sniffed_image,
     unknown_image,
 )
-from models import ChatRequest, JsonObject
+from dialects.base import ImageUrl
 
 if TYPE_CHECKING:  # several MB with what it brings, for requests that few clients send
     import httpx
@@ -80,20 +79,6 @@ async def resolve(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageUrl:
-    """A URL in a request's messages: its place for errors, and the object that holds it."""
-
-    where: str
-    url: str
-    holder: JsonObject
-    key: str
-
-    def put(self, data: bytes) -> None:
-        """Replaces the URL by the image itself."""
-        self.holder[self.key] = f"data:image/*;base64,{base64.b64encode(data).decode()}"
 
 
 class ImageFetcher:
@@ -216,24 +201,24 @@ async def _body(response: httpx.Response, where: str) -> bytes:
     return bytes(data)
 
 
-async def fetch_images(request: ChatRequest, fetcher: ImageFetcher) -> None:
-    """Replaces every image URL in the messages by a data URL, in place.
+async def fetch_images(images: Sequence[ImageUrl], fetcher: ImageFetcher) -> None:
+    """Replaces every image URL of a request by a data URL, in place.
 
     At most MAX_URLS a request, AT_ONCE at the same time. Raises InvalidRequest or RequestTooLarge,
     naming the part.
     """
-    urls = image_urls(request)
-    if not urls:
+    _check_count(images)
+    if not images:
         return
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def fetch(image: ImageUrl) -> None:
         async with slots:
-            image.put(await fetcher.fetch(image.url, image.where))
+            _put(image, await fetcher.fetch(image.url, image.where))
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            for image in urls:
+            for image in images:
                 tasks.create_task(fetch(image))
     except* GatewayError as failed:
         raise _first(failed) from None
@@ -247,46 +232,25 @@ def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
     return error
 
 
-def stand_ins(request: ChatRequest, fetcher: ImageFetcher) -> int:
+def put_placeholders(images: Sequence[ImageUrl], fetcher: ImageFetcher) -> int:
     """Puts a dot in the place of every image that would be fetched, in place, and counts them.
-    Asks nobody; raises what the form of a URL gives reason for."""
-    urls = image_urls(request)
-    for image in urls:
+    Makes no request; raises InvalidRequest where the form of a URL gives reason for it."""
+    _check_count(images)
+    for image in images:
         fetcher.accepted(image.url, image.where)
-        image.put(DOT)
-    return len(urls)
+        _put(image, DOT)
+    return len(images)
 
 
-def image_urls(request: ChatRequest) -> list[ImageUrl]:
-    """The image URLs of the messages that are no data URLs. Raises InvalidRequest past MAX_URLS."""
-    found = [
-        image
-        for index, message in enumerate(request.messages)
-        for image in _in_content(message.content, f"messages[{index}].content")
-        if image.url[:5].lower() != "data:"
-    ]
-    if len(found) > MAX_URLS:
+def _check_count(images: Sequence[ImageUrl]) -> None:
+    if len(images) > MAX_URLS:
         message = f"At most {MAX_URLS} images are fetched for one request."
-        raise _refused(message, found[MAX_URLS].where)
-    return found
+        raise _refused(message, images[MAX_URLS].where)
 
 
-def _in_content(content: Any, where: str) -> Iterator[ImageUrl]:
-    for index, part in enumerate(content if isinstance(content, list) else ()):
-        if isinstance(part, dict):
-            yield from _in_part(part, f"{where}[{index}]")
-
-
-def _in_part(part: JsonObject, where: str) -> Iterator[ImageUrl]:
-    match part:
-        case {"type": "image_url" | "input_image", "image_url": str(url)}:
-            yield ImageUrl(f"{where}.image_url", url, part, "image_url")
-        case {"type": "image_url" | "input_image", "image_url": {"url": str(url)} as holder}:
-            yield ImageUrl(f"{where}.image_url", url, holder, "url")
-        case {"type": "image", "source": {"type": "url", "url": str(url)} as holder}:
-            yield ImageUrl(f"{where}.source", url, holder, "url")
-        case {"type": "tool_result", "content": list(content)}:
-            yield from _in_content(content, f"{where}.content")
+def _put(image: ImageUrl, data: bytes) -> None:
+    """Replaces the URL by the image itself."""
+    image.holder[image.key] = f"data:image/*;base64,{base64.b64encode(data).decode()}"
 
 
 def _refused(message: str, where: str) -> InvalidRequest:

@@ -10,38 +10,22 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
 
 import anyio
 from starlette.responses import Response
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
+from config.logs import current_request_id
 from core import sse
 from core.errors import GatewayError
 from core.events import ChoiceEvent
+from dialects.base import Renderer
 
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
 NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-class Renderer(Protocol):
-    """One dialect's answer to one request. `feed` and `fail` give the frames of a stream,
-    `body` the JSON without one; both see every event."""
-
-    def feed(self, item: ChoiceEvent) -> bytes: ...
-
-    def fail(self, error: GatewayError) -> bytes: ...
-
-    def finish(self) -> bytes: ...
-
-    def body(self) -> bytes: ...
-
-    def headers(self) -> dict[str, str]:
-        """What is known of the answer so far; asked for when the status is sent."""
-        ...
 
 
 class TurnResponse(Response):
@@ -94,7 +78,7 @@ class TurnResponse(Response):
             body = self._renderer.body()
             start = self._start("application/json", {"content-length": str(len(body))})
         except Exception as error:
-            self._failure = told(error)
+            self._failure = as_gateway_error(error)
             return
         await send(start)
         await send({"type": "http.response.body", "body": body})
@@ -104,7 +88,7 @@ class TurnResponse(Response):
             first = self._renderer.feed(await anext(self._events))
             start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
         except Exception as error:
-            self._failure = told(error)
+            self._failure = as_gateway_error(error)
             return
         await send(start)
         silence = anyio.CancelScope()
@@ -123,7 +107,7 @@ class TurnResponse(Response):
                 yield self._renderer.feed(item)
             yield self._renderer.finish()
         except Exception as error:
-            failure = told(error)
+            failure = as_gateway_error(error)
             log.warning("a stream ended with %s: %s", failure.code, failure.message)
             yield self._renderer.fail(failure)
 
@@ -143,8 +127,8 @@ class TurnResponse(Response):
                 await anyio.sleep(self._heartbeat_seconds - silence)
 
     def _start(self, content_type: str, extra: dict[str, str]) -> AsgiMessage:
-        told = self._renderer.headers() | self._extra_headers()
-        headers = {"content-type": content_type, **extra, **told}
+        known = self._renderer.headers() | self._extra_headers()
+        headers = {"content-type": content_type, **extra, **known}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         return {"type": "http.response.start", "status": 200, "headers": raw}
 
@@ -157,9 +141,10 @@ async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def told(error: Exception) -> GatewayError:
-    """What the caller is told: a GatewayError as it is, anything else as a 500 without detail."""
-    if isinstance(error, GatewayError):
-        return error
-    log.error("unexpected error in a turn", exc_info=error)
-    return GatewayError("The server had an error while processing your request.")
+def as_gateway_error(error: Exception) -> GatewayError:
+    """A GatewayError as it is, anything else as a 500 without detail, which is logged."""
+    if not isinstance(error, GatewayError):
+        log.error("unexpected error in a turn", exc_info=error)
+        error = GatewayError("The server had an error while processing your request.")
+    error.request_id = current_request_id.get()
+    return error

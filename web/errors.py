@@ -1,4 +1,4 @@
-"""Every error as `{"error": {"message", "type", "param", "code"}}`, validation errors included."""
+"""The one writer of errors: in the envelope of the API that the path belongs to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from config.logs import current_request_id
 from core.errors import GatewayError, InvalidRequest, NotFound
+from turns.dialects import of_path
 
 log = logging.getLogger(__name__)
 
 Loc = Sequence[int | str]
 Problem = Mapping[str, Any]
 """One entry of `ValidationError.errors()`."""
+
+
+def error_response(error: GatewayError, path: str = "") -> JSONResponse:
+    """The answer to a request for this path; an empty one where none is known yet."""
+    dialect = of_path(path)
+    error.request_id = current_request_id.get()
+    headers = error.headers() | error.extra_headers
+    return JSONResponse(dialect.error(error), dialect.status(error), headers)
 
 
 def install(app: FastAPI) -> None:
@@ -31,28 +41,31 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     if error.status >= 500:
         log.warning("%s: %s", error.code, error.message)
-    return JSONResponse(error.body(), error.status, error.headers() | error.extra_headers)
+    return error_response(error, request.scope["path"])
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     invalid = invalid_request(error.errors(), error.body)
-    return JSONResponse(invalid.body(), invalid.status)
+    return error_response(invalid, request.scope["path"])
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own: an unknown URL, a method that a URL has not, a body that is no UTF-8."""
     assert isinstance(error, HTTPException)
     url = f"{request.method} {request.url.path}"
-    told: GatewayError
+    known: GatewayError
     match error.status_code:
         case 404:
-            told = NotFound(f"Invalid URL ({url})", code="unknown_url")
+            known = NotFound(f"Invalid URL ({url})", code="unknown_url")
         case 405:
-            told = InvalidRequest(f"Not allowed to {url}", code="method_not_allowed")
+            known = InvalidRequest(f"Not allowed to {url}", code="method_not_allowed")
         case _:
-            told = InvalidRequest(str(error.detail), code="invalid_request")
-    return JSONResponse(told.body(), error.status_code, error.headers)
+            known = InvalidRequest(str(error.detail), code="invalid_request")
+    answer = error_response(known, request.scope["path"])
+    answer.status_code = error.status_code
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def invalid_request(problems: Sequence[Problem], body: object) -> InvalidRequest:

@@ -6,17 +6,16 @@ uvicorn itself waits for a request's head for ever and keeps whatever comes of i
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 from uuid import uuid4
 
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from config.settings import Settings
 from core.errors import GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
+from web.errors import error_response
 from web.middleware.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -116,17 +115,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         log.info("a connection was closed: %s", error.code)
-        body = json.dumps(error.body()).encode()
-        lines = [f"HTTP/1.1 {error.status} Refused", "content-type: application/json"]
-        lines += [f"content-length: {len(body)}", f"x-request-id: req_{uuid4().hex}"]
-        self.transport.write("\r\n".join([*lines, "connection: close", "", ""]).encode() + body)
+        answer = error_response(error)
+        headers = [b": ".join(header) for header in answer.raw_headers]
+        headers += [f"x-request-id: req_{uuid4().hex}".encode(), b"connection: close"]
+        lines = [f"HTTP/1.1 {answer.status_code} Refused".encode(), *headers, b"", b""]
+        self.transport.write(b"\r\n".join(lines) + bytes(answer.body))
         self.transport.close()
 
 
 async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
     error = Overloaded("Too many open connections.", retry_after=1)
-    headers = {**error.headers(), "connection": "close"}
-    await JSONResponse(error.body(), error.status, headers)(scope, receive, send)
+    answer = error_response(error, scope["path"])
+    answer.headers["connection"] = "close"
+    await answer(scope, receive, send)
 
 
 too_many_connections = RequestLog(_too_many_connections)

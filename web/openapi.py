@@ -1,40 +1,45 @@
-"""The OpenAPI document as the server really answers: errors in our one shape, and no 422."""
+"""The OpenAPI document as the server really answers: errors in their envelope, and no 422."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
-from models import ChatCompletionChunk, ErrorBody
+from dialects.base import Dialect, Wire
+from turns.dialects import DIALECTS
 
 Json = dict[str, Any]
 
 REF = "#/components/schemas/{model}"
-EVENT: Json = {
-    "type": "object",
-    "required": ["data"],
-    "properties": {
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {
-                "anyOf": [
-                    {"$ref": REF.format(model=ChatCompletionChunk.__name__)},
-                    {"$ref": REF.format(model=ErrorBody.__name__)},
-                ]
-            },
-        }
-    },
-}
-END: Json = {"type": "object", "properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
-EVENT_STREAM: Json = {
-    "description": "The answer; with `stream` as server-sent events, which end with `[DONE]`.",
-    "content": {"text/event-stream": {"schema": {"anyOf": [END, EVENT]}}},
-}
-"""What the chat route says of its 200, beside its model: the schema is that of each event."""
+ERRORS = (400, 401, 403, 404, 408, 409, 413, 415, 429, 431, 500, 502, 503, 504)
+DONE: Json = {"type": "object", "properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
 
-NAMED = (ChatCompletionChunk, ErrorBody)
+
+def described(dialect: Dialect[Any]) -> dict[int | str, Json]:
+    """What a dialect's route says of its answers, beside the model of its body: the schema of a
+    stream is that of each event."""
+    errors: dict[int | str, Json] = {status: {"model": dialect.wire.error} for status in ERRORS}
+    return {200: _event_stream(dialect.wire), **errors}
+
+
+def _event_stream(wire: Wire) -> Json:
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"anyOf": [{"$ref": REF.format(model=m.__name__)} for m in wire.events]},
+    }
+    event = {"type": "object", "required": ["data"], "properties": {"data": data}}
+    end = ", which end with `[DONE]`" if wire.ends_with_done else ""
+    return {
+        "description": f"The answer; with `stream` as server-sent events{end}.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"anyOf": [DONE, event]} if wire.ends_with_done else event
+            }
+        },
+    }
 
 
 def install(app: FastAPI) -> None:
@@ -53,15 +58,21 @@ def install(app: FastAPI) -> None:
 
 def _correct(document: Json) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in NAMED:
+    for model in _named():
         described = model.model_json_schema(ref_template=REF, mode="serialization")
-        schemas.update(described.pop("$defs"))
+        schemas.update(described.pop("$defs", {}))
         schemas[model.__name__] = described
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     for operations in document["paths"].values():
         for operation in operations.values():
             _correct_responses(operation["responses"])
+
+
+def _named() -> dict[type[BaseModel], None]:
+    """The models that FastAPI does not see in a signature, each once."""
+    wires = [dialect.wire for dialect in DIALECTS.values()]
+    return dict.fromkeys(model for wire in wires for model in (*wire.events, wire.error))
 
 
 def _correct_responses(responses: Json) -> None:

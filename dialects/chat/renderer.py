@@ -194,7 +194,7 @@ class ChatRenderer:
 
     def fail(self, error: GatewayError) -> bytes:
         """An error after the first chunk: a frame of its own, and the stream ends."""
-        return sse.data_frame(json.dumps(error.body()).encode()) + sse.DONE
+        return sse.data_frame(json.dumps(error.openai_body()).encode()) + sse.DONE
 
     def finish(self) -> bytes:
         if not self.call.include_usage:

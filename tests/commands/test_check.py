@@ -194,7 +194,7 @@ async def test_missing_credentials_are_told_with_what_to_do(
 
 HTML = Response("<html>Bad Gateway</html>", 502, media_type="text/html")
 CUT = Response("data: [1", 200, media_type="text/event-stream")
-NO_DATABASE = JSONResponse(StoreUnavailable("No database.").body(), StoreUnavailable.status)
+NO_DATABASE = JSONResponse(StoreUnavailable("No database.").openai_body(), StoreUnavailable.status)
 NOT_DELETED = Response(status_code=200)
 ACCIDENTS: list[list[tuple[str, Response, str, str]]] = [
     [

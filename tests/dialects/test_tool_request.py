@@ -10,8 +10,9 @@ import pytest
 from core.builtin_tools import ToolRequest
 from core.errors import GatewayError
 from core.turn import ToolGrant
-from dialects.chat.request import ChatCall, grant, parse
-from models import ChatRequest, OwnToolHeaders
+from dialects.base import Context, with_grant
+from dialects.chat.request import ChatCall, parse
+from models import ChatRequest, TurnHeaders
 from tests.support.wire import MODEL, asking
 
 READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}
@@ -19,8 +20,8 @@ READ = {"type": "function", "function": {"name": "Read", "parameters": {"type": 
 
 def parsed(body: dict[str, Any], headers: dict[str, Any] | None = None, **more: Any) -> ChatCall:
     request = ChatRequest.model_validate(asking("Go", **body))
-    sent = None if headers is None else OwnToolHeaders.model_validate(headers)
-    return parse(request, MODEL, "local", headers=sent, **more)
+    sent = TurnHeaders.model_validate(headers or {})
+    return parse(request, Context(MODEL, headers=sent, **more))
 
 
 EVERYTHING = ToolRequest(all_allowed=True)
@@ -63,7 +64,7 @@ WISHES: list[tuple[dict[str, Any], ToolRequest | None]] = [
 
 @pytest.mark.parametrize(("body", "wish"), WISHES)
 def test_a_body_asks_for_tools(body: dict[str, Any], wish: ToolRequest | None) -> None:
-    assert parsed(body).tool_wish == wish
+    assert parsed(body).tool_request == wish
 
 
 IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
@@ -90,14 +91,14 @@ IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
 
 @pytest.mark.parametrize(("headers", "wish"), IN_HEADERS)
 def test_headers_ask_as_a_body_does(headers: dict[str, Any], wish: ToolRequest | None) -> None:
-    assert parsed({}, headers).tool_wish == wish
+    assert parsed({}, headers).tool_request == wish
 
 
 def test_the_body_wins_over_the_headers() -> None:
     headers = {"x_claude_tools": "Bash", "x_claude_max_turns": "9", "x_claude_cwd": "there"}
     call = parsed({"claude_tools": ["Read"], "max_turns": 2}, headers)
-    assert call.tool_wish == ToolRequest(("Read",), max_turns=2, cwd="there")
-    assert parsed({"enable_tools": False}, headers).tool_wish is None
+    assert call.tool_request == ToolRequest(("Read",), max_turns=2, cwd="there")
+    assert parsed({"enable_tools": False}, headers).tool_request is None
 
 
 def test_the_work_is_shown_where_the_request_says() -> None:
@@ -156,8 +157,8 @@ def test_an_answer_can_follow_a_schema_that_the_api_knows() -> None:
 
 def test_functions_stand_beside_own_tools_unless_they_have_the_same_name() -> None:
     call = parsed({"claude_tools": ["Glob"], "tools": [READ]})
-    granted = grant(call, ToolGrant(("Glob",))).turn
+    granted = with_grant(call, ToolGrant(("Glob",))).turn
     assert granted.own_tools == ToolGrant(("Glob",))
     assert [tool.name for tool in granted.tools] == ["Read"]
     with pytest.raises(GatewayError, match="'Read' has the name of a tool of Claude Code's"):
-        grant(call, ToolGrant(("Glob", "Read")))
+        with_grant(call, ToolGrant(("Glob", "Read")))

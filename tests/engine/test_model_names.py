@@ -70,7 +70,7 @@ async def test_a_clients_name_means(name: str, told: str | None) -> None:
 async def test_an_unknown_name_is_refused_as_openai_does(name: str) -> None:
     with pytest.raises(ModelNotFound) as caught:
         await catalogue_of().resolve(name)
-    error = caught.value.body()["error"]
+    error = caught.value.openai_body()["error"]
     assert (error["param"], error["code"]) == ("model", "model_not_found")
     assert error["message"].endswith("does not exist or you do not have access to it.")
     assert len(error["message"]) < 200

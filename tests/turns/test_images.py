@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.errors import GatewayError
 from dialects.attachments import IMAGE_MAX_BYTES
+from dialects.chat import DIALECT
 from models import ChatRequest
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, png, said
@@ -366,14 +367,14 @@ def request_with(*urls: str) -> ChatRequest:
 async def test_more_urls_than_the_limit_are_refused_before_the_first_fetch() -> None:
     request = request_with(*["https://a.test/a.png"] * (MAX_URLS + 1))
     with pytest.raises(GatewayError) as caught:
-        await fetch_images(request, ImageFetcher(resolve=resolving()))
+        await fetch_images(DIALECT.images(request), ImageFetcher(resolve=resolving()))
     assert caught.value.param == f"messages[0].content[{MAX_URLS}].image_url"
 
 
 async def test_data_urls_are_left_as_they_are() -> None:
     request = request_with(f"data:image/png;base64,{png()}")
     before = request.model_dump()
-    await fetch_images(request, ImageFetcher(enabled=False))
+    await fetch_images(DIALECT.images(request), ImageFetcher(enabled=False))
     assert request.model_dump() == before
 
 

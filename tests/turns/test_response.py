@@ -14,6 +14,7 @@ from starlette.types import Message as AsgiMessage
 
 from core.errors import GatewayError, Overloaded
 from core.events import ChoiceEvent, Event, Finished, Started, TextDelta
+from dialects.base import Context
 from dialects.chat.renderer import ChatRenderer
 from dialects.chat.request import parse
 from models import ChatRequest
@@ -71,7 +72,7 @@ class Turn:
 
 def response(turn: Turn, *, stream: bool, heartbeat_seconds: float = 60) -> TurnResponse:
     request = ChatRequest.model_validate({"messages": [{"role": "user", "content": SECRET}]})
-    renderer = ChatRenderer(parse(request, "claude-x", "local"))
+    renderer = ChatRenderer(parse(request, Context("claude-x")))
     return TurnResponse(turn.run(), renderer, stream=stream, heartbeat_seconds=heartbeat_seconds)
 
 
@@ -106,7 +107,7 @@ class Held(ChatRenderer):
 async def test_a_response_that_is_over_holds_no_answer(stream: bool) -> None:
     """Nor the turn: without a collector that comes by, large ones would pile up."""
     request = ChatRequest.model_validate({"messages": [{"role": "user", "content": SECRET}]})
-    renderer = Held(parse(request, "claude-x", "local"))
+    renderer = Held(parse(request, Context("claude-x")))
     held, wire = weakref.ref(renderer), Wire()
     over = TurnResponse(Turn(*WHOLE).run(), renderer, stream=stream, heartbeat_seconds=60)
     del renderer

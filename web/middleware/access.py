@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth import LOCAL, Keyring, Principal, presented_keys
@@ -19,6 +18,7 @@ from config.settings import Settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
 from core.errors import GatewayError, LimitExceeded, PermissionDenied
 from rate_limiter import Allowance, RateLimiter
+from web.errors import error_response
 
 log = logging.getLogger(__name__)
 
@@ -153,4 +153,4 @@ def _telling(allowance: Allowance, send: Send) -> Send:
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
-    await JSONResponse(error.body(), error.status, error.headers())(scope, receive, send)
+    await error_response(error, scope["path"])(scope, receive, send)

@@ -27,6 +27,7 @@ from core.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
+from web.errors import error_response
 
 BODIES_AT_ONCE = 8
 """All bodies that are being read together may take as much memory as this many of the largest."""
@@ -61,7 +62,7 @@ class Bounds:
             else:
                 await self.app(scope, receive, send)
         except Refused as refused:
-            await _refuse(refused.error, receive, send)
+            await _refuse(refused.error, scope, receive, send)
 
     def _has_body(self, scope: Scope) -> bool:
         """Raises Refused for what its head already rules out."""
@@ -164,14 +165,13 @@ class Replay:
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-async def _refuse(error: GatewayError, receive: Receive, send: Send) -> None:
+async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers, reads on for a while, and closes the connection."""
-    body = json.dumps(error.body()).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(body))}
-    headers |= {"connection": "close", **error.headers()}
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+    answer = error_response(error, scope["path"])
+    answer.headers["connection"] = "close"
+    status, headers = answer.status_code, answer.raw_headers
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
     patience = 0 if isinstance(error, RequestTimeout) else DRAIN_SECONDS
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):

@@ -8,12 +8,12 @@ from no foreign page. With keys neither matters: a foreign page has none.
 from __future__ import annotations
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import Settings
 from core.addresses import is_loopback
 from core.errors import PermissionDenied
+from web.errors import error_response
 
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -55,7 +55,7 @@ class Browsers:
         if error is None:
             await self.app(scope, receive, send)
         else:
-            await JSONResponse(error.body(), error.status)(scope, receive, send)
+            await error_response(error, scope["path"])(scope, receive, send)
 
     def _objection(self, scope: Scope) -> PermissionDenied | None:
         if scope["path"] == "/health":  # asked for by address, and tells nothing

@@ -9,11 +9,11 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.logs import current_request_id
 from core.errors import GatewayError
+from web.errors import error_response
 
 CLIENT_REQUEST_ID_LENGTH = 512
 CLIENT_LEFT = 499
@@ -44,7 +44,7 @@ class RequestLog:
             log.exception("Unexpected error in %s %s", scope["method"], exchange.path)
             if exchange.status is None:
                 error = GatewayError("The server had an error while processing your request.")
-                await JSONResponse(error.body(), error.status)(scope, receive, exchange.send)
+                await error_response(error, scope["path"])(scope, receive, exchange.send)
         finally:
             exchange.log()
             current_request_id.reset(token)

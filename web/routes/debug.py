@@ -8,43 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 
 from core.conversation import system_text
-from core.errors import GatewayError
+from core.errors import GatewayError, InvalidRequest
 from core.turn import Turn
-from dialects.chat import request as chat_request
-from dialects.chat.fields import (
-    ANY_OTHER,
-    BY_NAME,
-    FIELDS,
-    MESSAGE_FIELDS,
-    TREATMENTS,
-    ChatField,
-    Treatment,
-    field_of,
-)
-from models import ChatRequest, ErrorDetail, JsonObject, OwnToolHeaders
-from session_manager import requested_id
-from turns import images as media
-from web.dependencies import (
-    Catalogue,
-    Engine,
-    ForeseeTools,
-    Images,
-    Principal,
-    ResolveModel,
-    Settings,
-)
+from dialects.base import Call, Dialect
+from dialects.field_table import TREATMENTS, FieldRow, FieldTable, Treatment
+from models import ErrorDetail, JsonObject, TurnHeaders
+from turns.dialects import DIALECTS
+from turns.pipeline import Asker, Preview
+from web.dependencies import Pipeline, Principal
 from web.errors import invalid_request
 
+DialectName = Literal["chat"]
 router = APIRouter(prefix="/v1", tags=["debug"])
 
 SHOWN_NAME_CHARACTERS = 64
+BodyOf = Callable[[Turn], JsonObject]
+"""The upstream body that a turn would become."""
 
 
 class FieldReport(BaseModel):
@@ -112,7 +98,7 @@ class RequestReport(BaseModel):
 
 class CompatibilityRow(BaseModel):
     name: str
-    place: Literal["body", "messages"]
+    place: str
     treatment: Treatment
     why: str
 
@@ -123,54 +109,49 @@ class Compatibility(BaseModel):
     data: list[CompatibilityRow]
 
 
-@router.get("/compatibility", summary="What becomes of each field of a chat request")
-async def compatibility(principal: Principal) -> Compatibility:
-    rows = [*_rows("body", (*FIELDS, ANY_OTHER)), *_rows("messages", MESSAGE_FIELDS)]
+class DialectChoice(BaseModel):
+    """`dialect` is the API whose requests are meant."""
+
+    dialect: DialectName = "chat"
+
+    @property
+    def chosen(self) -> Dialect[Any]:
+        return DIALECTS[self.dialect]
+
+
+@router.get("/compatibility", summary="What becomes of each field of a request")
+async def compatibility(
+    principal: Principal, choice: Annotated[DialectChoice, Query()]
+) -> Compatibility:
+    table = choice.chosen.fields
+    rows = [*_rows("body", (*table.body, table.any_other)), *_rows(table.part, table.inside)]
     return Compatibility(treatments=TREATMENTS, data=rows)
 
 
-@router.post("/debug/request", summary="Explain a chat request without asking Claude")
+@router.post("/debug/request", summary="Explain a request without asking Claude")
 async def explain(
     body: JsonObject,
     principal: Principal,
-    resolve_model: ResolveModel,
-    catalogue: Catalogue,
-    engine: Engine,
-    settings: Settings,
-    images: Images,
-    foresee_tools: ForeseeTools,
-    own_tools: Annotated[OwnToolHeaders, Header()],
-    x_session_id: Annotated[str | None, Header()] = None,
+    pipeline: Pipeline,
+    choice: Annotated[DialectChoice, Query()],
+    headers: Annotated[TurnHeaders, Header()],
+    request: Request,
 ) -> RequestReport:
-    """Takes any body of /v1/chat/completions; one that would fail is a 200 with `failure` here."""
-    report = RequestReport(fields=list(_fields(body, ())))
+    """Takes any body of the API; one that would fail is a 200 with `failure` here."""
+    asker = Asker(principal, headers, dict(request.headers))
+    body_of = pipeline.state.engine.preview
     try:
-        request = parsed(body)
-        report.model = await resolve_model(request.model)
-        to_fetch = media.stand_ins(request, images)
-        session_id = requested_id(request.session_id, x_session_id)
-        card = catalogue.card(report.model)
-        call = chat_request.parse(
-            request, report.model, principal.name, card, session_id, own_tools
-        )
-        if settings.strict_parameters:
-            chat_request.refuse_ignored(call)
-        if call.tool_wish is not None:
-            call = chat_request.grant(call, await foresee_tools(call.tool_wish, session_id))
-    except GatewayError as error:
-        detail = ErrorDetail.model_validate(error.body()["error"])
-        report.failure = FailureReport(status=error.status, error=detail)
-        return report
-    report.fields = list(_fields(body, call.ignored))
-    report.turn = _turn(call.turn, engine.preview(call.turn), to_fetch)
-    report.own_tools = _grant(call)
-    return report
+        wanted = parsed(choice.chosen, body)
+    except InvalidRequest as error:
+        return _report(choice.chosen, body, Preview(failure=error), body_of)
+    preview = await pipeline.preview(choice.chosen, wanted, asker)
+    return _report(choice.chosen, body, preview, body_of)
 
 
-def parsed(body: JsonObject) -> ChatRequest:
-    """Raises InvalidRequest as the chat route would."""
+def parsed(dialect: Dialect[Any], body: JsonObject) -> Any:
+    """Raises InvalidRequest as the dialect's route would."""
     try:
-        return ChatRequest.model_validate(body)
+        return dialect.wire.request.model_validate(body)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         raise invalid_request(
@@ -178,17 +159,36 @@ def parsed(body: JsonObject) -> ChatRequest:
         ) from None
 
 
-def _fields(body: JsonObject, ignored: tuple[str, ...]) -> Iterator[FieldReport]:
+def _report(
+    dialect: Dialect[Any], body: JsonObject, preview: Preview, body_of: BodyOf
+) -> RequestReport:
+    call, failure = preview.call, preview.failure
+    ignored = call.ignored if call else ()
+    return RequestReport(
+        model=preview.model,
+        fields=list(_fields(dialect.fields, body, ignored)),
+        turn=_turn(call.turn, body_of(call.turn), preview.images_to_fetch) if call else None,
+        own_tools=_grant(call) if call else None,
+        failure=_failure(dialect, failure) if failure else None,
+    )
+
+
+def _failure(dialect: Dialect[Any], error: GatewayError) -> FailureReport:
+    detail = ErrorDetail.model_validate(error.openai_body()["error"])
+    return FailureReport(status=dialect.status(error), error=detail)
+
+
+def _fields(table: FieldTable, body: JsonObject, ignored: tuple[str, ...]) -> Iterator[FieldReport]:
     for name, value in body.items():
-        yield _field(name, value, name in ignored)
+        yield _field(table, name, value, name in ignored)
     for name in ignored:
         if name not in body:
-            row = BY_NAME.get(name, ANY_OTHER)
+            row = table.by_name.get(name, table.any_other)
             yield FieldReport(name=name, treatment="ignored", why=row.why, reported=True)
 
 
-def _field(name: str, value: Any, reported: bool) -> FieldReport:
-    row, shown = field_of(name), name[:SHOWN_NAME_CHARACTERS]
+def _field(table: FieldTable, name: str, value: Any, reported: bool) -> FieldReport:
+    row, shown = table.row_of(name), name[:SHOWN_NAME_CHARACTERS]
     if value is None:
         why = "null: the same as leaving it out."
         return FieldReport(name=shown, treatment="accepted", why=why, reported=False)
@@ -198,8 +198,8 @@ def _field(name: str, value: Any, reported: bool) -> FieldReport:
     return FieldReport(name=shown, treatment=row.treatment, why=row.why, reported=reported)
 
 
-def _grant(call: chat_request.ChatCall) -> GrantReport | None:
-    own, wish = call.turn.own_tools, call.tool_wish
+def _grant(call: Call) -> GrantReport | None:
+    own, wish = call.turn.own_tools, call.tool_request
     if own is None or wish is None:
         return None
     return GrantReport(
@@ -236,8 +236,6 @@ def _turn(turn: Turn, body: JsonObject, to_fetch: int) -> TurnReport:
     )
 
 
-def _rows(
-    place: Literal["body", "messages"], fields: Iterable[ChatField]
-) -> Iterator[CompatibilityRow]:
+def _rows(place: str, fields: Iterable[FieldRow]) -> Iterator[CompatibilityRow]:
     for row in fields:
         yield CompatibilityRow(name=row.name, place=place, treatment=row.treatment, why=row.why)

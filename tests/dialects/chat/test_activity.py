@@ -20,9 +20,10 @@ from core.events import (
     ThinkingDelta,
 )
 from core.turn import ToolGrant
+from dialects.base import Context, with_grant
 from dialects.chat.activity import MOST_IN_A_LINE, MOST_SHOWN
 from dialects.chat.renderer import ChatRenderer
-from dialects.chat.request import grant, parse
+from dialects.chat.request import parse
 from models import ChatRequest
 from tests.support.wire import MODEL, asking, chunks
 
@@ -40,7 +41,7 @@ def result(text: str, id: str = "u1", *, is_error: bool = False) -> BuiltinToolR
 def renderer(own: ToolGrant | None = None, **fields: Any) -> ChatRenderer:
     request = ChatRequest.model_validate(asking("Go", enable_tools=True, **fields))
     own = own or ToolGrant(("Read", "Bash"), directory="/w", max_turns=5, max_budget_usd=0.5)
-    return ChatRenderer(grant(parse(request, MODEL, "local"), own))
+    return ChatRenderer(with_grant(parse(request, Context(MODEL)), own))
 
 
 def streamed(events: list[Event], **fields: Any) -> list[dict[str, Any]]:
@@ -209,7 +210,7 @@ def test_a_limit_ends_with_what_there_is_and_is_named(reason: Any, line: str) ->
 
 
 def test_without_own_tools_nothing_of_theirs_is_in_an_answer() -> None:
-    write = ChatRenderer(parse(ChatRequest.model_validate(asking("Go")), MODEL, "local"))
+    write = ChatRenderer(parse(ChatRequest.model_validate(asking("Go")), Context(MODEL)))
     for event in (STARTED, TextDelta("Hi"), FINISHED):
         write.feed(ChoiceEvent(0, event))
     assert b"claude" not in write.body().replace(MODEL.encode(), b"")

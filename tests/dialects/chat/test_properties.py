@@ -18,6 +18,7 @@ from core.conversation import text_block
 from core.errors import GatewayError
 from core.turn import Turn
 from dialects import tool_results
+from dialects.base import Context
 from dialects.chat import messages as chat_messages
 from dialects.chat import request as chat_request
 from dialects.content import settled
@@ -307,6 +308,6 @@ def test_whatever_is_written_is_understood_or_refused_in_words(messages: list[Js
 
 def understood(request: ChatRequest) -> Turn | GatewayError:
     try:
-        return chat_request.parse(request, "claude-sonnet-5", principal="local").turn
+        return chat_request.parse(request, Context("claude-sonnet-5")).turn
     except GatewayError as error:
         return error

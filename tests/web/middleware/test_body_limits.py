@@ -93,7 +93,7 @@ async def test_bodies_that_are_held_together_have_a_bound() -> None:
             statuses.append(message.get("status", 0))
 
         headers = [(b"content-length", b"1000")]
-        await bounds({"type": "http", "headers": headers}, receive, send)
+        await bounds({"type": "http", "path": "/", "headers": headers}, receive, send)
         return statuses[0]
 
     eight = [asyncio.create_task(post()) for _ in range(8)]

@@ -1,0 +1,139 @@
+"""One turn from a request to its answer, the same way for every dialect.
+
+    model ─ images ─ parse ─ grant ─ session ─ run ─ record ─ respond
+
+`answer` goes the whole way, `preview` as far as it goes without asking the model or changing
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from auth import Principal
+from core.errors import GatewayError, PermissionDenied, UnsupportedParameter
+from core.events import ChoiceEvent
+from dialects.base import Call, Context, Dialect, Request, with_grant
+from models import TurnHeaders
+from session_manager import SessionCall, requested_id
+from turns.choices import choices
+from turns.images import fetch_images, put_placeholders
+from turns.response import TurnResponse
+from turns.state import State
+
+R = TypeVar("R", bound=Request)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who sent a request, and what its headers say; names of `raw_headers` are in lower case."""
+
+    principal: Principal
+    headers: TurnHeaders = field(default_factory=TurnHeaders)
+    raw_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Preview:
+    """How far a request would get: `failure` is its answer where it gets nowhere. `call.turn` holds
+    a dot in the place of each of the `images_to_fetch`."""
+
+    model: str | None = None
+    images_to_fetch: int = 0
+    call: Call | None = None
+    failure: GatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Runs the turns of all dialects; holds nothing of any of them."""
+
+    state: State
+
+    async def answer(self, dialect: Dialect[R], request: R, asker: Asker) -> TurnResponse:
+        """The response that will run the turn. Raises a GatewayError for what can be refused before
+        the model is asked."""
+        context = await self._context(request, asker)
+        await fetch_images(dialect.images(request), self.state.images)
+        call = self._parsed(dialect, request, context)
+        call = await self._granted(call, asker.principal, context, home=context.session_id)
+        session = self._session(call, context)
+        return TurnResponse(
+            self._events(call, session),
+            dialect.renderer(call),
+            stream=call.stream,
+            heartbeat_seconds=self.state.settings.heartbeat_seconds,
+            extra_headers=session.headers if session else dict,
+        )
+
+    async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
+        """What `answer` would do. Changes the request as it does, fetches and makes nothing."""
+        preview = Preview()
+        try:
+            context = await self._context(request, asker)
+            preview.model = context.model
+            images = dialect.images(request)
+            preview.images_to_fetch = put_placeholders(images, self.state.images)
+            call = self._parsed(dialect, request, context)
+            preview.call = await self._granted(call, asker.principal, context, home=None)
+        except GatewayError as error:
+            preview.failure = error
+        return preview
+
+    async def resolve_model(self, principal: Principal, name: str) -> str:
+        """The catalogue's `resolve`. Raises PermissionDenied for a model this key may not use."""
+        model = await self.state.catalogue.resolve(name)
+        if not principal.may_use(name, model, *self.state.catalogue.names(model)):
+            message = f"Your API key may not use the model `{model}`."
+            raise PermissionDenied(message, param="model", code="model_not_allowed")
+        return model
+
+    async def _context(self, request: Request, asker: Asker) -> Context:
+        session_id = requested_id(request.session_id, asker.headers.x_session_id)
+        model = await self.resolve_model(asker.principal, request.model)
+        return Context(
+            model=model,
+            principal=asker.principal.name,
+            traits=self.state.catalogue.card(model),
+            session_id=session_id,
+            headers=asker.headers,
+            raw_headers=asker.raw_headers,
+        )
+
+    def _parsed(self, dialect: Dialect[R], request: R, context: Context) -> Call:
+        call = dialect.parse(request, context)
+        if self.state.settings.strict_parameters and call.ignored:
+            name = call.ignored[0]
+            message = f"`{name}` has no effect here, and STRICT_PARAMETERS is on."
+            raise UnsupportedParameter(message, param=name)
+        return call
+
+    async def _granted(
+        self, call: Call, principal: Principal, context: Context, *, home: str | None
+    ) -> Call:
+        """The call with what it was granted of Claude Code's own tools. `home` is the session in
+        whose directory they work, which is made for it; None is a new one. Raises ToolsNotAllowed,
+        PermissionDenied or InvalidRequest."""
+        asked = call.tool_request
+        if asked is None:
+            return call
+        granted = await self.state.tools.grant(principal, asked, context.session_id)
+        directory = await self.state.workspaces.directory(principal.name, home, asked.cwd)
+        mcp_config = await self.state.mcp_servers.config(asked.mcp_servers)
+        return with_grant(call, replace(granted, directory=directory, mcp_config=mcp_config))
+
+    def _session(self, call: Call, context: Context) -> SessionCall | None:
+        if context.session_id is None:
+            return None
+        key = context.headers.idempotency_key
+        return SessionCall(call.turn, context.session_id, call.complete, key)
+
+    def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
+        if session is not None:
+            return choices(self.state.sessions.runner(session), call.turn, call.n)
+        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turn, call.n)
+        if call.seed is None:
+            return events
+        return self.state.seeds.answer(call.turn, call.seed, call.n, events)

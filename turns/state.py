@@ -1,0 +1,36 @@
+"""What a turn needs of the server, made once by `main.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from claude_cli import ClaudeEngine, ModelCatalogue
+from config.credentials import Credentials
+from config.settings import Settings
+from session_manager import SessionManager
+from tools import McpServers, ToolPolicy, Workspaces
+from turns.images import ImageFetcher
+from turns.seed_cache import SeedCache
+from turns.tool_stats import ToolStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that lives as long as the app; kept as `app.state.gateway`.
+
+    `reachable_without_key`: whoever can connect may ask, maybe from elsewhere. Nothing that touches
+    the host, such as Claude Code's own tools, may be allowed then.
+    """
+
+    settings: Settings
+    credentials: Credentials
+    engine: ClaudeEngine
+    catalogue: ModelCatalogue
+    images: ImageFetcher
+    sessions: SessionManager
+    seeds: SeedCache
+    tools: ToolPolicy
+    tool_stats: ToolStats
+    workspaces: Workspaces
+    mcp_servers: McpServers
+    reachable_without_key: bool = False
