@@ -22,6 +22,7 @@ from config.sizing import cores
 from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
+from core.notes import TurnNotes
 from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
@@ -110,16 +111,18 @@ class ClaudeEngine:
         """The CLI in use."""
         return cli_path(self._settings)
 
-    async def run(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """The events of one turn: `Started` first, `Finished` last.
+    async def run(self, turn: Turn, notes: TurnNotes | None = None) -> AsyncGenerator[Event, None]:
+        """The events of one turn: `Started` first, `Finished` last; what it took goes into `notes`.
 
         Raises a GatewayError; before `Started` nothing has been shown yet. Closing the generator
         ends the turn and its question to the API at once.
         """
         without, losses, begun = self._support.unsupported(turn), 0, False
+        notes = notes or TurnNotes()
         while True:
             try:
-                async with aclosing(self._attempt(applied(turn, without), without)) as events:
+                attempt = self._attempt(applied(turn, without), without, notes)
+                async with aclosing(attempt) as events:
                     async for event in events:
                         begun = True
                         yield event
@@ -134,13 +137,15 @@ class ClaudeEngine:
                 if begun or losses == MAX_LOST_PROCESSES:
                     raise
 
-    async def _attempt(self, turn: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+    async def _attempt(
+        self, turn: Turn, without: frozenset[str], notes: TurnNotes
+    ) -> AsyncGenerator[Event, None]:
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
             with self._deadline(lease.worker) as expired:
                 try:
                     await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, without)) as events:
+                    async with aclosing(self._events(lease, turn, without, notes)) as events:
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -189,11 +194,11 @@ class ClaudeEngine:
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
-        watch = FirstTokenWatch(lease, self.first_tokens)
-        async with aclosing(self._asked(lease, turn, without)) as events:
+        watch = FirstTokenWatch(lease, self.first_tokens, notes)
+        async with aclosing(self._asked(lease, turn, without, notes)) as events:
             async for event in events:
                 watch.feed(event)
                 for shown in stops.feed(event):
@@ -202,7 +207,7 @@ class ClaudeEngine:
                     return
 
     def _asked(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
         ask = Ask(
             turn.model,
@@ -210,6 +215,7 @@ class ClaudeEngine:
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
+            notes=notes,
         )
         worker = lease.worker
         if isinstance(worker, AgentWorker):

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from auth import LOCAL, Keyring, load_keyring
+from auth import KeyBook, load_keyring
 from claude_cli import ClaudeEngine
 from config.credentials import Credentials, detect_credentials
 from config.logs import configure_logging
@@ -37,14 +37,22 @@ from core.version import NAME, VERSION
 from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
-from stores import SessionStore, StoreLimits, make_store
+from stores import (
+    SessionStore,
+    StoreLimits,
+    UsageLedger,
+    make_store,
+    make_usage_stores,
+)
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.budgets import Budgets
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.state import State
 from turns.tool_stats import ToolStats
+from turns.usage import UsageRecorder
 from web import errors, openapi
 from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds, check_shape
@@ -55,6 +63,7 @@ from web.routes import (
     chat,
     debug,
     health,
+    keys,
     mcp,
     models,
     pool,
@@ -62,6 +71,7 @@ from web.routes import (
     session_files,
     sessions,
     tools,
+    usage,
 )
 
 gc.freeze()
@@ -83,7 +93,21 @@ EXPOSED_HEADERS = (
     "x-ratelimit-reset-requests",
 )
 
-ROUTES = (chat, sessions, session_files, models, tools, mcp, debug, auth, pool, health, root)
+ROUTES = (
+    chat,
+    sessions,
+    session_files,
+    models,
+    usage,
+    keys,
+    tools,
+    mcp,
+    debug,
+    auth,
+    pool,
+    health,
+    root,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -107,17 +131,20 @@ def create_app(
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # that a bad file is told at once
+    store = _store(settings, demo=demo)
+    ledger, key_store = make_usage_stores(store)
+    book = KeyBook(keyring, key_store)
     app = FastAPI(
         title=NAME,
         version=VERSION,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings, environ, keyring, limiter, demo=demo),
+        lifespan=_lifespan(settings, environ, book, limiter, store, ledger, demo=demo),
     )
     for module in ROUTES:
         app.include_router(module.router, dependencies=[Depends(check_shape)])
     errors.install(app)
     openapi.install(app)
-    _add_middleware(app, settings, keyring, limiter)
+    _add_middleware(app, settings, book, limiter)
     return app
 
 
@@ -126,12 +153,10 @@ def create_demo_app() -> FastAPI:
     return _app(demo=True)
 
 
-def _add_middleware(
-    app: FastAPI, settings: Settings, keyring: Keyring, limiter: RateLimiter
-) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, book: KeyBook, limiter: RateLimiter) -> None:
     """The last added is the outermost."""
     app.add_middleware(Bounds, settings=settings)
-    app.add_middleware(Gate, settings=settings, keyring=keyring, limiter=limiter)
+    app.add_middleware(Gate, settings=settings, keys=book, limiter=limiter)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -141,22 +166,21 @@ def _add_middleware(
             allow_credentials=False,  # keys travel in a header; no cookie is ever read
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(Browsers, settings=settings, is_protected=bool(keyring))
+    app.add_middleware(Browsers, settings=settings, keys=book)
     app.add_middleware(RequestLog)
 
 
 def _lifespan(
     settings: Settings,
     environ: Mapping[str, str],
-    keyring: Keyring,
+    book: KeyBook,
     limiter: RateLimiter,
+    store: SessionStore,
+    ledger: UsageLedger,
     *,
     demo: bool,
 ) -> Lifespan:
-    store = _store(settings, demo=demo)
     is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
-    is_exposed = is_elsewhere and not keyring
-    names = keyring.names() or {LOCAL.name}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -175,16 +199,25 @@ def _lifespan(
             tool_stats = ToolStats()
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
+            sessions = await stack.enter_async_context(manager)
+            await book.refresh()
+            is_exposed = is_elsewhere and not book.is_protected
+            keep_seconds = settings.usage_retention_days * 86_400
+            recorder = UsageRecorder(ledger, keep_seconds=keep_seconds)
+            await stack.enter_async_context(recorder)
             app.state.gateway = State(
                 settings=used,
                 credentials=credentials,
                 engine=engine,
                 catalogue=engine.catalogue,
                 images=images,
-                sessions=await stack.enter_async_context(manager),
+                sessions=sessions,
                 seeds=SeedCache(settings.seed_cache_seconds),
-                tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
+                tools=ToolPolicy(settings, store, book, is_exposed=is_exposed),
                 tool_stats=tool_stats,
+                keys=book,
+                usage=recorder,
+                budgets=Budgets(recorder),
                 workspaces=workspaces,
                 mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 reachable_without_key=is_exposed,

@@ -109,13 +109,16 @@ class SessionRules:
 class SessionCall:
     """One request in a session. `turn` holds what the client sent; `complete` checks a whole
     conversation and makes it one that the API takes; `request` names the request, so that one
-    whose answer got lost can be repeated."""
+    whose answer got lost can be repeated. `run` replaces the manager's; `stored_messages` is how
+    many the turn added in the end."""
 
     turn: Turn
     session_id: str
     complete: Complete
     request: str | None = None
+    run: RunTurn | None = None
     status: Status | None = field(default=None, init=False)
+    stored_messages: int = field(default=0, init=False)
 
     def headers(self) -> dict[str, str]:
         """What became of the session, as far as it is known."""
@@ -182,8 +185,8 @@ class SessionManager:
         history = joined([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
         self._check_size(lease.session, history)
-        answer = NativeAnswer()
-        async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
+        answer, run = NativeAnswer(), call.run or self._run_turn
+        async with aclosing(run(_whole_turn(call, lease, history))) as events:
             async for event in events:
                 answer.feed(event)
                 if isinstance(event, Finished):
@@ -234,6 +237,7 @@ class SessionManager:
         except TimeoutError:
             raise StoreUnavailable("The sessions' database does not answer.") from None
         lease.over = True
+        call.stored_messages = len(completed.messages)
         self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
 
     async def clear(self, owner: str, session_id: str) -> Session:

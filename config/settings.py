@@ -329,6 +329,9 @@ class Settings(BaseSettings):
         description="A file of MCP servers in Claude Code's format; else .mcp.json in the working "
         "directory, if it is there",
     )
+    usage_retention_days: PositiveFloat = Field(
+        90, description="Days that the record of each turn is kept; sums by day are kept for good"
+    )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"
     )

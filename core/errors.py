@@ -11,12 +11,14 @@ GatewayError
 ├── NotFound                    404  not_found
 │   ├── ModelNotFound           404  model_not_found
 │   ├── SessionNotFound         404  session_not_found
-│   └── McpServerNotFound       404  mcp_server_not_found
+│   ├── McpServerNotFound       404  mcp_server_not_found
+│   └── KeyNotFound             404  key_not_found
 ├── RequestTimeout              408  request_timeout
 ├── SessionConflict             409  session_conflict
 │   ├── SessionExists           409  session_exists
 │   └── SessionBusy             409  session_busy
 ├── McpServerExists             409  mcp_server_exists
+├── KeyExists                   409  key_exists
 ├── RequestTooLarge             413  request_too_large
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
@@ -165,6 +167,10 @@ class McpServerNotFound(NotFound):
     default_code = "mcp_server_not_found"
 
 
+class KeyNotFound(NotFound):
+    default_code = "key_not_found"
+
+
 class SessionConflict(GatewayError):
     """The session changed under the request: another turn was written, or it was deleted."""
 
@@ -186,6 +192,12 @@ class McpServerExists(GatewayError):
     status = 409
     type = "invalid_request_error"
     default_code = "mcp_server_exists"
+
+
+class KeyExists(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    default_code = "key_exists"
     anthropic_type = "invalid_request_error"
 
 

@@ -149,15 +149,21 @@ class AgentWorker(CliProcess):
         self._on_asked = on_asked
         self._forget_failures()
         reader = AnswerReader(ask.dropped, version=self.version, functions=self._functions)
+        finished: Finished | None = None
         try:
             await self._replay(messages, ask)
             async with aclosing(self._answer(reader)) as events:
                 async for event in events:
-                    if isinstance(event, Finished) and self._is_done and self.alive:
-                        on_done()
+                    if isinstance(event, Finished):
+                        finished = event
+                        if self._is_done and self.alive:
+                            on_done()
                     yield event
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
+        finally:
+            spent = finished or Finished("empty", reader.usage)
+            ask.notes.spend(spent.usage, spent.cost_usd)
 
     async def _replay(self, messages: tuple[Message, ...], ask: Ask) -> None:
         """Settings go before the boundary: a change of model leaves a notice in the conversation,

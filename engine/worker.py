@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import anyio
@@ -24,6 +24,7 @@ from claude_agent_sdk.types import McpSdkServerConfig
 from core.conversation import JsonObject
 from core.errors import GatewayError, UpstreamError
 from core.events import Event
+from core.notes import TurnNotes
 from engine.control import (
     NO_CALL,
     PROMPT,
@@ -189,13 +190,14 @@ class CliProcess:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request: its model and its whole body. `answer_tool` and `api_events` are for the
-    `AnswerReader`; `dropped` for its `Started`."""
+    `AnswerReader`; `dropped` for its `Started`; what it takes is written to `notes`."""
 
     model: str
     body: JsonObject
     answer_tool: str | None = None
     dropped: tuple[str, ...] = ()
     api_events: bool = False
+    notes: TurnNotes = field(default_factory=TurnNotes, compare=False)
 
 
 class ClaudeWorker(CliProcess):
@@ -278,6 +280,7 @@ class ClaudeWorker(CliProcess):
         finally:
             if not turn.over.is_set():
                 await self._interrupt(turn)
+            ask.notes.spend(reader.usage, turn.cost_usd)
 
     def expire(self, error: GatewayError) -> None:
         """Ends the turn with this error; a process without a turn ends itself."""
@@ -393,6 +396,7 @@ class ClaudeWorker(CliProcess):
         if turn is None or turn.over.is_set():
             return
         cost, was_asked = self._cost(message.get("total_cost_usd")), turn.asked.is_set()
+        turn.cost_usd = cost
         if turn.reader.stop_reason is not None:
             turn.finish(cost)
         else:
@@ -428,6 +432,7 @@ class _Turn:
         self.settings_id = settings_id
         self.block_id = ""
         self.kind: str | None = None
+        self.cost_usd: float | None = None
         self.confirmed = False
         self.blocked = False
         self.is_discarded = False

@@ -1,10 +1,19 @@
-"""Where sessions are kept: one `SessionStore`, over SQLite, PostgreSQL or memory."""
+"""Where sessions, usage and keys are kept: over SQLite, PostgreSQL or memory."""
 
 from __future__ import annotations
 
+from stores.keys import KeyStore
 from stores.protocols import SessionStore, StoreLimits
+from stores.usage import UsageLedger
 
-__all__ = ["SessionStore", "StoreLimits", "make_store"]
+__all__ = [
+    "KeyStore",
+    "SessionStore",
+    "StoreLimits",
+    "UsageLedger",
+    "make_store",
+    "make_usage_stores",
+]
 
 
 def make_store(url: str, limits: StoreLimits) -> SessionStore:
@@ -19,3 +28,20 @@ def make_store(url: str, limits: StoreLimits) -> SessionStore:
 
     parsed = database_url(url)
     return MemoryStore(limits) if in_memory(parsed) else SqlStore(Database(parsed), limits)
+
+
+def make_usage_stores(sessions: SessionStore) -> tuple[UsageLedger, KeyStore]:
+    """In the database of the sessions, which opens and closes it."""
+    from stores.memory import MemoryStore
+    from stores.usage_memory import MemoryKeyStore, MemoryUsageLedger
+
+    if isinstance(sessions, MemoryStore):
+        keys = MemoryKeyStore()
+        return MemoryUsageLedger(keys), keys
+    from stores.sql.keys import SqlKeyStore
+    from stores.sql.store import SqlStore
+    from stores.sql.usage import SqlUsageLedger
+
+    if not isinstance(sessions, SqlStore):
+        raise TypeError(f"no usage ledger goes with {type(sessions).__name__}")
+    return SqlUsageLedger(sessions.database), SqlKeyStore(sessions.database)

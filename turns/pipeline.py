@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from auth import Principal
+from config.logs import current_request_id
 from core.errors import GatewayError, PermissionDenied, UnsupportedParameter
 from core.events import ChoiceEvent
 from dialects.base import Call, Context, Dialect, Request, with_grant
@@ -22,6 +23,7 @@ from turns.choices import choices
 from turns.images import fetch_images, put_placeholders
 from turns.response import TurnResponse
 from turns.state import State
+from turns.usage import Meter
 
 R = TypeVar("R", bound=Request)
 
@@ -55,17 +57,45 @@ class Pipeline:
     async def answer(self, dialect: Dialect[R], request: R, asker: Asker) -> TurnResponse:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
+        meter = self._meter(dialect, request, asker)
+        try:
+            return await self._answer(dialect, request, asker, meter)
+        except BaseException as error:
+            meter.end(error)
+            raise
+
+    async def _answer(
+        self, dialect: Dialect[R], request: R, asker: Asker, meter: Meter
+    ) -> TurnResponse:
+        await self.state.budgets.check(asker.principal)
         context = await self._context(request, asker)
+        meter.model = context.model
         await fetch_images(dialect.images(request), self.state.images)
         call = self._parsed(dialect, request, context)
         call = await self._granted(call, asker.principal, context, home=context.session_id)
-        session = self._session(call, context)
+        session = meter.session = self._session(call, context)
+        meter.answers = call.n
         return TurnResponse(
-            self._events(call, session),
+            meter.watch(self._events(call, session, meter)),
             dialect.renderer(call),
             stream=call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
-            extra_headers=session.headers if session else dict,
+            extra_headers=lambda: self._extra_headers(session),
+            on_end=meter.end,
+        )
+
+    def _extra_headers(self, session: SessionCall | None) -> dict[str, str]:
+        return self.state.engine.windows.headers() | (session.headers() if session else {})
+
+    def _meter(self, dialect: Dialect[R], request: R, asker: Asker) -> Meter:
+        return Meter(
+            self.state.usage,
+            request_id=current_request_id.get() or "",
+            key=asker.principal.name,
+            key_id=asker.principal.key_id,
+            dialect=dialect.name,
+            model_asked=request.model,
+            stream=bool(request.stream),
         )
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
@@ -130,10 +160,14 @@ class Pipeline:
         key = context.headers.idempotency_key
         return SessionCall(call.turn, context.session_id, call.complete, key)
 
-    def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
+    def _events(
+        self, call: Call, session: SessionCall | None, meter: Meter
+    ) -> AsyncGenerator[ChoiceEvent, None]:
+        run = self.state.tool_stats.watched(meter.run(self.state.engine.run))
         if session is not None:
+            session.run = run
             return choices(self.state.sessions.runner(session), call.turn, call.n)
-        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turn, call.n)
+        events = choices(run, call.turn, call.n)
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)

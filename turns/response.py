@@ -31,7 +31,7 @@ NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 class TurnResponse(Response):
     """Runs `events` and writes them as `renderer` says. `heartbeat_seconds` of silence in a stream
     are filled with a comment, which keeps proxies from closing it. `extra_headers` is asked when
-    the renderer's are."""
+    the renderer's are. `on_end` is called once all is over, with the failure if there was one."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class TurnResponse(Response):
         stream: bool,
         heartbeat_seconds: float,
         extra_headers: Callable[[], dict[str, str]] = dict,
+        on_end: Callable[[GatewayError | None], None] = lambda failure: None,
     ) -> None:
         super().__init__()
         self._events = events
@@ -50,6 +51,8 @@ class TurnResponse(Response):
         self._extra_headers = extra_headers
         self._sent_at = 0.0
         self._failure: GatewayError | None = None
+        self._stream_failure: GatewayError | None = None
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises a GatewayError where nothing was sent yet."""
@@ -66,8 +69,9 @@ class TurnResponse(Response):
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
                 await self._events.aclose()
+            self._on_end(self._failure or self._stream_failure)
             # the collector may find this response late; what it held is gone now
-            del self._events, self._renderer
+            del self._events, self._renderer, self._on_end
         if self._failure is not None:
             raise self._failure
 
@@ -107,7 +111,7 @@ class TurnResponse(Response):
                 yield self._renderer.feed(item)
             yield self._renderer.finish()
         except Exception as error:
-            failure = as_gateway_error(error)
+            failure = self._stream_failure = as_gateway_error(error)
             log.warning("a stream ended with %s: %s", failure.code, failure.message)
             yield self._renderer.fail(failure)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from auth import KeyBook
 from claude_cli import ClaudeEngine, ModelCatalogue
 from config.credentials import Credentials
 from config.settings import Settings
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.budgets import Budgets
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
+from turns.usage import UsageRecorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,9 @@ class State:
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats
+    keys: KeyBook
+    usage: UsageRecorder
+    budgets: Budgets
     workspaces: Workspaces
     mcp_servers: McpServers
     reachable_without_key: bool = False

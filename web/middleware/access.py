@@ -13,7 +13,7 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth import LOCAL, Keyring, Principal, presented_keys
+from auth import LOCAL, REFRESH_SECONDS, KeyBook, Principal, presented_keys
 from config.settings import Settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
 from core.errors import GatewayError, LimitExceeded, PermissionDenied
@@ -87,13 +87,13 @@ class Gate:
         self,
         app: ASGIApp,
         settings: Settings,
-        keyring: Keyring,
+        keys: KeyBook,
         limiter: RateLimiter | None = None,
         failures: Failures | None = None,
     ) -> None:
         self.app = app
         self._settings = settings
-        self._keyring = keyring
+        self._keys = keys
         self._limiter = limiter
         self._failures = failures or Failures()
 
@@ -115,7 +115,7 @@ class Gate:
         await self.app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal | None:
-        if not self._keyring:
+        if not await self._is_protected():
             self._check_arrival(scope)
             return LOCAL
         keys = presented_keys(scope["headers"])
@@ -124,11 +124,16 @@ class Gate:
         address = counted_as(client_address(scope, self._settings.trusted_proxies))
         self._failures.check(address)
         for key in keys:
-            if found := self._keyring.find(key):
+            if found := await self._keys.find(key):
                 return found
         log.info("a wrong API key, %s", sha256(keys[0]).hexdigest()[:8])
         await self._failures.punish(address)
         return None
+
+    async def _is_protected(self) -> bool:
+        if not self._keys.is_protected:  # the first key may have been made elsewhere
+            await self._keys.refresh(REFRESH_SECONDS)
+        return self._keys.is_protected
 
     def _check_arrival(self, scope: Scope) -> None:
         """Without keys nobody else is served, whatever address uvicorn was told to listen on."""

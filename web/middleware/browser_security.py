@@ -10,6 +10,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth import KeyBook
 from config.settings import Settings
 from core.addresses import is_loopback
 from core.errors import PermissionDenied
@@ -39,19 +40,19 @@ PAGE_POLICY = "; ".join(
 
 
 class Browsers:
-    """Refuses foreign names and pages where `is_protected` is false; security headers always."""
+    """Refuses foreign names and pages while no key is needed; security headers always."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, is_protected: bool) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyBook) -> None:
         self.app = app
         self._settings = settings
-        self._is_protected = is_protected
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         send = _securing(send)
-        error = None if self._is_protected else self._objection(scope)
+        error = None if self._keys.is_protected else self._objection(scope)
         if error is None:
             await self.app(scope, receive, send)
         else:
