@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         if argv[:1] == ["login"]:
             return login(argv[1:])
         if argv[:1] == ["key"]:
-            return print_key()
+            return key_command(argv[1:]) if argv[1:] else print_key()
         if argv[:1] == ["check"]:
             return check_server(argv[1:])
         return serve(parser().parse_args(argv))
@@ -125,6 +125,13 @@ def _wants_key() -> bool:
     except KeyboardInterrupt:
         sys.stdout.write("\n")
         raise SystemExit(130) from None
+
+
+def key_command(arguments: Sequence[str]) -> int:
+    """Keys in the servers' database."""
+    from commands import key  # with SQLAlchemy a fifth of a second
+
+    return key.main(arguments)
 
 
 def print_key() -> int:

@@ -74,7 +74,7 @@ class Messages:
             asks = directives.without_faults(asks)
         self.upstream.model.check(talk, asks)
         answer = self.upstream.model.answer(talk, asks, size // 4 + 1)
-        delivery = Delivery(line, asks, request_id)
+        delivery = Delivery(line, asks, request_id, request.fate.usage.update)
         streams = request.body.get("stream", False) if self.stream is None else self.stream
         content_type, encode = _ENCODERS[self.provider]
         named = (b"request-id", request_id.encode())

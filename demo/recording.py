@@ -18,6 +18,7 @@ class Fate:
     """How a request ended; it changes while the answer is written."""
 
     outcome: str = "open"
+    usage: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ class RecordedRequest:
         stream as "error <status>".
         """
         return self.fate.outcome
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens that its answer has reported so far: those of `message_start`, then those of
+        `message_delta`. Empty where no answer began."""
+        return self.fate.usage
 
 
 class Recorder:

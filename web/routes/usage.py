@@ -34,9 +34,8 @@ from web.usage_models import (
 )
 
 ERRORS = (400, 401, 403, 404, 429, 503)
-CSV: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
-}
+TEXT = {"schema": {"type": "string"}}
+CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": TEXT}}}
 NUMBERS = tuple(UsageNumbers.model_fields)
 POLL_SECONDS = 1.0
 OVERLAP = 200
@@ -82,7 +81,7 @@ async def list_requests(
 @router.get(
     "/requests/live",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": TEXT}}},
     summary="Requests as they end, as server-sent events",
 )
 async def live_requests(
