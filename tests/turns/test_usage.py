@@ -98,7 +98,7 @@ FATES = (
     "!demo error=529",
     "!demo error=429",
     "!demo error_midstream=overloaded_error error_after=3",
-    "!demo cut=3 rate=30",  # slowly: a reset takes back what was sent and not yet read
+    "!demo cut=4 rate=10",  # slowly: a reset takes back what was sent and not yet read
     "!demo stop=refusal text=no",
     "!demo tokens=40",
 )
