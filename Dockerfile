@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="claude-code-openai-server" \
       org.opencontainers.image.description="Claude Code for every OpenAI client" \
       org.opencontainers.image.licenses="MIT"
 
-# An init, because commands of Claude Code's own tools may leave orphans behind. Debian keeps one
+# An init, because commands of Claude Code's built-in tools may leave orphans behind. Debian keeps one
 # version a release, so there is none to pin.
 # hadolint ignore=DL3008
 RUN apt-get update \

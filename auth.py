@@ -22,8 +22,10 @@ from typing import Annotated, TextIO
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
+    Field,
     PositiveFloat,
     PositiveInt,
     StringConstraints,
@@ -52,18 +54,18 @@ NAME = r"[A-Za-z0-9_.@-]{1,64}"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a request is made for. Sessions and processes belong to `name`.
+    """The caller a request is made for. Sessions and processes belong to `name`.
 
     `key_id` is None where no key was needed. `requests_per_minute` replaces the chat limit.
-    `models` are patterns of model names; empty means all. `own_tools`: whether Claude Code's own
-    tools may be asked for at all; `allowed_tools` replace the server's, None leaves them. An
-    `operator` may change what others may do, as those that OPERATOR_KEYS names.
+    `models` are patterns of model names; empty means all. `builtin_tools`: whether Claude Code's
+    built-in tools may be requested at all; `allowed_tools` replace the server's, None leaves them.
+    An `operator` may change what others may do, as those that OPERATOR_KEYS names.
     """
 
     name: str
     key_id: str | None = None
     requests_per_minute: int | None = None
-    own_tools: bool = True
+    builtin_tools: bool = True
     models: tuple[str, ...] = ()
     allowed_tools: tuple[str, ...] | None = None
     disallowed_tools: tuple[str, ...] = ()
@@ -79,7 +81,7 @@ class Principal:
 
 
 LOCAL = Principal("local")
-"""Everyone, on a server without keys."""
+"""Every caller, on a server without keys."""
 
 
 class FileEntry(BaseModel):
@@ -90,7 +92,7 @@ class FileEntry(BaseModel):
     key: Annotated[str, StringConstraints(min_length=1)] | None = None
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     requests_per_minute: PositiveInt | None = None
-    own_tools: bool = True
+    builtin_tools: bool = Field(True, validation_alias=AliasChoices("builtin_tools", "own_tools"))
     models: tuple[str, ...] = ()
     allowed_tools: Annotated[tuple[str, ...], AfterValidator(tool_rules)] | None = None
     disallowed_tools: Annotated[tuple[str, ...], AfterValidator(rules)] = ()
@@ -229,7 +231,7 @@ def principal_of(key: StoredKey) -> Principal:
         key.name,
         key.sha256[:8],
         requests_per_minute=key.requests_per_minute,
-        own_tools=key.own_tools,
+        builtin_tools=key.builtin_tools,
         models=key.models,
         allowed_tools=key.allowed_tools,
         disallowed_tools=key.disallowed_tools,
@@ -295,7 +297,7 @@ def _file_entries(path: Path | None) -> Iterator[tuple[bytes, Principal]]:
 
 
 def _problem(error: ValidationError) -> str:
-    """`alice.models: Input should be …`; what stands in the file stays there."""
+    """`alice.models: Input should be …`; the file's content is not repeated."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return "it is not JSON"

@@ -27,6 +27,7 @@ from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
+from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import PLAIN, LaunchProfile
@@ -121,8 +122,7 @@ class ClaudeEngine:
         notes = notes or TurnNotes()
         while True:
             try:
-                attempt = self._attempt(applied(turn, without), without, notes)
-                async with aclosing(attempt) as events:
+                async with aclosing(self._attempt(turn, without, notes)) as events:
                     async for event in events:
                         begun = True
                         yield event
@@ -138,14 +138,17 @@ class ClaudeEngine:
                     raise
 
     async def _attempt(
-        self, turn: Turn, without: frozenset[str], notes: TurnNotes
+        self, asked: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
+        names = KeyNames(asked)
+        turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
             with self._deadline(lease.worker) as expired:
                 try:
                     await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, without, notes)) as events:
+                    events = self._events(lease, turn, names, without, notes)
+                    async with aclosing(events):
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -156,13 +159,13 @@ class ClaudeEngine:
                     raise
 
     def _profile(self, turn: Turn) -> LaunchProfile:
-        if turn.own_tools is None:
+        if turn.builtin_tools is None:
             card = self.catalogue.card(turn.model)
             return LaunchProfile(bound_system(turn, card)) if self._login else PLAIN
-        home = turn.session_id if turn.own_tools.directory else None
+        home = turn.session_id if turn.builtin_tools.directory else None
         owner = f"{turn.principal} {home}" if home else ""
         system = system_text(turn.system) or ""
-        return LaunchProfile.of_grant(turn.own_tools, system, turn.tools, owner)
+        return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
 
     @contextmanager
     def _deadline(self, worker: AnyWorker) -> Iterator[list[TurnTimeout]]:
@@ -194,15 +197,22 @@ class ClaudeEngine:
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
+        self,
+        lease: Lease[AnyWorker],
+        turn: Turn,
+        names: KeyNames,
+        without: frozenset[str],
+        notes: TurnNotes,
     ) -> AsyncGenerator[Event, None]:
+        restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         watch = FirstTokenWatch(lease, self.first_tokens, notes)
         async with aclosing(self._asked(lease, turn, without, notes)) as events:
             async for event in events:
                 watch.feed(event)
-                for shown in stops.feed(event):
-                    yield shown
+                for passed in restorer.feed(event):
+                    for shown in stops.feed(passed):
+                        yield shown
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
 
@@ -211,7 +221,7 @@ class ClaudeEngine:
     ) -> AsyncGenerator[Event, None]:
         ask = Ask(
             turn.model,
-            self.preview(turn, without),
+            self._body(turn, without),
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
@@ -223,8 +233,11 @@ class ClaudeEngine:
             return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
         return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
 
-    def preview(self, turn: Turn, without: frozenset[str] = frozenset()) -> JsonObject:
-        """The body that `run` would ask with, but for what it leaves out (`without`)."""
+    def preview(self, turn: Turn) -> JsonObject:
+        """The body that `run` would ask with, but for what the model is known to refuse."""
+        return self._body(KeyNames(turn).apply(turn), frozenset())
+
+    def _body(self, turn: Turn, without: frozenset[str]) -> JsonObject:
         return request_body(
             turn,
             self.catalogue.card(turn.model),

@@ -9,27 +9,30 @@ import gc
 import sys
 
 if __name__ == "__main__":  # first, since most commands need nothing of what follows
-    from commands import command_line
+    from importlib import import_module
 
-    sys.exit(command_line.main(sys.argv[1:]))
+    from commands.command_line import main
 
-gc.disable()  # what is loaded stays: looking for garbage in it would be a third of the start
+    def create_app_later(settings: Settings, *, demo: bool) -> FastAPI:
+        """As `create_app`, in the module of that name: this one is `__main__`."""
+        made: FastAPI = import_module("main").create_app(settings, demo=demo)
+        return made
+
+    sys.exit(main(sys.argv[1:], create_app_later))
+
+gc.disable()  # what is loaded stays: collecting garbage in it would be a third of the start-up time
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fastapi import Depends, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from auth import KeyBook, load_keyring
 from claude_cli import ClaudeEngine
-from config.credentials import Credentials, detect_credentials
+from commands.demo_mode import demo_credentials, with_scratch_workspaces
+from config.credentials import detect_credentials
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
@@ -37,13 +40,7 @@ from core.version import NAME, VERSION
 from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
-from stores import (
-    SessionStore,
-    StoreLimits,
-    UsageLedger,
-    make_store,
-    make_usage_stores,
-)
+from stores import Store, StoreLimits, UsageLedger, make_store, make_usage_stores
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
@@ -54,60 +51,14 @@ from turns.state import State
 from turns.tool_stats import ToolStats
 from turns.usage import UsageRecorder
 from web import errors, openapi
-from web.middleware.access import Gate
-from web.middleware.body_limits import Bounds, check_shape
-from web.middleware.browser_security import Browsers
-from web.middleware.request_log import RequestLog
-from web.routes import (
-    auth,
-    chat,
-    debug,
-    health,
-    keys,
-    mcp,
-    models,
-    pool,
-    root,
-    session_files,
-    sessions,
-    tools,
-    usage,
-)
+from web.middleware.body_limits import check_shape
+from web.middleware.stack import add_middleware
+from web.routes import ROUTERS
 
 gc.freeze()
 gc.enable()
 
 DESCRIPTION = "Claude Code for every OpenAI client."
-
-EXPOSED_HEADERS = (
-    "x-request-id",
-    "x-client-request-id",
-    "retry-after",
-    "x-should-retry",
-    "x-ignored-parameters",
-    "x-claude-cost-usd",
-    "x-session-id",
-    "x-session-status",
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-)
-
-ROUTES = (
-    chat,
-    sessions,
-    session_files,
-    models,
-    usage,
-    keys,
-    tools,
-    mcp,
-    debug,
-    auth,
-    pool,
-    health,
-    root,
-)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -121,7 +72,7 @@ def create_app(
     """The whole server; nothing runs before its lifespan starts.
 
     `environ` is where credentials are looked for: by default `.env` under the process's own
-    environment. With `demo` a stand-in answers, and no credentials are looked for.
+    environment. With `demo` a fake upstream answers, and no credentials are looked for.
     Raises SettingsError where API_KEYS, API_KEYS_FILE or the rules of tools can't be used, and
     where `settings` is left out and a variable has an unusable value.
     """
@@ -130,7 +81,7 @@ def create_app(
     keyring = load_keyring(settings)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
-    list(read_file(settings.mcp_config, environ))  # that a bad file is told at once
+    list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
     store = _store(settings, demo=demo)
     ledger, key_store = make_usage_stores(store)
     book = KeyBook(keyring, key_store)
@@ -140,11 +91,11 @@ def create_app(
         description=DESCRIPTION,
         lifespan=_lifespan(settings, environ, book, limiter, store, ledger, demo=demo),
     )
-    for module in ROUTES:
-        app.include_router(module.router, dependencies=[Depends(check_shape)])
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(check_shape)])
     errors.install(app)
     openapi.install(app)
-    _add_middleware(app, settings, book, limiter)
+    add_middleware(app, settings, book, limiter)
     return app
 
 
@@ -153,29 +104,12 @@ def create_demo_app() -> FastAPI:
     return _app(demo=True)
 
 
-def _add_middleware(app: FastAPI, settings: Settings, book: KeyBook, limiter: RateLimiter) -> None:
-    """The last added is the outermost."""
-    app.add_middleware(Bounds, settings=settings)
-    app.add_middleware(Gate, settings=settings, keys=book, limiter=limiter)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            allow_credentials=False,  # keys travel in a header; no cookie is ever read
-            expose_headers=EXPOSED_HEADERS,
-        )
-    app.add_middleware(Browsers, settings=settings, keys=book)
-    app.add_middleware(RequestLog)
-
-
 def _lifespan(
     settings: Settings,
     environ: Mapping[str, str],
     book: KeyBook,
     limiter: RateLimiter,
-    store: SessionStore,
+    store: Store,
     ledger: UsageLedger,
     *,
     demo: bool,
@@ -188,10 +122,10 @@ def _lifespan(
         async with AsyncExitStack() as stack:
             stack.push_async_callback(limiter.aclose)
             if demo:
-                credentials = await _demo_credentials(stack, settings, environ)
+                credentials = await demo_credentials(stack, settings, environ)
             else:  # in a thread: on macOS it asks the CLI
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
-            used = _rooted(stack, settings) if demo else settings
+            used = with_scratch_workspaces(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
             images = ImageFetcher(enabled=settings.image_urls)
             secrets = secret_names(credentials.environment)
@@ -235,8 +169,8 @@ def _exempt_what_stays() -> None:
     gc.freeze()
 
 
-def _store(settings: Settings, *, demo: bool) -> SessionStore:
-    """A demo leaves nothing behind, unless it is told where. Raises SettingsError."""
+def _store(settings: Settings, *, demo: bool) -> Store:
+    """A demo leaves nothing behind, unless a place is set. Raises SettingsError."""
     forget = demo and "database_url" not in settings.model_fields_set
     limits = StoreLimits(
         ttl_seconds=settings.session_ttl_seconds,
@@ -249,16 +183,8 @@ def _store(settings: Settings, *, demo: bool) -> SessionStore:
         raise SettingsError(f"DATABASE_URL {error}.") from None
 
 
-def _rooted(stack: AsyncExitStack, settings: Settings) -> Settings:
-    """For a demo, which leaves no directories behind, unless it is told where."""
-    if "workspace_root" in settings.model_fields_set:
-        return settings
-    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-    return settings.model_copy(update={"workspace_root": Path(stack.enter_context(scratch))})
-
-
 def _sessions(
-    settings: Settings, store: SessionStore, workspaces: Workspaces, run_turn: RunTurn
+    settings: Settings, store: Store, workspaces: Workspaces, run_turn: RunTurn
 ) -> SessionManager:
     rules = SessionRules(
         wait_seconds=settings.session_wait_seconds,
@@ -267,24 +193,6 @@ def _sessions(
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)
-
-
-async def _demo_credentials(
-    stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
-) -> Credentials:
-    """The stand-in's dummy key and an empty home: real credentials are out of the CLI's reach."""
-    from demo import FakeAnthropic  # only where it is asked for: a server of its own
-
-    upstream = await stack.enter_async_context(FakeAnthropic(record=100))
-    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-    home = stack.enter_context(scratch)
-    own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}
-    own |= {"PATH": environ.get("PATH", os.defpath), **upstream.environment("anthropic")}
-    plain = settings.model_copy(
-        update={"claude_use_subscription": False, "anthropic_custom_headers": None}
-    )
-    found = detect_credentials(plain, own)
-    return replace(found, detected_by="Demo: a stand-in answers, no account is used.")
 
 
 def _app(*, demo: bool = False) -> FastAPI:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JsonObject = dict[str, Any]
+from core.conversation import JsonObject
+
 Content = str | list[JsonObject | str] | None
 
 
@@ -80,9 +81,9 @@ Short = Annotated[str, Field(max_length=4096)]
 Names = Short | Annotated[list[Short], Field(max_length=100)]
 
 
-class OwnToolFields(Lenient):
-    """What a request may say of Claude Code's own tools; none of it is OpenAI's. Names are a list,
-    or comma separated. As headers: `OwnToolHeaders`."""
+class BuiltinToolFields(Lenient):
+    """What a request may say of Claude Code's built-in tools; none of it is OpenAI's. Names are a
+    list, or comma separated. As headers: `BuiltinToolHeaders`."""
 
     enable_tools: bool | None = None
     claude_tools: Names | None = None
@@ -95,7 +96,7 @@ class OwnToolFields(Lenient):
     tool_activity: ToolActivity | None = None
 
 
-class OwnToolHeaders(BaseModel):
+class BuiltinToolHeaders(BaseModel):
     """The same, where a client cannot change its body, which wins."""
 
     x_claude_enable_tools: bool | None = None
@@ -110,14 +111,14 @@ class OwnToolHeaders(BaseModel):
     x_claude_tool_activity: ToolActivity | None = None
 
 
-class TurnHeaders(OwnToolHeaders):
+class TurnHeaders(BuiltinToolHeaders):
     """All request headers of this server's own that a turn of any dialect may have."""
 
     x_session_id: str | None = None
     idempotency_key: str | None = Field(None, max_length=255)
 
 
-class ChatRequest(OwnToolFields):
+class ChatRequest(BuiltinToolFields):
     """The body of `POST /v1/chat/completions`."""
 
     model: str = ""
@@ -152,6 +153,8 @@ class ChatRequest(OwnToolFields):
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: Any = None
+    top_k: Any = None
     metadata: JsonObject | None = None
     store: bool | None = None
     service_tier: str | None = None

@@ -168,7 +168,8 @@ def storage_of(settings: Settings) -> Storage:
 
 
 def group_of(path: str) -> str:
-    """The limit that a path counts against; unknown paths too, so that nobody probes for free."""
+    """The limit that a path counts against; unknown paths count too, so that probing is not
+    free."""
     parts = path.split("/", 3)
     return GROUPS.get("/".join(parts[:3])) or GROUPS.get("/".join(parts[:2]), GENERAL)
 

@@ -1,9 +1,10 @@
 """Sessions: which history a turn belongs to, one turn at a time per session, expiry.
 
 A turn takes the session's lease, puts the stored history before what the client sent, runs, and is
-written in one transaction before its end is told: what a client saw finished is stored, and nothing
-else is. A lease ends by itself, so a server that was killed keeps nobody out for long; it is
-checked again in the transaction that writes, so that a turn whose lease was lost changes nothing.
+written in one transaction before its end is reported: what a client saw finished is stored, and
+nothing else is. A lease ends by itself, so a killed server blocks no one for long; it
+is checked again in the transaction that writes, so that a turn whose lease was lost changes
+nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from core.errors import (
     StoreUnavailable,
     WorkspaceUnavailable,
 )
-from core.events import Event, Finished
+from core.events import Event, Finished, Reply
 from core.turn import Turn
-from sessions.answer import NativeAnswer, events_of
+from sessions.answer import answer_of, events_of, message_of
 from sessions.cache import HistoryCache
-from sessions.history import History, digest, joined
+from sessions.history import History, digest, reconcile
 from sessions.locks import Leases, happened
 from stores.protocols import CompletedTurn, Lease, Session, SessionStore, StoredMessage
 from stores.rows import message_bytes
@@ -85,9 +86,7 @@ def requested_id(in_body: str | None, in_header: str | None) -> str | None:
     """The session that a request names, if any. Raises InvalidRequest."""
     named = in_header if in_body is None else in_body
     if in_header is not None and named != in_header:
-        raise InvalidRequest(
-            "`session_id` and the header X-Session-Id name two sessions.", param="session_id"
-        )
+        raise InvalidRequest("`session_id` and X-Session-Id disagree.", param="session_id")
     return None if named is None else check_id(named)
 
 
@@ -182,15 +181,15 @@ class SessionManager:
             for event in answered:
                 yield event
             return
-        history = joined([kept.message for kept in stored], call.turn.messages)
+        history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
         self._check_size(lease.session, history)
-        answer, run = NativeAnswer(), call.run or self._run_turn
+        reply, run = Reply(), call.run or self._run_turn
         async with aclosing(run(_whole_turn(call, lease, history))) as events:
             async for event in events:
-                answer.feed(event)
+                reply.feed(event)
                 if isinstance(event, Finished):
-                    await self._keep(call, lease, stored, history, answer)
+                    await self._keep(call, lease, stored, history, reply)
                 yield event
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
@@ -217,19 +216,19 @@ class SessionManager:
         lease: Lease,
         stored: Sequence[StoredMessage],
         history: History,
-        answer: NativeAnswer,
+        reply: Reply,
     ) -> None:
-        message = answer.message()
+        message = message_of(reply)
         if message is None:
             call.status = "unchanged"
             return
         completed = CompletedTurn(
             keep=history.keep,
             messages=(*history.new, message),
-            answer=answer.answer(),
+            answer=answer_of(reply),
             system=_system(call, lease),
             request=_named(call),
-            anew=lease.session.expired,
+            starts_over=lease.session.expired,
         )
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(WRITE_SECONDS):
@@ -245,7 +244,7 @@ class SessionManager:
         await self.store.get(owner, session_id)
         async with self._leases.hold(owner, session_id) as lease:
             if lease.created or lease.session.expired:
-                raise SessionNotFound(f"There is no session {session_id!r}.")
+                raise SessionNotFound(f"No such session: {session_id!r}.")
             cleared = await self.store.clear(lease)
             lease.over = True
             return cleared
@@ -286,7 +285,7 @@ def _whole_turn(call: SessionCall, lease: Lease, history: History) -> Turn:
 
 
 def _directory(call: SessionCall) -> str | None:
-    return call.turn.own_tools.directory if call.turn.own_tools else None
+    return call.turn.builtin_tools.directory if call.turn.builtin_tools else None
 
 
 def _system(call: SessionCall, lease: Lease) -> str | None:

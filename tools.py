@@ -1,9 +1,9 @@
-"""Who may use which of Claude Code's own tools, and what one request is granted of them.
+"""Who may use which of Claude Code's built-in tools, and what one request is granted of them.
 
 What is allowed comes from the settings, the keys file and what an operator set at run time: for the
 server, a key, a session. The nearest list of allowed tools counts; what is disallowed anywhere
-stays so. ALLOWED_TOOLS=none, a key's `own_tools: false` and a server that is reachable without a
-key are final.
+stays so. ALLOWED_TOOLS=none, a key's `builtin_tools: false` and a server that is reachable without
+a key are final.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from auth import Principal
 from config.settings import Settings, SettingsError
-from core.builtin_tools import BY_NAME, OwnTool, ToolRequest, rules, tool_of, tool_rules
+from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
-from stores.protocols import SessionStore, ToolRules
+from stores.protocols import ToolRules, ToolRuleStore
 from toolbox.mcp_servers import McpServers, Source
 from toolbox.workspace_files import FoundFile
 from toolbox.workspaces import Workspaces
@@ -25,11 +25,11 @@ from toolbox.workspaces import Workspaces
 __all__ = ["FoundFile", "McpServers", "Source", "ToolPolicy", "Workspaces"]
 
 UNPROTECTED = (
-    "Claude Code's own tools are refused on a server that can be reached from elsewhere without "
-    "an API key."
+    "Claude Code's built-in tools are refused on a server that can be reached from elsewhere "
+    "without an API key."
 )
-KEY_WITHOUT = "Your API key may not use Claude Code's own tools."
-OFF = "Claude Code's own tools are off on this server (ALLOWED_TOOLS=none)."
+KEY_WITHOUT = "Your API key may not use Claude Code's built-in tools."
+OFF = "Claude Code's built-in tools are off on this server (ALLOWED_TOOLS=none)."
 Number = TypeVar("Number", int, float)
 SERVER = ""
 """The owner of the rules that hold for all."""
@@ -43,13 +43,13 @@ class Permissions:
     disallowed: tuple[str, ...] = ()
     refusal: str | None = None
 
-    def rules_of(self, tool: OwnTool) -> tuple[str, ...]:
+    def rules_of(self, tool: BuiltinTool) -> tuple[str, ...]:
         """The rules that allow the tool; none where it may not be used."""
         if self.refusal is not None or tool.name in self.disallowed:
             return ()
         return tuple(rule for rule in self.allowed if tool_of(rule) == tool.name)
 
-    def why_not(self, tool: OwnTool) -> str | None:
+    def why_not(self, tool: BuiltinTool) -> str | None:
         """A sentence; None where the tool may be used."""
         if self.rules_of(tool):
             return None
@@ -58,18 +58,18 @@ class Permissions:
         word = "disallowed" if tool.name in self.disallowed else "not allowed"
         return f"The tool {tool.name} ({tool.friendly_name}) is {word} here."
 
-    def usable(self) -> list[OwnTool]:
+    def usable(self) -> list[BuiltinTool]:
         return [tool for tool in BY_NAME.values() if self.rules_of(tool)]
 
 
 class ToolPolicy:
-    """`names` are those of all keys; `is_exposed`: whoever can connect may ask, maybe from
-    elsewhere. Raises SettingsError where a setting names no tool."""
+    """`names` are those of all keys; `is_exposed`: any client that can connect may ask, maybe
+    from elsewhere. Raises SettingsError where a setting names no tool."""
 
     def __init__(
         self,
         settings: Settings,
-        store: SessionStore,
+        store: ToolRuleStore,
         names: Collection[str],
         *,
         is_exposed: bool,
@@ -98,7 +98,7 @@ class ToolPolicy:
     def _refusal(self, principal: Principal) -> str | None:
         if self._is_exposed:
             return UNPROTECTED
-        return None if principal.own_tools else KEY_WITHOUT
+        return None if principal.builtin_tools else KEY_WITHOUT
 
     async def _session_rules(
         self, principal: Principal, session_id: str | None
@@ -111,23 +111,23 @@ class ToolPolicy:
             return None  # this turn begins it
 
     async def grant(
-        self, principal: Principal, wish: ToolRequest, session_id: str | None
+        self, principal: Principal, tool_request: ToolRequest, session_id: str | None
     ) -> ToolGrant:
         """What the turn gets, without its directory and MCP servers. Raises ToolsNotAllowed, and
         InvalidRequest for a limit above the server's."""
         held = await self.permissions(principal, session_id)
         if refusal := self._refusal(principal):
             raise ToolsNotAllowed(refusal)
-        _check_servers(held, wish)
-        tools = _granted(held, wish)
+        _check_servers(held, tool_request)
+        tools = _granted(held, tool_request)
         return ToolGrant(
             tools=tuple(tool.name for tool in tools),
             allow=tuple(rule for tool in tools for rule in held.rules_of(tool)),
             deny=held.disallowed,
-            permission_mode=wish.permission_mode,
-            max_turns=_within(wish.max_turns, self._settings.max_turns, "max_turns"),
+            permission_mode=tool_request.permission_mode,
+            max_turns=_within(tool_request.max_turns, self._settings.max_turns, "max_turns"),
             max_budget_usd=_within(
-                wish.max_budget_usd, self._settings.max_budget_usd, "max_budget_usd"
+                tool_request.max_budget_usd, self._settings.max_budget_usd, "max_budget_usd"
             ),
         )
 
@@ -153,12 +153,12 @@ class ToolPolicy:
         if changed is not None and changed.allowed and not self.base.allowed:
             raise ToolsNotAllowed(OFF)
         if owner != SERVER and owner not in self._names:
-            raise NotFound(f"There is no API key named {owner[:64]!r}.", param="key")
+            raise NotFound(f"No such API key: {owner[:64]!r}.", param="key")
 
     def check_operator(self, principal: Principal) -> None:
         """Raises PermissionDenied. Without keys whoever works on this computer is the operator."""
         if self._is_exposed:
-            raise PermissionDenied("Nobody is the operator of a server that has no API key.")
+            raise PermissionDenied("Operator actions are disabled on a server without an API key.")
         is_named = principal.operator or principal.name in self._settings.operator_keys
         if principal.key_id is not None and not is_named:
             raise PermissionDenied(
@@ -193,16 +193,16 @@ def _combined(layers: Iterable[ToolRules]) -> tuple[tuple[str, ...], tuple[str, 
     return allowed, tuple(dict.fromkeys(disallowed))
 
 
-def _granted(held: Permissions, wish: ToolRequest) -> list[OwnTool]:
+def _granted(held: Permissions, tool_request: ToolRequest) -> list[BuiltinTool]:
     """In the catalogue's order."""
-    for name in wish.tools:
+    for name in tool_request.tools:
         if reason := held.why_not(BY_NAME[name]):
             raise ToolsNotAllowed(_with_others(reason, held), param="claude_tools")
     usable = held.usable()
-    if wish.all_allowed and not usable and not wish.mcp_servers:
+    if tool_request.all_allowed and not usable and not tool_request.mcp_servers:
         raise ToolsNotAllowed(held.refusal or "No tool is allowed here.")
-    asked = [tool for tool in usable if wish.all_allowed or tool.name in wish.tools]
-    return [tool for tool in asked if tool.name not in wish.without]
+    asked = [tool for tool in usable if tool_request.all_allowed or tool.name in tool_request.tools]
+    return [tool for tool in asked if tool.name not in tool_request.without]
 
 
 def _with_others(reason: str, held: Permissions) -> str:
@@ -212,8 +212,8 @@ def _with_others(reason: str, held: Permissions) -> str:
     return f"{reason} Allowed: {names or 'none'}."
 
 
-def _check_servers(held: Permissions, wish: ToolRequest) -> None:
-    for name in wish.mcp_servers:
+def _check_servers(held: Permissions, tool_request: ToolRequest) -> None:
+    for name in tool_request.mcp_servers:
         if f"mcp__{name}" in held.disallowed:
             message = f"The MCP server {name} is disallowed here."
             raise ToolsNotAllowed(message, param="mcp_servers")

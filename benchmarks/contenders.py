@@ -1,5 +1,5 @@
-"""The three that are compared, each a process of its own: the stand-in asked directly (the floor),
-this server, and the naive way. All see an environment built from scratch.
+"""The three that are compared, each a process of its own: the fake upstream asked directly (the
+floor), this server, and the naive way. All see an environment built from scratch.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def contest() -> AsyncIterator[Contest]:
     async with AsyncExitStack() as stack:
         scratch = TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
         home = Path(stack.enter_context(scratch))
-        floor = await stack.enter_async_context(stand_in(home))
+        floor = await stack.enter_async_context(fake_upstream(home))
         environment = child_environment(home, floor.port)
         running: dict[Name, Contender] = {"floor": floor}
         names: tuple[Served, ...] = ("ours", "naive")
@@ -106,11 +106,11 @@ async def contest() -> AsyncIterator[Contest]:
 
 
 @asynccontextmanager
-async def stand_in_only() -> AsyncIterator[tuple[dict[str, str], Path]]:
+async def fake_upstream_only() -> AsyncIterator[tuple[dict[str, str], Path]]:
     """The environment and the scratch directory of servers that are to be started on their own."""
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as scratch:
         home = Path(scratch)
-        async with stand_in(home) as floor:
+        async with fake_upstream(home) as floor:
             yield child_environment(home, floor.port), home
 
 
@@ -124,7 +124,7 @@ def child_environment(home: Path, upstream_port: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def stand_in(home: Path) -> AsyncIterator[Contender]:
+async def fake_upstream(home: Path) -> AsyncIterator[Contender]:
     port = free_port()
     argv = ["-m", "demo", "--port", str(port)]
     async with _running("floor", argv, {"HOME": str(home)}, ROOT, home, port) as contender:
@@ -194,7 +194,7 @@ async def _healthy(port: int) -> bool:
         return False
     try:
         writer.write(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
-        return bool(await reader.readline())  # the stand-in has no such route, and says so
+        return bool(await reader.readline())  # the fake upstream has no such route, and says so
     except OSError:
         return False
     finally:

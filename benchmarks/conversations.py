@@ -1,6 +1,6 @@
 """What is asked: each scenario in OpenAI's shape, and the same in the Messages API's for the floor.
 
-The stand-in answers at once; `!demo` lines in the system prompt say how (demo/README.md).
+The fake upstream answers at once; `!demo` lines in the system prompt say how (demo/README.md).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _call(call_id: str, name: str) -> Body:
 
 
 def for_messages_api(body: Body) -> Body:
-    """The same request as the stand-in takes it directly."""
+    """The same request as the fake upstream takes it directly."""
     system, *messages = body["messages"]
     native: Body = {
         "model": body["model"],

@@ -19,7 +19,7 @@ SCENARIOS: dict[Scenario, str] = {
     "unseen": "System prompt never seen",
 }
 CONTENDERS: dict[Name, str] = {
-    "floor": "Stand-in directly (floor)",
+    "floor": "Fake upstream directly (floor)",
     "ours": "This server",
     "naive": "Naive: `query()` per request",
 }

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import psutil
 
-from benchmarks.contenders import Contender, Contest, contest, server, stand_in_only
+from benchmarks.contenders import Contender, Contest, contest, fake_upstream_only, server
 from benchmarks.measure import Bench, MemoryWatch
 from benchmarks.plan import Plan
 from benchmarks.results import Results, Soak
@@ -48,7 +48,7 @@ async def soak(requests: int, say: Say) -> Soak:
     """This server alone, for long: so many requests after those that warm it up."""
     say(f"soak of {requests:,} requests")
     async with (
-        stand_in_only() as (environment, home),
+        fake_upstream_only() as (environment, home),
         server("ours", environment, home) as contender,
     ):
         return await soaked(contender, requests, say)

@@ -1,4 +1,5 @@
-"""`python main.py check`: tries a running server as a newcomer would, and says what to fix."""
+"""`python main.py check`: tries a running server as a first-time user would, and says what to
+fix."""
 
 from __future__ import annotations
 
@@ -26,18 +27,18 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`ms` is None for what was not tried; `mend` is what to do about a failure."""
+    """`ms` is None for what was not tried; `hint` is what to do about a failure."""
 
     name: str
     outcome: Literal["ok", "failed", "skipped"]
     ms: int | None
     detail: str
-    mend: str | None = None
+    hint: str | None = None
 
     def line(self) -> str:
         ms = "" if self.ms is None else f"{self.ms} ms"
-        mend = f"{'':34}{self.mend}\n" if self.mend else ""
-        return f"  {self.outcome:8} {self.name:12} {ms:>8}   {self.detail}".rstrip() + f"\n{mend}"
+        hint = f"{'':34}{self.hint}\n" if self.hint else ""
+        return f"  {self.outcome:8} {self.name:12} {ms:>8}   {self.detail}".rstrip() + f"\n{hint}"
 
 
 def main(argv: Sequence[str], url: str, environ: Mapping[str, str], api_key: str | None) -> int:
@@ -76,7 +77,7 @@ def parser(url: str) -> argparse.ArgumentParser:
 
 
 def _url(text: str) -> str:
-    """Without /v1: whoever copies a client's base_url means its server."""
+    """Without /v1, which a copied client `base_url` ends with."""
     try:
         parsed = httpx.URL(text)
     except httpx.InvalidURL:
@@ -113,8 +114,8 @@ async def check(
 
 def as_json(url: str, results: Sequence[Result]) -> str:
     is_ok = all(result.outcome != "failed" for result in results)
-    told = {"url": url, "ok": is_ok, "checks": [asdict(result) for result in results]}
-    return json.dumps(told) + "\n"
+    reported = {"url": url, "ok": is_ok, "checks": [asdict(result) for result in results]}
+    return json.dumps(reported) + "\n"
 
 
 def _write(text: str) -> None:
@@ -158,7 +159,7 @@ async def _tried(probe: Probe, visit: Visit, seconds: float) -> Result:
     except Skipped as skipped:
         return Result(probe.name, "skipped", None, str(skipped))
     except Failed as failed:
-        return result("failed", failed.seen, failed.mend)
+        return result("failed", failed.seen, failed.hint)
     except (TimeoutError, httpx.TimeoutException):
         return result(
             "failed", f"no answer within {seconds:g} s", "See the log, or take --timeout."

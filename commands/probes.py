@@ -1,4 +1,5 @@
-"""What a newcomer tries on a running server, one probe each: against any URL, over plain HTTP.
+"""What a first-time user tries on a running server, one probe each: against any URL, over plain
+HTTP.
 
 A probe returns what it saw in a few words. It raises Failed with what to do, or Skipped where there
 is nothing to try.
@@ -43,7 +44,7 @@ TOOLS = [
 ]
 
 START = "Start it with `python main.py`, or name the address that it printed with --url."
-MEND = {
+HINTS = {
     "invalid_api_key": "Set TEST_API_KEY to a key of that server: its API_KEY, or the one that it "
     "printed when it started.",
     "too_many_requests": "Wait for a minute and check again. The limits are RATE_LIMIT_* in .env, "
@@ -65,10 +66,10 @@ SEE_LOG = "See the server's log for the request."
 class Failed(Exception):
     """What was seen instead, and what to do about it."""
 
-    def __init__(self, seen: str, mend: str = SEE_LOG) -> None:
+    def __init__(self, seen: str, hint: str = SEE_LOG) -> None:
         super().__init__(seen)
         self.seen = seen
-        self.mend = mend
+        self.hint = hint
 
 
 class Skipped(Exception):
@@ -118,7 +119,7 @@ async def be_ready(visit: Visit) -> str:
         for name, check in checks.items()
         if not check.get("ok")
     ]
-    raise Failed("not ready: " + "; ".join(wrong), "Its log and /v1/auth/status tell more.")
+    raise Failed("not ready: " + "; ".join(wrong), "See its log and /v1/auth/status.")
 
 
 async def refuse_a_wrong_key(visit: Visit) -> str:
@@ -147,7 +148,7 @@ def _price(model: dict[str, Any]) -> float:
 async def tell_credentials(visit: Visit) -> str:
     status = await visit.get("/v1/auth/status")
     if status["method"] == "none":
-        raise Failed("; ".join(status["missing"]) or "no credentials", status["mend"] or SEE_LOG)
+        raise Failed("; ".join(status["missing"]) or "no credentials", status["hint"] or SEE_LOG)
     return f"{status['method']}: {status['detected_by']}"
 
 
@@ -200,8 +201,8 @@ async def call_a_tool(visit: Visit) -> str:
         {"role": "tool", "tool_call_id": call.id, "content": json.dumps({"celsius": int(MEASURED)})}
         for call in message.tool_calls
     ]
-    told = _text((await visit.ask(asked, tools=TOOLS)).choices[0].message)
-    if MEASURED not in told:
+    reported = _text((await visit.ask(asked, tools=TOOLS)).choices[0].message)
+    if MEASURED not in reported:
         raise Failed(
             "the answer does not use the function's result", "Check again, or with another --model."
         )
@@ -241,7 +242,7 @@ def refusal(response: httpx.Response) -> Failed:
 
 def _failure(error: dict[str, Any], status: str = "") -> Failed:
     code, message = error.get("code"), error.get("message")
-    return Failed(f"{status}{code}: {message}", MEND.get(str(code), SEE_LOG))
+    return Failed(f"{status}{code}: {message}", HINTS.get(str(code), SEE_LOG))
 
 
 def _json(response: httpx.Response) -> Any:
@@ -271,7 +272,7 @@ def _user(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`needs` names the probes without which this one can tell nothing new."""
+    """`needs` names the probes without which this one has nothing to report."""
 
     name: str
     run: Callable[[Visit], Awaitable[str]]

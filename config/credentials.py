@@ -23,8 +23,8 @@ Method = Literal["claude_cli", "anthropic", "bedrock", "vertex", "none"]
 Environ: TypeAlias = Mapping[str, str]
 
 LOGIN_COMMAND = "python main.py login"
-MEND = f"Set ANTHROPIC_API_KEY in .env, or run `{LOGIN_COMMAND}`, then start the server again."
-MEND_LOGIN = f"Run `{LOGIN_COMMAND}`, then start the server again."
+HINT = f"Set ANTHROPIC_API_KEY in .env, or run `{LOGIN_COMMAND}`, then start the server again."
+LOGIN_HINT = f"Run `{LOGIN_COMMAND}`, then start the server again."
 TRUE = frozenset({"1", "true", "yes", "on"})  # as the CLI reads its CLAUDE_CODE_USE_* switches
 
 NO_SECRET = r"(?!\w+_(KEY|TOKEN|SECRET|PASSWORD|CUSTOM_HEADERS)$)"
@@ -53,7 +53,7 @@ METHOD_VARIABLES: dict[Method, str] = {
 class Credentials:
     """What the CLI authenticates with.
 
-    `detected_by` and `missing` are sentences that name variables, never values. `mend` says how to
+    `detected_by` and `missing` are sentences that name variables, never values. `hint` says how to
     get credentials where there are none. `bare`: the CLI may run with `--bare`, which needs a key
     or a provider's own credentials (docs/claude-cli.md, "A clean request"). `environment` is all of
     the host's environment that a CLI process gets.
@@ -62,7 +62,7 @@ class Credentials:
     method: Method
     detected_by: str
     missing: tuple[str, ...] = ()
-    mend: str | None = None
+    hint: str | None = None
     bare: bool = False
     environment: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
 
@@ -102,8 +102,8 @@ def _bedrock(environ: Environ) -> Credentials:
         "AWS_WEB_IDENTITY_TOKEN_FILE",
     )
     how = f"CLAUDE_CODE_USE_BEDROCK is on; {source or 'the default AWS profile or role is used'}."
-    mend = "Set the missing variables in .env, then start the server again." if missing else None
-    return Credentials("bedrock", how, tuple(missing), mend, bare=True)
+    hint = "Set the missing variables in .env, then start the server again." if missing else None
+    return Credentials("bedrock", how, tuple(missing), hint, bare=True)
 
 
 def _vertex(environ: Environ) -> Credentials:
@@ -115,8 +115,8 @@ def _vertex(environ: Environ) -> Credentials:
     if project or source:  # a key file names its own project
         return Credentials("vertex", how, bare=True)
     missing = ("ANTHROPIC_VERTEX_PROJECT_ID is not set: Vertex AI needs a project.",)
-    mend = "Set ANTHROPIC_VERTEX_PROJECT_ID in .env, then start the server again."
-    return Credentials("vertex", how, missing, mend, bare=True)
+    hint = "Set ANTHROPIC_VERTEX_PROJECT_ID in .env, then start the server again."
+    return Credentials("vertex", how, missing, hint, bare=True)
 
 
 def _login(settings: Settings, environ: Environ, *, chosen: bool) -> Credentials:
@@ -129,9 +129,9 @@ def _login(settings: Settings, environ: Environ, *, chosen: bool) -> Credentials
         return Credentials("claude_cli", f"{switch}; {found}" if chosen else f"T{found[1:]}")
     if chosen:
         missing = (f"{switch}, but the Claude CLI is not logged in.",)
-        return Credentials("none", f"{switch}; no login was found.", missing, MEND_LOGIN)
+        return Credentials("none", f"{switch}; no login was found.", missing, LOGIN_HINT)
     missing = ("No Claude credentials: neither an API key, nor a cloud provider, nor a login.",)
-    return Credentials("none", "No credentials were found.", missing, MEND)
+    return Credentials("none", "No credentials were found.", missing, HINT)
 
 
 def login_exists(settings: Settings, environ: Environ) -> bool:

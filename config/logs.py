@@ -36,7 +36,8 @@ def configure_logging(settings: Settings) -> None:
 
 
 def is_loggable(record: logging.LogRecord) -> bool:
-    """All of ours; of libraries only warnings, since their debug lines hold prompts and keys."""
+    """All of this project's; of libraries only warnings, since their debug lines hold prompts and
+    keys."""
     path = Path(record.pathname)
     ours = path.is_relative_to(ROOT) and "site-packages" not in path.parts
     return ours or record.levelno >= logging.WARNING

@@ -38,7 +38,7 @@ def sandbox_settings(
             "enabled": True,
             "failIfUnavailable": True,
             "allowUnsandboxedCommands": False,
-            "autoAllowBashIfSandboxed": False,  # the operator's rules stand inside too
+            "autoAllowBashIfSandboxed": False,  # the operator's rules hold inside too
             "filesystem": {
                 "denyRead": [str(path) for path in (*_hidden(settings, environment), *hidden)],
                 "allowRead": [str(path) for path in shown],

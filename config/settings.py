@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeFloat,
@@ -23,8 +18,19 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.setting_values import (
+    CliPath,
+    HeaderLines,
+    ModelAliases,
+    NameList,
+    Networks,
+    Origins,
+    RedisUrl,
+    in_lower_case,
+    in_upper_case,
+)
 from config.sizing import default_max_processes
 from core.turn import Effort
 
@@ -35,109 +41,6 @@ SESSIONS_FOLDER = ".sessions"
 
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is one sentence for the operator."""
-
-
-def _json(value: str, kind: type[Any], allowed: str) -> Any:
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        raise ValueError(f"must be {allowed}") from None
-    if not isinstance(parsed, kind):
-        raise ValueError(f"must be {allowed}")
-    return parsed
-
-
-def _aliases(value: object) -> object:
-    allowed = 'a JSON object of patterns and models, such as {"gpt-4*": "opus"}'
-    table = _json(value, dict, allowed) if isinstance(value, str) else value
-    if not isinstance(table, dict) or not all(isinstance(v, str) and v for v in table.values()):
-        raise ValueError(f"must be {allowed}")
-    return table
-
-
-def _origins(value: object) -> object:
-    """A JSON list or comma separated, without the trailing slash that no `Origin` header has."""
-    allowed = 'a JSON list or comma separated origins such as https://chat.example.com, or "*"'
-    if isinstance(value, str):
-        is_json = value.lstrip().startswith("[")
-        value = _json(value, list, allowed) if is_json else value.split(",")
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"must be {allowed}")
-    origins = tuple(item.strip().rstrip("/") for item in value if item.strip())
-    if any(item != "*" and "://" not in item for item in origins):
-        raise ValueError(f"must be {allowed}")
-    return origins
-
-
-OUTSIDE_OF_PARENTHESES = re.compile(r",(?![^()]*\))")
-
-
-def _names(value: object) -> object:
-    """A JSON list or comma separated; a comma inside of parentheses is part of a name."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        items = _json(value, list, "a JSON list or names, comma separated")
-    else:
-        items = OUTSIDE_OF_PARENTHESES.split(value)
-    return tuple(str(item).strip() for item in items if str(item).strip())
-
-
-def _networks(value: object) -> object:
-    """Addresses and CIDRs, comma separated."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise ValueError("must be IP addresses or CIDRs such as 10.0.0.0/8") from None
-
-
-def _redis_url(value: str | None) -> str | None:
-    if value and not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must be a URL such as redis://localhost:6379/0")
-    return value
-
-
-def _header_lines(value: object) -> object:
-    """The CLI's own form, "Name: value" lines, out of that form or a JSON object."""
-    allowed = 'a JSON object such as {"X-Team": "search"}, or lines of "Name: value"'
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("{"):
-        table = _json(value, dict, allowed)
-        value = "\n".join(f"{name}: {_header_value(table[name], allowed)}" for name in table)
-    lines = [line.strip() for line in value.splitlines() if line.strip()]
-    if not all(line.partition(":")[0].strip() and ":" in line for line in lines):
-        raise ValueError(f"must be {allowed}")
-    return "\n".join(lines) or None
-
-
-def _header_value(value: object, allowed: str) -> str:
-    """One line: a line break inside a value would start another header."""
-    if not isinstance(value, str | int | float) or set(str(value)) & set("\r\n"):
-        raise ValueError(f"must be {allowed}")
-    return str(value)
-
-
-def _one_of_upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _one_of_lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _cli(value: Path | None) -> Path | None:
-    """A bare name is looked up on PATH."""
-    if value is None:
-        return None
-    path = value.expanduser()
-    if not path.is_file() and len(path.parts) == 1:
-        path = Path(shutil.which(path) or path)
-    if not path.is_file():
-        raise ValueError("must be the path of the claude executable: there is no such file")
-    return path
 
 
 class Settings(BaseSettings):
@@ -160,7 +63,7 @@ class Settings(BaseSettings):
     default_model: str = Field(
         "sonnet", min_length=1, description="Model of requests that name none"
     )
-    model_aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)] = Field(
+    model_aliases: ModelAliases = Field(
         {},
         description="JSON object: pattern of client model names -> Claude model, added to the "
         'built-in ones (gpt-4*, gpt-5*, *-mini and so on), such as {"gpt-4*": "opus"}',
@@ -168,26 +71,26 @@ class Settings(BaseSettings):
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
     )
-    claude_cli_path: Annotated[Path | None, AfterValidator(_cli)] = Field(
+    claude_cli_path: CliPath = Field(
         None, description="A claude executable to use instead of the bundled one"
     )
     max_timeout: PositiveInt = Field(
         600_000, description="Longest turn in milliseconds; a value under 10000 means seconds"
     )
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_one_of_upper)
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(in_upper_case)
     ] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
-    log_format: Annotated[Literal["console", "json"], BeforeValidator(_one_of_lower)] = Field(
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(in_lower_case)] = Field(
         "console", description="console (one readable line) or json (one object a line)"
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+    cors_origins: Origins = Field(
         (), description="Origins of web pages that may call, comma separated or a JSON list"
     )
     api_key: str | None = Field(
         None,
         repr=False,
-        description="The key that callers must send; with none of the three only this computer is "
-        "served, or a key is made for the others",
+        description="The key that callers must send; if none of the three is set, only this "
+        "computer is served, or a key is generated for others",
     )
     api_keys: str | None = Field(
         None, repr=False, description="More keys, comma separated, each with a name or without"
@@ -196,11 +99,10 @@ class Settings(BaseSettings):
         None, description="A JSON file of keys or their hashes with limits of their own"
     )
     allow_unprotected: bool = Field(
-        False, description="Serve other computers without any key; else one is made and printed"
+        False,
+        description="Serve other computers without a key; otherwise one is generated and printed",
     )
-    trusted_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)
-    ] = Field(
+    trusted_proxies: Networks = Field(
         (), description="Proxies whose X-Forwarded-For is believed: addresses or CIDRs, by commas"
     )
     rate_limit_enabled: bool = Field(
@@ -214,7 +116,7 @@ class Settings(BaseSettings):
     rate_limit_general_per_minute: PositiveInt = Field(
         30, description="Requests to anything else, together"
     )
-    redis_url: Annotated[str | None, AfterValidator(_redis_url)] = Field(
+    redis_url: RedisUrl = Field(
         None, repr=False, description="A Redis where several servers share one count of limits"
     )
     max_request_bytes: PositiveInt = Field(32 * 1024 * 1024, description="Largest request body")
@@ -222,15 +124,15 @@ class Settings(BaseSettings):
         32 * 1024, description="Largest request head: its URL and headers"
     )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
-    max_messages: PositiveInt = Field(5_000, description="Most messages of one request")
-    max_tools: PositiveInt = Field(1_000, description="Most tools or functions of one request")
+    max_messages: PositiveInt = Field(5_000, description="Maximum messages in one request")
+    max_tools: PositiveInt = Field(1_000, description="Maximum tools or functions in one request")
     request_timeout: PositiveFloat = Field(
         60, description="Seconds that a client may take to send one request"
     )
     max_connections: PositiveInt = Field(
-        500, description="Most open connections; more are told 503 and closed"
+        500, description="Maximum open connections; others get a 503 and are closed"
     )
-    anthropic_custom_headers: Annotated[str | None, BeforeValidator(_header_lines)] = Field(
+    anthropic_custom_headers: HeaderLines = Field(
         None,
         repr=False,  # may hold a gateway's key
         description="Headers for every upstream request: a JSON object or lines of Name: value",
@@ -255,7 +157,7 @@ class Settings(BaseSettings):
     pool_max_uses: PositiveInt = Field(
         200, description="A process ends after this many conversations"
     )
-    queue_size: NonNegativeInt = Field(100, description="Most requests waiting for a process")
+    queue_size: NonNegativeInt = Field(100, description="Maximum requests that wait for a process")
     queue_timeout: PositiveFloat = Field(
         30, description="Longest wait for a process in seconds, then 503"
     )
@@ -266,7 +168,7 @@ class Settings(BaseSettings):
         False, description="Answer 400 to parameters that have no effect, instead of naming them"
     )
     seed_cache_seconds: NonNegativeFloat = Field(
-        3600, description="The same request with the same seed gets the same answer for so long"
+        3600, description="The same request with the same seed gets the same answer for N seconds"
     )
     database_url: str = Field(
         "sqlite+aiosqlite:///sessions.db",
@@ -285,41 +187,41 @@ class Settings(BaseSettings):
         15, description="A session is free again this many seconds after its server was killed"
     )
     session_sweep_seconds: PositiveFloat = Field(
-        60, description="Expired sessions are emptied every so many seconds"
+        60, description="Expired sessions are emptied every N seconds"
     )
-    max_sessions: PositiveInt = Field(10_000, description="Most sessions of one API key")
+    max_sessions: PositiveInt = Field(10_000, description="Maximum sessions of one API key")
     max_session_bytes: PositiveInt = Field(
-        64 * 1024 * 1024, description="Most bytes of text and images in one session"
+        64 * 1024 * 1024, description="Maximum bytes of text and images in one session"
     )
-    allowed_tools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+    allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),
-        description="Claude Code's own tools that a request may ask for: names or rules such as "
-        "Bash(git *), comma separated; all or none",
+        description="Claude Code's built-in tools that a request may ask for: names or rules such "
+        "as Bash(git *), comma separated; all or none",
     )
-    disallowed_tools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+    disallowed_tools: NameList = Field(
         (), description="Tools or rules that nothing can allow, comma separated"
     )
-    operator_keys: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+    operator_keys: NameList = Field(
         ("default",),
         description="Names of the keys that may change tools and MCP servers at run time; default "
-        "is API_KEY, none is nobody",
+        "is API_KEY, none is no one",
     )
     max_turns: PositiveInt = Field(
-        50, description="Most answers of the model in one request with own tools"
+        50, description="Maximum model answers in one request with built-in tools"
     )
     max_budget_usd: PositiveFloat | None = Field(
-        None, description="Most that one request with own tools may cost, in US dollars"
+        None, description="Maximum cost of one request with built-in tools, in US dollars"
     )
     command_timeout_seconds: PositiveFloat = Field(
         120, description="Longest run of a command that Claude starts"
     )
-    sandbox: Annotated[Literal["auto", "on", "off"], BeforeValidator(_one_of_lower)] = Field(
+    sandbox: Annotated[Literal["auto", "on", "off"], BeforeValidator(in_lower_case)] = Field(
         "auto",
         description="Run commands in Claude Code's sandbox: auto (where the platform has it), on "
         "(or not at all) or off",
     )
     workspace_root: Path = Field(
-        Path("workspaces"), description="Where own tools work: one directory for each session"
+        Path("workspaces"), description="Where built-in tools work: one directory for each session"
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
@@ -377,7 +279,8 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def host_environ() -> dict[str, str]:
-    """`.env` of the working directory under the process's environment: also what is not ours."""
+    """`.env` of the working directory under the process's environment: including variables that are
+    not this server's."""
     from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     return {**from_file, **os.environ}
 

@@ -16,7 +16,7 @@ NOT_AN_ADDRESS = "local"
 """The peer of a Unix socket, or of a test without one."""
 
 IPV6_HOST_BITS = 64
-"""One customer's network: whoever has one IPv6 address has all of it."""
+"""One customer's network: who has one IPv6 address has the whole /64."""
 
 
 def client_address(scope: Scope, trusted: Networks) -> str:

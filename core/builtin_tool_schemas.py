@@ -1,4 +1,4 @@
-"""The inputs of Claude Code's own tools: the JSON Schemas that the model receives, less their
+"""The inputs of Claude Code's built-in tools: the JSON Schemas that the model receives, less their
 prose.
 
 `tests/engine/contract/test_tool_catalogue.py` compares them with what the real CLI sends.

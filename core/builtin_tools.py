@@ -1,5 +1,5 @@
-"""The catalogue of Claude Code's own tools: their names, what they do and what they risk; and what
-a request may say of them.
+"""The catalogue of Claude Code's built-in tools: their names, what they do and what they risk; and
+what a request may say of them.
 
 Rules are Claude Code's permission rules: a tool (`Read`), a tool for some inputs (`Bash(git *)`),
 an MCP server (`mcp__calc`) or one of its tools (`mcp__calc__add`).
@@ -20,7 +20,7 @@ Risk = Literal["read", "write", "execute", "network"]
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTool:
+class BuiltinTool:
     """One tool. `subject` is the field of its input that says best what a use is about."""
 
     name: str
@@ -36,14 +36,14 @@ class OwnTool:
 
 
 TOOLS = (
-    OwnTool(
+    BuiltinTool(
         "Read",
         "read_file",
         "Reads a file of the working directory: text, images, PDF or notebooks.",
         "read",
         "file_path",
     ),
-    OwnTool(
+    BuiltinTool(
         "Glob",
         "search_files",
         "Finds files of the working directory by a pattern of their names.",
@@ -51,44 +51,46 @@ TOOLS = (
         "pattern",
         ("list_directory",),
     ),
-    OwnTool(
+    BuiltinTool(
         "Grep",
         "search_in_files",
         "Searches the files of the working directory for a regular expression.",
         "read",
         "pattern",
     ),
-    OwnTool("Edit", "edit_file", "Replaces text in a file that it has read.", "write", "file_path"),
-    OwnTool("Write", "write_file", "Writes a whole file, new or not.", "write", "file_path"),
-    OwnTool(
+    BuiltinTool(
+        "Edit", "edit_file", "Replaces text in a file that it has read.", "write", "file_path"
+    ),
+    BuiltinTool("Write", "write_file", "Writes a whole file, new or not.", "write", "file_path"),
+    BuiltinTool(
         "NotebookEdit",
         "edit_notebook",
         "Changes a cell of a Jupyter notebook.",
         "write",
         "notebook_path",
     ),
-    OwnTool(
+    BuiltinTool(
         "Bash",
         "run_command",
         "Runs a shell command as the server's user, in the sandbox where there is one.",
         "execute",
         "command",
     ),
-    OwnTool(
+    BuiltinTool(
         "WebSearch",
         "web_search",
         "Searches the web, at Claude's provider.",
         "network",
         "query",
     ),
-    OwnTool(
+    BuiltinTool(
         "WebFetch",
         "fetch_url",
         "Fetches a web page from this host, whose own network it reaches too.",
         "network",
         "url",
     ),
-    OwnTool(
+    BuiltinTool(
         "Agent",
         "run_agent",
         "Gives a task to a second agent, which may use the tools that were granted.",
@@ -102,6 +104,12 @@ BY_ANY_NAME = {
     name.lower(): tool for tool in TOOLS for name in (tool.name, tool.friendly_name, *tool.aliases)
 }
 KNOWN = ", ".join(f"{tool.name} ({tool.friendly_name})" for tool in TOOLS)
+CALLER_SERVER = "caller"
+"""The MCP server of the caller's own functions, as Claude Code knows it."""
+
+STRUCTURED_OUTPUT = "StructuredOutput"
+"""The tool of the CLI's own in which an answer follows a schema."""
+
 SEPARATOR = re.compile(r",(?![^()]*\))")
 RULE = re.compile(r"([A-Za-z_]+)(\(.+\))?")
 MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")
@@ -123,16 +131,17 @@ class ToolRequest:
 
 
 def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Names or rules of a list, or comma separated; a comma inside of parentheses is no end."""
+    """Names or rules of a list, or comma separated; a comma inside parentheses does not
+    separate."""
     parts = SEPARATOR.split(names) if isinstance(names, str) else names or ()
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def named(name: str) -> OwnTool:
+def named(name: str) -> BuiltinTool:
     """The tool of this name, Claude Code's or the friendly one. Raises ValueError."""
     tool = BY_ANY_NAME.get(name.lower())
     if tool is None:
-        raise ValueError(f"{name[:64]!r} is none of Claude Code's tools: {KNOWN}")
+        raise ValueError(f"{name[:64]!r} is not one of Claude Code's built-in tools: {KNOWN}")
     return tool
 
 

@@ -103,10 +103,10 @@ SystemPrompt: TypeAlias = str | tuple[TextBlock, ...] | None
 
 
 def system_text(system: SystemPrompt) -> str | None:
-    """The system prompt as one text, without cache marks."""
+    """The system prompt as one text, blocks joined by an empty line; None where there is none."""
     if system is None or isinstance(system, str):
         return system
-    return "\n".join(block["text"] for block in system)
+    return "\n\n".join(block["text"] for block in system) or None
 
 
 def merged(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -50,7 +50,7 @@ class GatewayError(Exception):
     """An error as a caller sees it. The message is for people and never holds a prompt or a key.
 
     `type` and `default_code` are OpenAI's words, `anthropic_type` is Anthropic's, whose status is
-    only set where it differs. Whoever writes the answer sets `request_id`.
+    only set where it differs. The writer of the answer sets `request_id`.
     """
 
     status: ClassVar[int] = 500
@@ -76,7 +76,7 @@ class GatewayError(Exception):
         self.request_id: str | None = None
 
     def add(self, sentence: str, headers: dict[str, str]) -> None:
-        """Tells more: what the failure meant for what the caller has here."""
+        """Adds what the failure meant for the caller's data."""
         self.message = f"{self.message} {sentence}"
         self.extra_headers |= headers
 
@@ -141,7 +141,7 @@ class PermissionDenied(GatewayError):
 
 
 class ToolsNotAllowed(PermissionDenied):
-    """What was asked for of Claude Code's own tools is not this caller's to use."""
+    """What was asked for of Claude Code's built-in tools is not this caller's to use."""
 
     default_code = "tools_not_allowed"
 
@@ -158,7 +158,7 @@ class ModelNotFound(NotFound):
 
 
 class SessionNotFound(NotFound):
-    """It does not exist, has expired, or is somebody else's: nobody can tell which."""
+    """It does not exist, has expired, or belongs to another key: the answer does not say which."""
 
     default_code = "session_not_found"
 
@@ -230,7 +230,7 @@ class QuotaExceeded(RateLimited):
 
 
 class LimitExceeded(RateLimited):
-    """One of this server's own limits; `retry_after` in seconds stands in the body too."""
+    """One of this server's own limits; `retry_after` in seconds is in the body too."""
 
     def __init__(self, retry_after: float) -> None:
         seconds = max(1, math.ceil(retry_after))
@@ -291,7 +291,7 @@ class StoreUnavailable(GatewayError):
 
 
 class WorkspaceUnavailable(GatewayError):
-    """The directory for Claude Code's own tools cannot be made or read."""
+    """The directory for Claude Code's built-in tools cannot be made or read."""
 
     status = 503
     type = "server_error"

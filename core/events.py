@@ -1,16 +1,24 @@
-"""What the engine tells of a turn while it runs: `Event`s, and their fold, a `Reply`."""
+"""What the engine reports of a turn while it runs: `Event`s, and their fold, a `Reply`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
 from io import StringIO
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from typing import Literal, NamedTuple, TypeAlias, assert_never, cast
 
-from core.conversation import JsonObject, ResultPart
+from core.conversation import (
+    Block,
+    JsonObject,
+    ResultPart,
+    ToolResultBlock,
+    ToolUseBlock,
+    text_block,
+)
 
 PARAGRAPH = "\n\n"
-"""Stands between what the model said before and after it used tools of Claude Code's."""
+"""Stands between what the model said before and after it used built-in tools."""
 StopReason = Literal[
     "end_turn",
     "stop_sequence",
@@ -89,7 +97,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class OtherBlock:
-    """A complete block of a kind that no other event tells of: `redacted_thinking`, the API's own
+    """A complete block of a kind that no other event covers: `redacted_thinking`, the API's own
     server tools and their results (`server_tool_use`, `web_search_tool_result`, …)."""
 
     block: JsonObject = field(hash=False)
@@ -131,7 +139,7 @@ class ToolCallEnd:
 
 @dataclass(frozen=True, slots=True)
 class BuiltinToolUse:
-    """Claude Code is about to use a tool of its own, or one of an MCP server. The turn goes on."""
+    """Claude Code is about to use a built-in tool, or one of an MCP server. The turn goes on."""
 
     id: str
     name: str
@@ -149,8 +157,8 @@ class BuiltinToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The turn is over. `cost_usd` is None where the CLI never reported one. With own tools usage
-    and cost are those of all the model's answers in the turn."""
+    """The turn is over. `cost_usd` is None where the CLI never reported one. With built-in tools
+    usage and cost are those of all the model's answers in the turn."""
 
     reason: StopReason
     usage: Usage = Usage()
@@ -186,23 +194,44 @@ class ChoiceEvent(NamedTuple):
 
 @dataclass(slots=True)
 class ToolCall:
+    """A call of a caller's function; `complete` once its arguments are whole."""
+
     id: str
     name: str
+    complete: bool = False
     _arguments: StringIO = field(default_factory=StringIO)
 
     @property
     def arguments(self) -> str:
         return self._arguments.getvalue()
 
-    def add(self, json: str) -> None:
-        self._arguments.write(json)
+    def add(self, piece: str) -> None:
+        self._arguments.write(piece)
+
+
+@dataclass(slots=True)
+class _Text:
+    """A text block or a thinking block that is being written; `signature` ends a thought. A buffer
+    takes each piece in constant time, where a string would be copied whole."""
+
+    is_thinking: bool = False
+    signature: str | None = None
+    _pieces: StringIO = field(default_factory=StringIO)
+
+    @property
+    def text(self) -> str:
+        return self._pieces.getvalue()
+
+    def add(self, text: str) -> None:
+        self._pieces.write(text)
+
+
+_Part: TypeAlias = _Text | ToolCall | BuiltinToolUse | BuiltinToolResult | OtherBlock
 
 
 @dataclass(slots=True)
 class Reply:
-    """The fold of a turn's events: what a body is rendered from and a session stores.
-
-    A buffer takes each piece in constant time, where a string would be copied whole."""
+    """The fold of a turn's events: what a body is rendered from, and what a session stores."""
 
     model: str = ""
     dropped: tuple[str, ...] = ()
@@ -211,43 +240,7 @@ class Reply:
     citations: list[JsonObject] = field(default_factory=list)
     other_blocks: list[JsonObject] = field(default_factory=list)
     finished: Finished | None = None
-    _apart: bool = False
-    _text: StringIO = field(default_factory=StringIO)
-    _thinking: StringIO = field(default_factory=StringIO)
-
-    @property
-    def text(self) -> str:
-        return self._text.getvalue()
-
-    @property
-    def thinking(self) -> str:
-        return self._thinking.getvalue()
-
-    def feed(self, event: Event) -> None:
-        match event:
-            case Started(model, dropped, _, version):
-                self.model, self.dropped, self.version = model, dropped, version
-            case TextDelta(text):
-                self._text.write((PARAGRAPH if self._apart and self._text.tell() else "") + text)
-                self._apart = False
-            case ThinkingDelta(text):
-                self._thinking.write(text)
-            case BuiltinToolUse():
-                self._apart = True
-            case ToolCallStart(_, id_, name):
-                self.tool_calls.append(ToolCall(id_, name))
-            case ToolCallDelta(index, json):
-                self.tool_calls[index].add(json)
-            case Finished():
-                self.finished = event
-            case Citation(citation):
-                self.citations.append(citation)
-            case OtherBlock(block):
-                self.other_blocks.append(block)
-            case ApiEvent() | ThinkingEnd() | ToolCallEnd() | BuiltinToolResult():
-                pass
-            case _:
-                assert_never(event)
+    _parts: list[_Part] = field(default_factory=list)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Reply:
@@ -255,3 +248,106 @@ class Reply:
         for event in events:
             reply.feed(event)
         return reply
+
+    def feed(self, event: Event) -> None:
+        match event:
+            case Started(model, dropped, _, version):
+                self.model, self.dropped, self.version = model, dropped, version
+            case TextDelta(text):
+                self._open(is_thinking=False).add(text)
+            case ThinkingDelta(text):
+                self._open(is_thinking=True).add(text)
+            case ThinkingEnd(signature):
+                self._open(is_thinking=True).signature = signature
+            case ToolCallStart(_, id_, name):
+                self.tool_calls.append(ToolCall(id_, name))
+                self._parts.append(self.tool_calls[-1])
+            case ToolCallDelta(index, piece):
+                self.tool_calls[index].add(piece)
+            case ToolCallEnd(index):
+                self.tool_calls[index].complete = True
+            case BuiltinToolUse() | BuiltinToolResult():
+                self._parts.append(event)
+            case Finished():
+                self.finished = event
+            case Citation(citation):
+                self.citations.append(citation)
+            case OtherBlock(block):
+                self.other_blocks.append(block)
+                self._parts.append(event)
+            case ApiEvent():
+                pass
+            case _:
+                assert_never(event)
+
+    def _open(self, *, is_thinking: bool) -> _Text:
+        """The block that is being written, or a new one."""
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, _Text) and last.is_thinking == is_thinking and last.signature is None:
+            return last
+        self._parts.append(new := _Text(is_thinking))
+        return new
+
+    @property
+    def text(self) -> str:
+        """All texts as one; a paragraph stands between those around built-in tools."""
+        text, apart = StringIO(), False
+        for part in self._parts:
+            if isinstance(part, BuiltinToolUse):
+                apart = True
+            elif isinstance(part, _Text) and not part.is_thinking:
+                text.write((PARAGRAPH if apart and text.tell() else "") + part.text)
+                apart = False
+        return text.getvalue()
+
+    @property
+    def thinking(self) -> str:
+        return "".join(p.text for p in self._parts if isinstance(p, _Text) and p.is_thinking)
+
+    def blocks(self) -> list[Block]:
+        """The native blocks in their order. What is not complete is left out: thinking without its
+        signature, a call whose arguments were cut off, a built-in use or result without the other.
+        """
+        uses = {part.id for part in self._parts if isinstance(part, BuiltinToolUse)}
+        results = {part.id for part in self._parts if isinstance(part, BuiltinToolResult)}
+        found = [_block(part, uses & results) for part in self._parts]
+        return [block for block in found if block is not None]
+
+
+def _block(part: _Part, answered: set[str]) -> Block | None:
+    """The part as a native block; `answered` are the ids of built-in uses with their results."""
+    match part:
+        case _Text(is_thinking=False):
+            return text_block(part.text) if part.text else None
+        case _Text(signature=str(signature)) if signature:
+            return {"type": "thinking", "thinking": part.text, "signature": signature}
+        case _Text():
+            return None
+        case ToolCall():
+            return _call_block(part)
+        case BuiltinToolUse(id_, name, given):
+            use: ToolUseBlock = {"type": "tool_use", "id": id_, "name": name, "input": given}
+            return use if id_ in answered else None
+        case BuiltinToolResult():
+            return _result_block(part) if part.id in answered else None
+        case OtherBlock(block):
+            return cast(Block, block)
+
+
+def _call_block(call: ToolCall) -> ToolUseBlock | None:
+    try:
+        given = json.loads(call.arguments or "{}") if call.complete else None
+    except ValueError:
+        return None
+    if not isinstance(given, dict):
+        return None
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": given}
+
+
+def _result_block(result: BuiltinToolResult) -> ToolResultBlock:
+    block: ToolResultBlock = {
+        "type": "tool_result",
+        "tool_use_id": result.id,
+        "content": list(result.content),
+    }
+    return {**block, "is_error": True} if result.is_error else block

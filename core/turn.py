@@ -13,7 +13,7 @@ PermissionMode = Literal["default", "acceptEdits", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
-    """A function that the caller runs itself: the model sees just this name, text and schema."""
+    """A function that the caller runs itself: the model sees exactly this name, text and schema."""
 
     name: str
     description: str
@@ -47,13 +47,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ToolGrant:
-    """Claude Code's own tools and MCP servers as granted to one turn: what is asked for is allowed.
+    """Claude Code's built-in tools and MCP servers as granted to one turn: what is asked for is
+    allowed.
 
     `tools` are the built-in ones that the model sees. `allow` and `deny` are Claude Code's
-    permission rules (`Read`, `Bash(git *)`); what none allows is denied at once, nobody is asked.
+    permission rules (`Read`, `Bash(git *)`); what none allows is denied at once, without asking.
     `directory` is the absolute, resolved working directory, outside of which the file tools do
     nothing; None is a new one that is gone with the process. `mcp_config` is JSON in the format of
-    `.mcp.json`; whoever may use a server may use all its tools.
+    `.mcp.json`; access to a server includes all its tools.
     """
 
     tools: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class Turn:
     one; `show_thinking` asks a model for its thoughts that would else keep them to itself.
     `output_schema` is a JSON Schema of type object that the answer follows: `native_output` asks
     the API itself for that, else the answer is the input of a tool, which any schema allows.
+    `json_object` asks for an answer that is one JSON object of whatever form.
 
     `native` are top-level fields of the request as a client of the Messages API wrote them, without
     `model` and `stream`: where it is not None it is all that goes out, unchanged, and no cache mark
@@ -100,7 +102,8 @@ class Turn:
     show_thinking: bool = False
     output_schema: JsonObject | None = None
     native_output: bool = True
-    own_tools: ToolGrant | None = None
+    json_object: bool = False
+    builtin_tools: ToolGrant | None = None
     principal: str = "local"
     session_id: str | None = None
     user: str | None = None

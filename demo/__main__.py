@@ -1,4 +1,4 @@
-"""`python -m demo --port 8099`: the stand-in as a process of its own."""
+"""`python -m demo --port 8099`: the fake upstream as a process of its own."""
 
 import argparse
 import asyncio

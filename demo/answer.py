@@ -3,18 +3,13 @@
 Source: https://docs.anthropic.com/en/api/messages and …/messages-streaming
 """
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from json.encoder import encode_basestring as quoted
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-_WORDS: Final = re.compile(r"\S+\s*|\s+")
-ARGUMENT_CHARS: Final = 16
-SIGNATURE_PREFIX: Final = "ZGVtbyBzaWduYXR1cmUg"
-"""Base64 of "demo signature ", so that our own signatures can be told from foreign ones."""
+from demo.blocks import AnswerBlock, Text, Thinking, ToolUse
 
 
 class Event(NamedTuple):
@@ -26,73 +21,44 @@ class Event(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """Text in the pieces it is streamed in."""
-
-    pieces: tuple[str, ...]
-
-    def content(self) -> dict[str, Any]:
-        """The block of a JSON body."""
-        return {"type": "text", "text": "".join(self.pieces)}
-
-
-@dataclass(frozen=True, slots=True)
-class Thinking:
-    """Thoughts; `shown` is false when the request asked for `display: omitted`."""
-
-    pieces: tuple[str, ...]
-    signature: str
-    shown: bool = True
-
-    def content(self) -> dict[str, Any]:
-        """The block of a JSON body."""
-        text = "".join(self.pieces) if self.shown else ""
-        return {"type": "thinking", "thinking": text, "signature": self.signature}
-
-
-@dataclass(frozen=True, slots=True)
-class ToolUse:
-    """A tool call; `pieces` concatenated are the JSON of `input`, unless cut by max_tokens."""
-
-    id: str
-    name: str
-    input: Any
-    pieces: tuple[str, ...]
-
-    def content(self) -> dict[str, Any]:
-        """The block of a JSON body."""
-        return {"type": "tool_use", "id": self.id, "name": self.name, "input": self.input}
-
-
-Block = Text | Thinking | ToolUse
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one answer."""
+    """Token counts of one answer. `cache_write_1h` is the part of `cache_write` kept for an hour,
+    `thinking` the part of the output that was thought; `searches` were made in the web."""
 
     input: int
-    output: int = 0
     cached: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    thinking: int = 0
+    searches: int = 0
+    service_tier: str = "standard"
 
     def start(self, output: int) -> dict[str, Any]:
         """The usage of a message, with the details that only appear there."""
-        cache = {"ephemeral_5m_input_tokens": self.cache_write, "ephemeral_1h_input_tokens": 0}
+        cache = {
+            "ephemeral_5m_input_tokens": self.cache_write - self.cache_write_1h,
+            "ephemeral_1h_input_tokens": self.cache_write_1h,
+        }
         return {
             **self.total(output),
             "cache_creation": cache,
-            "service_tier": "standard",
+            "service_tier": self.service_tier,
         }
 
     def total(self, output: int) -> dict[str, Any]:
         """The usage of a `message_delta`."""
-        return {
+        total: dict[str, Any] = {
             "input_tokens": self.input,
             "cache_creation_input_tokens": self.cache_write,
             "cache_read_input_tokens": self.cached,
             "output_tokens": output,
         }
+        if self.thinking:
+            total["output_tokens_details"] = {"thinking_tokens": min(self.thinking, output)}
+        if self.searches:
+            counts = {"web_search_requests": self.searches, "web_fetch_requests": 0}
+            total["server_tool_use"] = counts
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,39 +67,19 @@ class Answer:
 
     id: str
     model: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[AnswerBlock, ...]
     stop_reason: str
     usage: Usage
     stop_sequence: str | None = None
     edits_context: bool = False
+    pings: int = 0
+    category: str | None = None
+    explanation: str | None = None
 
     @property
     def delta_count(self) -> int:
         """The number of deltas, which is the number of output tokens."""
         return sum(len(block.pieces) for block in self.blocks)
-
-
-def words(text: str, chars: int = 0) -> tuple[str, ...]:
-    """Cut a text into words with their white space, or into pieces of `chars` characters."""
-    if chars > 0:
-        return tuple(text[i : i + chars] for i in range(0, len(text), chars))
-    return tuple(_WORDS.findall(text))
-
-
-def thinking(text: str, chars: int, shown: bool) -> Thinking:
-    """A thinking block with its signature."""
-    return Thinking(words(text, chars), signature_of(text), shown)
-
-
-def signature_of(text: str) -> str:
-    """The signature of a thought, which a later request has to bring back unchanged."""
-    return SIGNATURE_PREFIX + hashlib.sha256(text.encode()).hexdigest()
-
-
-def tool_use(call_id: str, name: str, arguments: Any, chars: int) -> ToolUse:
-    """A tool call whose arguments are streamed in pieces."""
-    pieces = words(json.dumps(arguments, ensure_ascii=False), chars or ARGUMENT_CHARS)
-    return ToolUse(call_id, name, arguments, pieces)
 
 
 def cut_at_stop(answer: Answer, stops: list[str]) -> Answer:
@@ -145,7 +91,7 @@ def cut_at_stop(answer: Answer, stops: list[str]) -> Answer:
         places = [(text.find(stop), stop) for stop in stops if stop in text]
         if places:
             end, stop = min(places, key=lambda place: place[0])
-            kept = (*answer.blocks[:index], Text(_first_chars(block.pieces, end)))
+            kept = (*answer.blocks[:index], replace(block, pieces=_first_chars(block.pieces, end)))
             blocks = kept if end else kept[:-1]
             return replace(answer, blocks=blocks, stop_reason="stop_sequence", stop_sequence=stop)
     return answer
@@ -165,7 +111,7 @@ def cut_at_limit(answer: Answer, max_tokens: int) -> Answer:
     return replace(answer, blocks=tuple(blocks), stop_reason="max_tokens")
 
 
-def _shortened(block: Block, count: int) -> Block:
+def _shortened(block: AnswerBlock, count: int) -> AnswerBlock:
     if isinstance(block, ToolUse):
         return replace(block, pieces=block.pieces[:count], input={})
     return replace(block, pieces=block.pieces[:count])
@@ -193,14 +139,19 @@ def body(answer: Answer) -> bytes:
     return json.dumps(message, ensure_ascii=False).encode()
 
 
+_PING = Event("ping", '{"type": "ping"}')
+
+
 def events(answer: Answer) -> Iterator[Event]:
     """All events of the stream in order."""
     start = {"type": "message_start", "message": _message(answer, 1)}
     yield Event("message_start", json.dumps(start))
+    for _ in range(answer.pings):
+        yield _PING
     for index, block in enumerate(answer.blocks):
         yield from _block_events(index, block)
         if index == 0:
-            yield Event("ping", '{"type": "ping"}')
+            yield _PING
     delta = {"stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence}
     if details := _stop_details(answer):
         delta["stop_details"] = details
@@ -228,20 +179,16 @@ def _message(answer: Answer, output_tokens: int) -> dict[str, Any]:
 def _stop_details(answer: Answer) -> Any:
     if answer.stop_reason != "refusal":
         return None
-    return {"type": "refusal", "category": None, "explanation": None}
+    return {"type": "refusal", "category": answer.category, "explanation": answer.explanation}
 
 
-def _block_events(index: int, block: Block) -> Iterator[Event]:
-    match block:
-        case Text():
-            opened, kind, key = {"type": "text", "text": ""}, "text_delta", "text"
-        case Thinking():
-            opened = {"type": "thinking", "thinking": "", "signature": ""}
-            kind, key = "thinking_delta", "thinking"
-        case ToolUse():
-            opened, kind, key = block.content() | {"input": {}}, "input_json_delta", "partial_json"
-    start = {"type": "content_block_start", "index": index, "content_block": opened}
+def _block_events(index: int, block: AnswerBlock) -> Iterator[Event]:
+    start = {"type": "content_block_start", "index": index, "content_block": block.opened()}
     yield Event("content_block_start", json.dumps(start))
+    if isinstance(block, Text):
+        for citation in block.citations:
+            yield _small_delta(index, {"type": "citations_delta", "citation": citation})
+    kind, key = block.delta
     head = f'{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{key}":'
     if isinstance(block, ToolUse):
         # the real API opens every call with an empty piece
@@ -250,11 +197,11 @@ def _block_events(index: int, block: Block) -> Iterator[Event]:
         for piece in block.pieces:
             yield Event("content_block_delta", f"{head}{quoted(piece)}}}}}", True)
     if isinstance(block, Thinking):
-        yield _signature(index, block)
+        yield _small_delta(index, {"type": "signature_delta", "signature": block.signature})
     yield Event("content_block_stop", f'{{"type":"content_block_stop","index":{index}}}')
 
 
-def _signature(index: int, block: Thinking) -> Event:
-    delta = {"type": "signature_delta", "signature": block.signature}
+def _small_delta(index: int, delta: dict[str, Any]) -> Event:
+    """A delta that carries no token."""
     data = json.dumps({"type": "content_block_delta", "index": index, "delta": delta})
     return Event("content_block_delta", data)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from demo import conversation, directives, eventstream, sse
 from demo.errors import ApiError, bedrock_type, error_json, invalid, new_request_id
 from demo.model import DemoModel
 from demo.recording import Provider, RecordedRequest, Recorder
-from demo.validation import validate
+from demo.validation import betas_of, validate
 from demo.writer import ClientLeft, Delivery, Encoder, Line, error_headers
 
 MODELS: Final[dict[str, str]] = {
@@ -22,7 +23,13 @@ MODELS: Final[dict[str, str]] = {
     "claude-sonnet-4-5-20250929": "Claude Sonnet 4.5",
     "claude-haiku-4-5-20251001": "Claude Haiku 4.5",
 }
-_LARGEST_BODY: Final = 32 * 1024 * 1024
+_LARGEST_BODY: Final[dict[Provider, int]] = {
+    "anthropic": 32 * 1024 * 1024,
+    "vertex": 30 * 1024 * 1024,
+    "bedrock": 20 * 1024 * 1024,
+}
+# half of a surrogate pair, as JSON escapes it: what `json.loads` takes and the API does not
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODERS: Final[dict[Provider, tuple[bytes, Encoder]]] = {
     "anthropic": (b"text/event-stream; charset=utf-8", sse.encode),
     "vertex": (b"text/event-stream; charset=utf-8", sse.encode),
@@ -48,18 +55,18 @@ class Messages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens to it."""
         raw = await Request(scope, receive).body()
-        body, problem = parsed(raw)
-        request = recorded(scope, self.provider, body)
+        body, problem = parsed(raw, self.provider)
+        request = recorded(scope, self.provider, body, raw)
         line = Line(receive, send, self.upstream.closing)
         request_id = new_request_id()
-        with self.upstream.recorder.answering(request) as fate:
-            fate.outcome = "disconnected"
+        with self.upstream.recorder.answering(request) as outcome:
+            outcome.text = "disconnected"
             try:
                 if problem is not None:
                     raise problem
-                fate.outcome = await self.answer(request, line, len(raw), request_id)
+                outcome.text = await self.answer(request, line, len(raw), request_id)
             except ApiError as error:
-                fate.outcome = f"error {error.status}"
+                outcome.text = f"error {error.status}"
                 await refuse(line, error, request_id, self.provider)
             except ClientLeft:
                 pass
@@ -67,14 +74,15 @@ class Messages:
     async def answer(self, request: RecordedRequest, line: Line, size: int, request_id: str) -> str:
         """Let the model answer; return the outcome. Raises `ApiError` before anything is sent."""
         check_access(self.provider, request.headers)
-        validate(request.body, self.provider, request.model)
+        betas = betas_of(request.headers, request.body)
+        validate(request.body, self.provider, request.model, betas)
         talk = conversation.read(request.body, request.model)
         asks = directives.read(directives.pairs(talk.system) | directives.pairs(talk.asked))
         if asks.round != talk.rounds:
             asks = directives.without_faults(asks)
         self.upstream.model.check(talk, asks)
         answer = self.upstream.model.answer(talk, asks, size // 4 + 1)
-        delivery = Delivery(line, asks, request_id, request.fate.usage.update)
+        delivery = Delivery(line, asks, request_id, request.usage.update)
         streams = request.body.get("stream", False) if self.stream is None else self.stream
         content_type, encode = _ENCODERS[self.provider]
         named = (b"request-id", request_id.encode())
@@ -92,8 +100,9 @@ class Other:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the fixed content; 404 in Anthropic's shape without one."""
-        body, _ = parsed(await Request(scope, receive).body())
-        self.upstream.recorder.other_requests.append(recorded(scope, self.provider, body))
+        raw = await Request(scope, receive).body()
+        body, _ = parsed(raw)
+        self.upstream.recorder.other_requests.append(recorded(scope, self.provider, body, raw))
         if self.content is None:
             line = Line(receive, send, self.upstream.closing)
             await refuse(line, ApiError(404, "Not found"), new_request_id())
@@ -111,13 +120,14 @@ class CountTokens:
         """Answer `{"input_tokens": n}`, or refuse what the model would refuse."""
         raw = await Request(scope, receive).body()
         body, problem = parsed(raw)
-        request = recorded(scope, "anthropic", body)
+        request = recorded(scope, "anthropic", body, raw)
         self.upstream.recorder.other_requests.append(request)
         try:
             if problem is not None:
                 raise problem
             check_access("anthropic", request.headers)
-            validate({"max_tokens": 1, **body}, "anthropic", request.model)
+            betas = betas_of(request.headers, body)
+            validate({"max_tokens": 1, **body}, "anthropic", request.model, betas)
         except ApiError as error:
             line = Line(receive, send, self.upstream.closing)
             await refuse(line, error, new_request_id())
@@ -152,23 +162,35 @@ class Home:
         await Response(b"")(scope, receive, send)
 
 
-def parsed(raw: bytes) -> tuple[dict[str, Any], ApiError | None]:
+def _no_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python's parser takes and JSON has not."""
+    raise ValueError(f"unexpected {name}")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def parsed(raw: bytes, provider: Provider = "anthropic") -> tuple[dict[str, Any], ApiError | None]:
     """A JSON object, or {} and what is wrong with it."""
-    if len(raw) > _LARGEST_BODY:
+    if len(raw) > _LARGEST_BODY[provider]:
         return {}, ApiError(413, "Request exceeds the maximum size")
     try:
-        body = json.loads(raw) if raw else {}
-    except ValueError as error:
+        body = _DECODER.decode(raw.decode()) if raw else {}
+        if b"\\u" in raw and _SURROGATE.search(raw):
+            json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return {}, invalid(f"The request body is not valid JSON: {error.reason} in string")
+    except (ValueError, RecursionError) as error:
         return {}, invalid(f"The request body is not valid JSON: {error}")
     if not isinstance(body, dict):
         return {}, invalid("Input should be a valid dictionary or object to extract fields from")
     return body, None
 
 
-def recorded(scope: Scope, provider: Provider, body: dict[str, Any]) -> RecordedRequest:
+def recorded(scope: Scope, provider: Provider, body: dict[str, Any], raw: bytes) -> RecordedRequest:
     """The record of a request that just arrived; `body` is kept, not copied."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return RecordedRequest(provider, scope["path"], headers, body, time.monotonic())
+    return RecordedRequest(provider, scope["path"], headers, body, time.monotonic(), raw)
 
 
 def check_access(provider: Provider, headers: dict[str, str]) -> None:

@@ -4,55 +4,38 @@ Claude Code also sends `role: system` messages in mid-conversation (beta
 `per-turn-control-2026-07-01`), with empty content when they only carry an `output_config`.
 """
 
-import base64
-import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from demo.answer import SIGNATURE_PREFIX, signature_of
+from demo.blocks import SIGNATURE_PREFIX, signature_of
 from demo.errors import invalid
+from demo.fields import Block, check_cache_control, check_flag, check_names, check_string
 from demo.pairing import check_pairs
+from demo.server_blocks import SERVER_FIELDS, check_server_block
+from demo.sources import check_document, check_image, check_search_result
 
-Block = dict[str, Any]
-
-_IMAGE_STARTS: Final = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF87a": "image/gif",
-    b"GIF89a": "image/gif",
-    b"RIFF": "image/webp",
-}
-_IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_LARGEST_IMAGE: Final = 5 * 1024 * 1024
 _FIELDS: Final = {
     "text": "text cache_control citations",
     "image": "source cache_control transformations",
     "document": "source title context citations cache_control",
+    "search_result": "source title content citations cache_control",
     "tool_use": "id name input cache_control caller toolset_name",
     "tool_result": "tool_use_id content is_error cache_control toolset_name",
     "thinking": "thinking signature",
     "redacted_thinking": "data",
+    "container_upload": "file_id cache_control",
+    **SERVER_FIELDS,
 }
+_ALLOWED: Final = {kind: frozenset(["type", *names.split()]) for kind, names in _FIELDS.items()}
 _UNCHECKED: Final = frozenset(
     [
-        "search_result",
-        "server_tool_use",
-        "web_search_tool_result",
-        "web_fetch_tool_result",
-        "code_execution_tool_result",
-        "bash_code_execution_tool_result",
-        "mcp_tool_use",
-        "mcp_tool_result",
-        "text_editor_code_execution_tool_result",
-        "tool_search_tool_result",
-        "container_upload",
         "compaction",
         "tool_addition",
         "tool_removal",
         "tool_reference",
         "mcp_tool_listing",
-        "advisor_tool_result",
+        "browser_state",
         "fallback",
     ]
 )
@@ -65,15 +48,37 @@ _ROLE_OF_BLOCK: Final = {
     "tool_result": "user",
     "image": "user",
     "document": "user",
+    "search_result": "user",
+    "container_upload": "user",
     "tool_use": "assistant",
     "thinking": "assistant",
     "redacted_thinking": "assistant",
+    **dict.fromkeys(SERVER_FIELDS, "assistant"),
 }
+_IN_RESULTS: Final = (
+    "text",
+    "image",
+    "document",
+    "search_result",
+    "tool_reference",
+    "browser_state",
+)
+_CITATION_FIELDS: Final = {
+    "char_location": "document_index document_title start_char_index end_char_index file_id",
+    "page_location": "document_index document_title start_page_number end_page_number file_id",
+    "content_block_location": (
+        "document_index document_title start_block_index end_block_index file_id"
+    ),
+    "search_result_location": "search_result_index source title start_block_index end_block_index",
+    "web_search_result_location": "url title encrypted_index",
+}
+_OPTIONAL_IN_CITATIONS: Final = ("file_id", "document_title", "title")
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _TOOL_ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_PLAIN_TEXT: Final = {"type", "text"}
 
 
-def check_system(system: Any) -> None:
+def check_system(system: Any, betas: Collection[str] = ()) -> None:
     """Raise `ApiError` unless the system prompt is absent, a string or text blocks."""
     if system is None or isinstance(system, str):
         return
@@ -83,11 +88,12 @@ def check_system(system: Any) -> None:
         place = f"system.{index}"
         if not isinstance(block, dict) or block.get("type") != "text":
             raise invalid(f"{place}.type: Input should be 'text'")
-        _check_fields(place, block)
+        check_names(f"{place}.text", block, _ALLOWED["text"])
         _check_text(place, block, "system")
+        check_cache_control(place, block.get("cache_control"), betas)
 
 
-def check_messages(messages: Any) -> None:
+def check_messages(messages: Any, betas: Collection[str] = ()) -> None:
     """Raise `ApiError` for wrong roles, blocks, or tool calls without their results."""
     if messages is None:
         raise invalid("messages: Field required")
@@ -95,14 +101,15 @@ def check_messages(messages: Any) -> None:
         raise invalid("messages: Input should be a valid array")
     if not messages:
         raise invalid("messages: at least one message is required")
+    last = len(messages) - 1
     for index, message in enumerate(messages):
-        _check_message(f"messages.{index}", message, index == len(messages) - 1)
+        _check_message(f"messages.{index}", message, index == last, betas)
     if messages[0]["role"] != "user":
         raise invalid('messages: first message must use the "user" role')
     check_pairs(messages)
 
 
-def _check_message(place: str, message: Any, last: bool) -> None:
+def _check_message(place: str, message: Any, last: bool, betas: Collection[str]) -> None:
     if not isinstance(message, dict):
         raise invalid(f"{place}: Input should be a valid dictionary")
     role = message.get("role")
@@ -111,12 +118,13 @@ def _check_message(place: str, message: Any, last: bool) -> None:
             f'messages: Unexpected role "{role}". '
             'Allowed roles are "user", "assistant" or "system".'
         )
-    for name in message:
-        if name not in _MESSAGE_FIELDS[role]:
-            raise invalid(f"{place}.{name}: Extra inputs are not permitted")
+    check_names(place, message, _MESSAGE_FIELDS[role])
     blocks = _blocks(place, message, last)
     for index, block in enumerate(blocks):
-        check_block(f"{place}.content.{index}", block, role)
+        if type(block) is dict and block.keys() == _PLAIN_TEXT and block["type"] == "text":
+            _check_text(f"{place}.content.{index}", block, role)  # nearly all blocks are such
+        else:
+            check_block(f"{place}.content.{index}", block, role, betas)
     if last and role == "assistant" and blocks:
         text = blocks[-1].get("text", "")
         if text != text.rstrip():
@@ -141,7 +149,7 @@ def _blocks(place: str, message: Block, last: bool) -> list[Any]:
     return content
 
 
-def check_block(place: str, block: Any, role: str) -> None:
+def check_block(place: str, block: Any, role: str, betas: Collection[str] = ()) -> None:
     """Raise `ApiError` for a content block that a message of this role may not hold."""
     if not isinstance(block, dict):
         raise invalid(f"{place}: Input should be a valid dictionary")
@@ -151,109 +159,55 @@ def check_block(place: str, block: Any, role: str) -> None:
     if kind in _UNCHECKED:
         return
     if kind not in _FIELDS:
-        tags = ", ".join(f"'{tag}'" for tag in (*_FIELDS, *sorted(_UNCHECKED)))
-        raise invalid(
-            f"{place}: Input tag '{kind}' found using 'type' does not match any of the expected "
-            f"tags: {tags}"
-        )
+        raise _unknown_tag(place, kind, (*_FIELDS, *sorted(_UNCHECKED)))
     if _ROLE_OF_BLOCK.get(kind, role) != role:
         raise invalid(f"{place}: `{kind}` blocks can only be in `{_ROLE_OF_BLOCK[kind]}` messages")
-    _check_fields(place, block)
+    check_names(f"{place}.{kind}", block, _ALLOWED[kind])
     _CHECKS[kind](place, block, role)
+    if (mark := block.get("cache_control")) is not None:
+        check_cache_control(f"{place}.{kind}", mark, betas)
 
 
-def _check_fields(place: str, block: Block) -> None:
-    kind = block["type"]
-    for name in block:
-        if name != "type" and name not in _FIELDS[kind].split():
-            raise invalid(f"{place}.{kind}.{name}: Extra inputs are not permitted")
-
-
-def _string(place: str, block: Block, name: str) -> str:
-    value = block.get(name)
-    if value is None:
-        raise invalid(f"{place}.{block['type']}.{name}: Field required")
-    if not isinstance(value, str):
-        raise invalid(f"{place}.{block['type']}.{name}: Input should be a valid string")
-    return value
+def _unknown_tag(place: str, kind: object, known: tuple[str, ...]) -> Exception:
+    tags = ", ".join(f"'{tag}'" for tag in known)
+    return invalid(
+        f"{place}: Input tag '{kind}' found using 'type' does not match any of the expected "
+        f"tags: {tags}"
+    )
 
 
 def _check_text(place: str, block: Block, role: str) -> None:
-    text = _string(place, block, "text")
+    text = block.get("text")
+    if type(text) is not str:
+        text = check_string(f"{place}.text.text", text)
     if not text and block.get("cache_control"):
         raise invalid(f"{place}.text: cache_control cannot be set for empty text blocks")
     where = "system" if role == "system" else "messages"
     if not text:
         raise invalid(f"{where}: text content blocks must be non-empty")
-    if not text.strip():
+    if text.isspace():
         raise invalid(f"{where}: text content blocks must contain non-whitespace text")
+    if block.get("citations"):
+        _check_citations(f"{place}.text.citations", block["citations"])
 
 
-def _check_image(place: str, block: Block, _role: str) -> None:
-    source = _source(place, block)
-    place = f"{place}.image.source"
-    if source.get("type") in ("url", "file"):
-        return
-    data = _base64(place, source)
-    if source.get("media_type") not in _IMAGE_TYPES:
-        allowed = "'image/jpeg', 'image/png', 'image/gif' or 'image/webp'"
-        raise invalid(f"{place}.base64.media_type: Input should be {allowed}")
-    if len(source["data"]) > _LARGEST_IMAGE:
-        size = f"{len(source['data'])} bytes > {_LARGEST_IMAGE} bytes"
-        raise invalid(f"{place}.base64: image exceeds 5 MB maximum: {size}")
-    found = next((kind for start, kind in _IMAGE_STARTS.items() if data.startswith(start)), None)
-    if found is None:
-        raise invalid(f"{place}.base64.data: Could not process image")
-    if found != source["media_type"]:
-        raise invalid(
-            f"{place}.base64: The image was specified using the {source['media_type']} media type, "
-            f"but the image appears to be a {found} image"
-        )
-
-
-def _check_document(place: str, block: Block, role: str) -> None:
-    source = _source(place, block)
-    place = f"{place}.document.source"
-    match source.get("type"):
-        case "base64":
-            if source.get("media_type") != "application/pdf":
-                raise invalid(f"{place}.base64.media_type: Input should be 'application/pdf'")
-            if not _base64(place, source).startswith(b"%PDF"):
-                raise invalid(f"{place}.base64: The PDF specified was not valid.")
-        case "text":
-            if source.get("media_type") != "text/plain":
-                raise invalid(f"{place}.text.media_type: Input should be 'text/plain'")
-            if not source.get("data"):
-                raise invalid(f"{place}.text.data: document text must be non-empty")
-        case "content":
-            check_inner(place, source.get("content"), role)
-        case "url" | "file":
-            return
-        case other:
-            raise invalid(f"{place}: Input tag '{other}' does not match 'base64', 'text', 'url'")
-
-
-def _source(place: str, block: Block) -> Block:
-    source = block.get("source")
-    if not isinstance(source, dict):
-        raise invalid(f"{place}.{block['type']}.source: Field required")
-    return source
-
-
-def _base64(place: str, source: Block) -> bytes:
-    if source.get("type") != "base64":
-        raise invalid(f"{place}: Input tag '{source.get('type')}' does not match 'base64', 'url'")
-    if not isinstance(source.get("data"), str) or not source["data"]:
-        raise invalid(f"{place}.base64.data: Field required")
-    try:
-        return base64.b64decode(source["data"], validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid(f"{place}.base64.data: Invalid base64 data") from None
+def _check_citations(place: str, citations: Any) -> None:
+    if not isinstance(citations, list):
+        raise invalid(f"{place}: Input should be a valid list")
+    for index, citation in enumerate(citations):
+        kind = citation.get("type") if isinstance(citation, dict) else None
+        if kind not in _CITATION_FIELDS:
+            raise _unknown_tag(f"{place}.{index}", kind, tuple(_CITATION_FIELDS))
+        names = ["type", "cited_text", *_CITATION_FIELDS[kind].split()]
+        check_names(f"{place}.{index}.{kind}", citation, names)
+        for name in names:
+            if name not in citation and name not in _OPTIONAL_IN_CITATIONS:
+                raise invalid(f"{place}.{index}.{kind}.{name}: Field required")
 
 
 def _check_tool_use(place: str, block: Block, _role: str) -> None:
     for name, pattern in (("id", _TOOL_ID), ("name", _TOOL_NAME)):
-        if not pattern.fullmatch(_string(place, block, name)):
+        if not pattern.fullmatch(check_string(f"{place}.tool_use.{name}", block.get(name))):
             expected = f"String should match pattern '^{pattern.pattern}$'"
             raise invalid(f"{place}.tool_use.{name}: {expected}")
     if "input" not in block:
@@ -263,19 +217,25 @@ def _check_tool_use(place: str, block: Block, _role: str) -> None:
 
 
 def _check_tool_result(place: str, block: Block, role: str) -> None:
-    _string(place, block, "tool_use_id")
-    if not isinstance(block.get("is_error", False), bool | None):
-        raise invalid(f"{place}.tool_result.is_error: Input should be a valid boolean")
-    check_inner(f"{place}.tool_result", block.get("content"), role)
+    place = f"{place}.tool_result"
+    called = check_string(f"{place}.tool_use_id", block.get("tool_use_id"))
+    if not _TOOL_ID.fullmatch(called):
+        pattern = f"^{_TOOL_ID.pattern}$"
+        raise invalid(f"{place}.tool_use_id: String should match pattern '{pattern}'")
+    check_flag(f"{place}.is_error", block.get("is_error"))
+    check_inner(place, block.get("content"), role, _IN_RESULTS)
 
 
-def check_inner(place: str, content: Any, role: str) -> None:
-    """Raise `ApiError` for wrong blocks inside a tool result or a document."""
+def check_inner(place: str, content: Any, role: str, kinds: tuple[str, ...]) -> None:
+    """Raise `ApiError` for blocks other than of these kinds inside a result or a document."""
     if content is None or isinstance(content, str):
         return
     if not isinstance(content, list):
         raise invalid(f"{place}.content: Input should be a valid array")
     for index, block in enumerate(content):
+        kind = block.get("type") if isinstance(block, dict) else None
+        if kind is not None and kind not in kinds:
+            raise _unknown_tag(f"{place}.content.{index}", kind, kinds)
         check_block(f"{place}.content.{index}", block, role)
 
 
@@ -291,15 +251,25 @@ def _check_thinking(place: str, block: Block, _role: str) -> None:
 
 
 def _check_redacted(place: str, block: Block, _role: str) -> None:
-    _string(place, block, "data")
+    if not check_string(f"{place}.redacted_thinking.data", block.get("data")):
+        raise invalid(f"{place}: Invalid `data` in `redacted_thinking` block")
+
+
+def _check_upload(place: str, block: Block, _role: str) -> None:
+    check_string(f"{place}.container_upload.file_id", block.get("file_id"))
 
 
 _CHECKS: Final[dict[str, Callable[[str, Block, str], None]]] = {
     "text": _check_text,
-    "image": _check_image,
-    "document": _check_document,
+    "image": check_image,
+    "document": lambda place, block, role: check_document(place, block, role, check_inner),
+    "search_result": lambda place, block, role: check_search_result(
+        place, block, role, check_inner
+    ),
     "tool_use": _check_tool_use,
     "tool_result": _check_tool_result,
     "thinking": _check_thinking,
     "redacted_thinking": _check_redacted,
+    "container_upload": _check_upload,
+    **dict.fromkeys(SERVER_FIELDS, check_server_block),
 }

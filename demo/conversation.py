@@ -30,6 +30,7 @@ class Conversation:
     `asked` is the last text block of the last user message that has one (reminders that Claude
     Code adds are passed over). `rounds` counts the user messages with tool results after it,
     `results` are the newest of these as (tool name, text), `called` the tools called since.
+    `resumed`: the last message is the assistant's, a turn that was paused or a prefill.
     """
 
     body: dict[str, Any]
@@ -39,6 +40,7 @@ class Conversation:
     rounds: int
     results: tuple[tuple[str, str], ...]
     called: frozenset[str]
+    resumed: bool = False
 
     @property
     def tools(self) -> list[dict[str, Any]]:
@@ -73,6 +75,7 @@ def read(body: dict[str, Any], model: str) -> Conversation:
         rounds=len(rounds),
         results=_results(newest, {call["id"]: call["name"] for call in calls}),
         called=frozenset(call["name"] for call in calls),
+        resumed=messages[-1]["role"] == "assistant",
     )
 
 

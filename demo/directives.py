@@ -9,7 +9,7 @@ from typing import Any, Final
 from demo.errors import invalid
 
 _LINE: Final = re.compile(r"^[ \t]*!demo\b[ \t]*(.*)$\n?", re.MULTILINE)
-_KEY: Final = re.compile(r"\s*([a-z_]+)(=?)")
+_KEY: Final = re.compile(r"\s*([a-z_][a-z_0-9]*)(=?)")
 _BARE: Final = re.compile(r"\S*")
 _DECODER: Final = json.JSONDecoder()
 
@@ -34,7 +34,17 @@ class Directive:
     calls: tuple[Call, ...] = ()
     say: str | None = None
     steps: tuple[tuple[Call, ...], ...] = ()
+    redacted: str | None = None
+    bad_args: str | None = None
+    search: str | None = None
+    results: int = 2
+    search_error: str | None = None
+    cite: bool = False
+    pause: bool = False
     stop: str | None = None
+    category: str | None = None
+    explanation: str | None = None
+    pings: int = 0
     rate: float = 0.0
     first_delay: float = 0.0
     delay_after: tuple[tuple[int, float], ...] = ()
@@ -52,6 +62,8 @@ class Directive:
     input: int | None = None
     cached: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    service_tier: str = "standard"
 
 
 def strip(text: str) -> str:
@@ -144,6 +156,7 @@ def _pauses(value: str) -> tuple[tuple[int, float], ...]:
 
 
 _BY_TYPE: Final[dict[object, Callable[[str], Any]]] = {
+    str: str,
     str | None: str,
     int | None: int,
     float | None: float,
@@ -172,5 +185,5 @@ FAULTS: Final = (
 
 
 def without_faults(asks: Directive) -> Directive:
-    """The directive without delays, errors and accidents: these belong to one round only."""
+    """The directive without delays, errors and injected faults: these belong to one round only."""
     return replace(asks, **{name: getattr(_NOTHING, name) for name in FAULTS})

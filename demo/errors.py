@@ -1,4 +1,4 @@
-"""The one error of the stand-in, in the shape of Anthropic's API.
+"""The one error of the fake upstream, in the shape of Anthropic's API.
 
 Source: https://docs.anthropic.com/en/api/errors
 """
@@ -46,7 +46,7 @@ MESSAGES: Final[dict[int, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)  # not frozen: Python writes tracebacks into it
 class ApiError(Exception):
     """A refusal with an HTTP status; `retry_after_seconds` becomes the `retry-after` header."""
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from demo import answer as answers
-from demo.answer import Answer, Block, Text, ToolUse, Usage
+from demo import blocks, searching
+from demo.answer import Answer, Usage
+from demo.blocks import AnswerBlock, Text, ToolUse
 from demo.conversation import Conversation, blocks_of, text_of
 from demo.directives import Call, Directive
 from demo.errors import MESSAGES, ApiError, invalid
@@ -28,7 +30,8 @@ STOP_REASONS: Final = frozenset(
         "model_context_window_exceeded",
     }
 )
-# Claude Code's own tools have names that are plain English words: "Write a poem" is no call.
+# Claude Code's built-in tools have names that are plain English words: "Write a poem" is not a
+# call.
 OWN_TOOLS: Final = frozenset(
     [
         "Agent",
@@ -60,7 +63,7 @@ class DemoModel:
     """Answers by rules; the only state is the id counter and how often each text has failed."""
 
     def __init__(self) -> None:
-        # ids must not repeat when a stored conversation meets a restarted stand-in
+        # ids must not repeat when a stored conversation meets a restarted fake upstream
         self._run = secrets.token_hex(3)
         self._made = 0
         self._failed: dict[str, int] = {}
@@ -84,15 +87,17 @@ class DemoModel:
 
     def answer(self, talk: Conversation, asks: Directive, input_tokens: int) -> Answer:
         """The whole answer; `check` comes first."""
-        blocks = tuple(self._blocks(talk, asks))
-        calls = any(isinstance(block, ToolUse) for block in blocks)
+        found = tuple(self._blocks(talk, asks))
         answer = Answer(
             id=self._new_id("msg_demo_"),
             model=talk.model,
-            blocks=blocks,
-            stop_reason="tool_use" if calls else _DEFAULT_STOP,
-            usage=_usage(asks, input_tokens),
+            blocks=found,
+            stop_reason=_stop_reason(talk, asks, found),
+            usage=_usage(asks, input_tokens, found),
             edits_context="context_management" in talk.body,
+            pings=asks.pings,
+            category=asks.category,
+            explanation=asks.explanation,
         )
         stops = talk.body.get("stop_sequences") or []
         answer = answers.cut_at_stop(answer, stops)
@@ -107,27 +112,42 @@ class DemoModel:
         self._made += 1
         return f"{prefix}{self._run}{self._made:08x}"
 
-    def _blocks(self, talk: Conversation, asks: Directive) -> Iterator[Block]:
+    def _blocks(self, talk: Conversation, asks: Directive) -> Iterator[AnswerBlock]:
         if asks.empty:
             return
         if asks.thinking is not None and (asks.thinking_force or _may_think(talk)):
             shown = (talk.body.get("thinking") or {}).get("display") != "omitted"
-            yield answers.thinking(asks.thinking, asks.chars, shown)
+            yield blocks.thinking(asks.thinking, asks.chars, shown)
+        if asks.redacted is not None and (asks.thinking_force or _may_think(talk)):
+            yield blocks.redacted(asks.redacted)
         if calls := chosen_calls(talk, asks):
             if asks.say:
-                yield Text(answers.words(asks.say, asks.chars))
+                yield Text(blocks.words(asks.say, asks.chars))
             if talk.tool_choice.get("disable_parallel_tool_use"):
                 calls = calls[:1]
             for name, arguments in calls:
-                yield self._tool_use(talk, name, arguments, asks.chars)
+                yield self._tool_use(talk, asks, name, arguments)
+        elif asks.search is not None and not talk.resumed:
+            yield from self._search(talk, asks)
         elif text := chosen_text(talk, asks):
-            yield Text(answers.words(text, asks.chars))
+            cited = searching.citations(talk) if asks.cite else ()
+            yield Text(blocks.words(text, asks.chars), cited)
 
-    def _tool_use(self, talk: Conversation, name: str, arguments: Any, chars: int) -> ToolUse:
+    def _search(self, talk: Conversation, asks: Directive) -> Iterator[AnswerBlock]:
+        call_id = self._new_id("srvtoolu_demo_")
+        if asks.pause:
+            yield searching.search_begun(asks, call_id)
+        else:
+            yield from searching.search(talk, asks, call_id, chosen_text(talk, asks))
+
+    def _tool_use(self, talk: Conversation, asks: Directive, name: str, arguments: Any) -> ToolUse:
+        call_id = self._new_id("toolu_demo_")
+        if asks.bad_args is not None:
+            return blocks.broken_tool_use(call_id, name, asks.bad_args, asks.chars)
         offered = next((tool for tool in talk.tools if tool.get("name") == name), {})
         if arguments is None:
             arguments = instance(offered.get("input_schema") or {"type": "object"})
-        return answers.tool_use(self._new_id("toolu_demo_"), name, arguments, chars)
+        return blocks.tool_use(call_id, name, arguments, asks.chars)
 
 
 def error_of(asks: Directive, status: int) -> ApiError:
@@ -213,9 +233,24 @@ def _may_think(talk: Conversation) -> bool:
     return (talk.body.get("thinking") or {}).get("type") != "disabled"
 
 
-def _usage(asks: Directive, counted: int) -> Usage:
-    tokens = counted if asks.input is None else asks.input
-    return Usage(tokens, cached=asks.cached, cache_write=asks.cache_write)
+def _stop_reason(talk: Conversation, asks: Directive, found: tuple[AnswerBlock, ...]) -> str:
+    if any(isinstance(block, ToolUse) and block.type == "tool_use" for block in found):
+        return "tool_use"
+    return "pause_turn" if asks.pause and not talk.resumed else _DEFAULT_STOP
+
+
+def _usage(asks: Directive, counted: int, found: tuple[AnswerBlock, ...]) -> Usage:
+    uses = [block for block in found if isinstance(block, ToolUse)]
+    thoughts = [block.pieces for block in found if isinstance(block, blocks.Thinking)]
+    return Usage(
+        counted if asks.input is None else asks.input,
+        cached=asks.cached,
+        cache_write=asks.cache_write + asks.cache_write_1h,
+        cache_write_1h=asks.cache_write_1h,
+        thinking=sum(len(pieces) for pieces in thoughts),
+        searches=sum(1 for use in uses if use.type == "server_tool_use"),
+        service_tier=asks.service_tier,
+    )
 
 
 def _stopped(answer: Answer, reason: str, stops: list[str]) -> Answer:

@@ -1,4 +1,4 @@
-"""What the stand-in was asked, and events to wait for it."""
+"""What the fake upstream was asked, and events to wait for it."""
 
 import asyncio
 import re
@@ -14,10 +14,10 @@ _MODEL_IN_PATH = re.compile(r"/(?:model|models)/(.+?)(?:/invoke(?:-with-response
 
 
 @dataclass(slots=True)
-class Fate:
+class Outcome:
     """How a request ended; it changes while the answer is written."""
 
-    outcome: str = "open"
+    text: str = "open"
     usage: dict[str, int] = field(default_factory=dict)
 
 
@@ -26,7 +26,8 @@ class RecordedRequest:
     """One request to the model as it arrived.
 
     `headers` have lower-case names, `received_at` is in monotonic seconds (`time.monotonic`).
-    `body` is the parsed JSON object, empty when it could not be parsed.
+    `raw` are the bytes of its body, and `body` the JSON object that they are, with its keys in the
+    order in which they came; it is empty when it could not be parsed.
     """
 
     provider: Provider
@@ -34,7 +35,8 @@ class RecordedRequest:
     headers: dict[str, str]
     body: dict[str, Any]
     received_at: float
-    fate: Fate = field(default_factory=Fate, repr=False, compare=False)
+    raw: bytes = field(default=b"", repr=False)
+    _outcome: Outcome = field(default_factory=Outcome, repr=False, compare=False)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -66,16 +68,16 @@ class RecordedRequest:
     def outcome(self) -> str:
         """One of "open", "answered", "disconnected", "error <status>".
 
-        A body the stand-in broke off on purpose (`cut`) counts as "answered"; an error inside the
-        stream as "error <status>".
+        A body the fake upstream broke off on purpose (`cut`) counts as "answered"; an error inside
+        the stream as "error <status>".
         """
-        return self.fate.outcome
+        return self._outcome.text
 
     @property
     def usage(self) -> dict[str, int]:
         """The tokens that its answer has reported so far: those of `message_start`, then those of
         `message_delta`. Empty where no answer began."""
-        return self.fate.usage
+        return self._outcome.usage
 
 
 class Recorder:
@@ -95,14 +97,14 @@ class Recorder:
         self.received = 0
 
     @contextmanager
-    def answering(self, request: RecordedRequest) -> Iterator[Fate]:
+    def answering(self, request: RecordedRequest) -> Iterator[Outcome]:
         """Record a request to the model and count its answer as open inside the block."""
         self.requests.append(request)
         self.received += 1
         self.open_streams += 1
         self._wake()
         try:
-            yield request.fate
+            yield request._outcome
         finally:
             self.open_streams -= 1
             self._wake()

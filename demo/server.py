@@ -1,4 +1,4 @@
-"""Serves the stand-in on loopback, inside the running event loop."""
+"""Serves the fake upstream on loopback, inside the running event loop."""
 
 import asyncio
 import logging

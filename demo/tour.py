@@ -1,4 +1,4 @@
-"""`make demo`: the server on its stand-in, one streamed chat, and how to go on.
+"""`make demo`: the server on its fake upstream, one streamed chat, and how to go on.
 
 Starts `main.py --demo` as a child, talks to it with the official `openai` client, and leaves it
 running until Ctrl-C; with `--exit`, DEMO_EXIT=1 or without a terminal it ends it at once. A number

@@ -1,4 +1,4 @@
-"""Writes an answer to its client at the pace, and with the accidents, that were asked for."""
+"""Writes an answer to its client at the pace, and with the injected faults, that were asked for."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ _STATUSES: Final = {kind: status for status, kind in reversed(ERROR_TYPES.items(
 
 
 class ClientLeft(Exception):
-    """The client closed the connection, or the stand-in is closing."""
+    """The client closed the connection, or the fake upstream is closing."""
 
 
 class Line:
@@ -39,7 +39,7 @@ class Line:
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     async def wait(self, seconds: float | None) -> None:
-        """Be silent for a time, or for ever; raise `ClientLeft` as soon as nobody listens."""
+        """Be silent for a time, or indefinitely; raise `ClientLeft` as soon as nobody listens."""
         gone = asyncio.ensure_future(self._gone())
         closing = asyncio.ensure_future(self._closing.wait())
         waiters = {gone, closing}

@@ -78,7 +78,7 @@ def document_block(source: Base64Source | TextSource, title: str | None) -> Docu
 
 
 def sniffed_image(data: bytes) -> str | None:
-    """The media type that the first bytes tell, if it is one the model can see."""
+    """The media type by the first bytes, if it is one that the model can see."""
     for media_type, signatures in IMAGE_SIGNATURES.items():
         if data.startswith(signatures):
             return media_type if media_type != "image/webp" or data[8:12] == b"WEBP" else None

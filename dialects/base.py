@@ -20,7 +20,7 @@ from core.errors import GatewayError, InvalidRequest
 from core.events import ChoiceEvent
 from core.turn import ToolGrant, Turn
 from dialects.field_table import FieldTable
-from dialects.reasoning import Traits
+from dialects.reasoning import ModelCapabilities
 from models import TurnHeaders
 
 
@@ -50,13 +50,13 @@ class ImageUrl:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a dialect gets beside the request. `model` is the resolved id, `traits` what is known of
-    it. In a session the messages may be only what is new. `headers` are this server's own request
-    headers, `raw_headers` all of them, names in lower case."""
+    """What a dialect gets beside the request. `model` is the resolved id, `capabilities` what is
+    known of it. In a session the messages may be only what is new. `headers` are this server's own
+    request headers, `raw_headers` all of them, names in lower case."""
 
     model: str
     principal: str = "local"
-    traits: Traits | None = None
+    capabilities: ModelCapabilities | None = None
     session_id: str | None = None
     headers: TurnHeaders = field(default_factory=TurnHeaders)
     raw_headers: Mapping[str, str] = field(default_factory=dict)
@@ -91,26 +91,26 @@ C = TypeVar("C", bound=Call)
 
 
 def with_grant(call: C, grant: ToolGrant) -> C:
-    """The call with what it was granted of Claude Code's own tools. Raises InvalidRequest where a
-    function of the caller's has the name of one: the model would not get that."""
+    """The call with what it was granted of Claude Code's built-in tools. Raises InvalidRequest
+    where a function of the caller's has the name of one: the model would not get that."""
     servers = call.tool_request.mcp_servers if call.tool_request else ()
     of_servers = tuple(f"mcp__{name}__" for name in servers)
     for tool in call.turn.tools:
         if tool.name in grant.tools or tool.name.startswith(of_servers):
             raise InvalidRequest(
-                f"The function {tool.name!r} has the name of a tool of Claude Code's, or of an MCP "
+                f"The function {tool.name!r} has the name of a built-in tool, or of an MCP "
                 "server's, that is asked for too.",
                 param="tools",
             )
-    return replace(call, turn=replace(call.turn, own_tools=grant))
+    return replace(call, turn=replace(call.turn, builtin_tools=grant))
 
 
 HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
 def header_names(ignored: Iterable[str]) -> tuple[str, ...]:
-    """The names of ignored fields that may stand in a response header, in order: a client chose
-    them."""
+    """The names of ignored fields that may stand in a response header, in order. A client chose
+    them, so they may hold anything."""
     return tuple(sorted(name for name in ignored if HEADER_SAFE.fullmatch(name)))
 
 

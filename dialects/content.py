@@ -14,7 +14,9 @@ from typing import Any
 from core.conversation import (
     Block,
     ImageBlock,
+    JsonObject,
     ResultPart,
+    TextBlock,
     ToolResultBlock,
     ToolUseBlock,
     text_block,
@@ -23,7 +25,7 @@ from core.errors import GatewayError, InvalidRequest
 from dialects import attachments
 from dialects.function_tools import arguments
 from dialects.tool_names import Names, native_id
-from models import Content, JsonObject
+from models import Content
 
 TEXT = ("text", "input_text", "output_text", "refusal")
 
@@ -41,22 +43,27 @@ class PartReader:
 
     def text(self, content: Content, where: str) -> str:
         """The text of a message that may hold nothing else; parts are joined as they stand."""
-        texts: list[str] = []
+        return "".join(block["text"] for block in self.texts(content, where))
+
+    def texts(self, content: Content, where: str) -> list[TextBlock]:
+        """The parts of a message that may hold text only, with their cache marks."""
+        blocks: list[TextBlock] = []
         for part, place in _parts(content, where):
             if part.get("type") not in TEXT:
                 raise _unsupported(part, place)
-            texts.append(_text(part, place))
-        return "".join(texts)
+            blocks.append(_marked(text_block(_text(part, place)), part))  # type: ignore[arg-type]  # still a text
+        return blocks
 
     def asked(self, content: Content, where: str) -> list[Block]:
         """A user's blocks: text, images, documents, and native tool results."""
-        return settled(self._asked_block(part, place) for part, place in _parts(content, where))
+        parts = _parts(content, where)
+        return settled(_marked(self._asked_block(part, place), part) for part, place in parts)
 
     def answered(self, content: Content, where: str) -> list[Block]:
         """The blocks of an earlier answer: text, and native calls and thinking."""
         found: list[Block] = []
         for part, place in _parts(content, where):
-            found.extend(self._answered_block(part, place))
+            found.extend(_marked(block, part) for block in self._answered_block(part, place))
         return settled(found)
 
     def result(self, content: Content, where: str) -> list[ResultPart]:
@@ -144,8 +151,14 @@ class PartReader:
             "type": "tool_use",
             "id": native_id(_string(part, "id", where)),
             "name": self.names.native(_string(part, "name", where)),
-            "input": arguments(given, f"{where}.input"),
+            "input": arguments(given),
         }
+
+
+def _marked(block: Block, part: JsonObject) -> Block:
+    """The block with the caller's cache mark."""
+    mark = part.get("cache_control")
+    return {**block, "cache_control": mark} if isinstance(mark, dict) else block  # type: ignore[return-value]  # a key that any block may have
 
 
 def settled(blocks: Iterable[Block]) -> list[Block]:
@@ -158,10 +171,10 @@ def settled(blocks: Iterable[Block]) -> list[Block]:
             kept.append(block)
             waiting = ""
         elif block["text"].strip():
-            kept.append(text_block(waiting + block["text"]) if waiting else block)
+            kept.append({**block, "text": waiting + block["text"]})
             waiting = ""
         elif kept and kept[-1]["type"] == "text":
-            kept[-1] = text_block(kept[-1]["text"] + block["text"])
+            kept[-1] = {**kept[-1], "text": kept[-1]["text"] + block["text"]}
         else:
             waiting += block["text"]
     return kept
@@ -230,7 +243,7 @@ def _unsupported(part: JsonObject, where: str) -> GatewayError:
     kind = part.get("type")
     name = kind[:40] if isinstance(kind, str) else "without a type"
     return InvalidRequest(
-        f"Content parts of this kind are not supported here: {name!r}.",
+        f"Unsupported content part type: {name!r}.",
         param=f"{where}.type",
         code="unsupported_content",
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import FunctionTool, ToolChoice
+from dialects import json_schema
 from dialects.tool_names import Names
-from models import JsonObject
 
 EMPTY_SCHEMA: JsonObject = {"type": "object", "properties": {}}
+INVALID_ARGUMENTS = "invalid_json"
 
 
 def function_tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
@@ -27,11 +30,13 @@ def function_tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
     if not function["name"]:
         raise InvalidRequest("A function's name is empty.", param=f"{where}.function.name")
     schema = function.get("parameters", function.get("input_schema"))
+    mark = entry.get("cache_control") or function.get("cache_control")
     return FunctionTool(
         names.native(function["name"]),
         str(function.get("description") or ""),
         _object_schema(schema, f"{where}.function.parameters"),
         strict=function.get("strict") is True,
+        cache_control=mark if isinstance(mark, dict) else None,
     )
 
 
@@ -40,8 +45,8 @@ def _object_schema(schema: Any, where: str) -> JsonObject:
         return EMPTY_SCHEMA
     if not isinstance(schema, dict):
         raise InvalidRequest("A function's parameters must be a JSON Schema.", param=where)
-    kind = schema.get("type", "object")
-    if kind != "object":
+    schema = json_schema.object_root(schema)
+    if schema.get("type", "object") != "object":
         raise InvalidRequest(
             "A function's parameters must be a JSON Schema of type 'object'.", param=where
         )
@@ -52,7 +57,7 @@ def refuse_duplicates(tools: tuple[FunctionTool, ...], where: str) -> None:
     seen: set[str] = set()
     for tool in tools:
         if tool.name in seen:
-            raise InvalidRequest(f"The function {tool.name!r} stands twice.", param=where)
+            raise InvalidRequest(f"Duplicate function name: {tool.name!r}.", param=where)
         seen.add(tool.name)
 
 
@@ -75,8 +80,8 @@ def tool_choice(
         return ToolChoice(WORDS[asked]), tools  # type: ignore[arg-type]  # the table's values are
     if asked.get("type") == "allowed_tools":
         return _allowed_tools(asked, tools, names, where)
-    if asked.get("type") in ("auto", "any", "none"):
-        return ToolChoice(asked["type"]), tools
+    if (kind := asked.get("type")) in WORDS:
+        return ToolChoice(WORDS[kind]), tools  # type: ignore[arg-type]  # the table's values are
     name = _chosen_name(asked)
     if name is None or names.native(name) not in {tool.name for tool in tools}:
         raise InvalidRequest(f"No such function: {str(name)[:64]!r}.", param=where)
@@ -100,18 +105,30 @@ def _allowed_tools(
     wanted = {names.native(_chosen_name(entry) or "") for entry in entries}
     kept = tuple(tool for tool in tools if tool.name in wanted)
     if len(kept) != len(wanted):
-        raise InvalidRequest("`allowed_tools` names a function that is not there.", param=where)
+        raise InvalidRequest("`allowed_tools` names an unknown function.", param=where)
     return ToolChoice("any" if allowed.get("mode") == "required" else "auto"), kept
 
 
-def arguments(text: str | JsonObject | None, where: str) -> JsonObject:
-    """The arguments of an earlier call, as the object the model once wrote."""
+def arguments(text: str | JsonObject | None) -> JsonObject:
+    """The arguments of an earlier call as an object, which is all that the API takes. OpenAI's
+    API takes any string back, for models write such: what is not an object stands in one field,
+    `INVALID_ARGUMENTS`, so that the model sees what it wrote."""
     if isinstance(text, dict):
         return text
+    if text is None or text.strip() in ("", "null"):
+        return {}
     try:
-        parsed = json.loads(text or "{}")
-    except ValueError:
+        parsed = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
         parsed = None
-    if not isinstance(parsed, dict):
-        raise InvalidRequest("The arguments of a call must be a JSON object.", param=where)
-    return parsed
+    return parsed if isinstance(parsed, dict) else {INVALID_ARGUMENTS: text}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError("a double cannot hold this number")
+    return number

@@ -2,7 +2,7 @@
 
 The API's form is that of `anthropic.lib._parse._transform` and of
 https://docs.claude.com/en/docs/build-with-claude/structured-outputs: every object is closed, and
-constraints it cannot hold an answer to stand in the description, where the model reads them.
+constraints that it cannot enforce go into the description, where the model reads them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest
-from models import JsonObject
 
 
 def _words(text: str) -> frozenset[str]:
@@ -49,7 +49,7 @@ def checked(schema: Any, where: str) -> JsonObject:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         place = error.json_path.removeprefix("$").lstrip(".")
-        message = f"This is no valid JSON Schema: {error.message[:200]}"
+        message = f"Invalid JSON Schema: {error.message[:200]}"
         raise InvalidRequest(message, param=f"{where}.{place}" if place else where) from None
     for reference in _references(schema):
         if not _resolves(reference, schema):
@@ -57,9 +57,64 @@ def checked(schema: Any, where: str) -> JsonObject:
             raise InvalidRequest(message, param=where)
     kind = schema.get("type", "object")
     if kind != "object" or "anyOf" in schema or "oneOf" in schema or "enum" in schema:
-        message = "The schema of an answer must be of type 'object', without a choice at its root."
+        message = (
+            "The schema of an answer must be of type 'object', without anyOf, oneOf or enum at the "
+            "top level."
+        )
         raise InvalidRequest(message, param=f"{where}.type")
     return schema if "type" in schema else {"type": "object", **schema}
+
+
+def object_root(schema: JsonObject) -> JsonObject:
+    """A function's parameters with an object at the top level, where the API takes no `anyOf`,
+    `oneOf`, `allOf` or `$ref`: their properties as one object, and what was a choice in words."""
+    forms = ("anyOf", "oneOf", "allOf")
+    choices = {key: schema[key] for key in forms if isinstance(schema.get(key), list)}
+    if "$ref" not in schema and not choices:
+        return schema
+    root = {key: value for key, value in schema.items() if key not in {*choices, "$ref"}}
+    if isinstance(reference := schema.get("$ref"), str):
+        root = {**(_target(reference, schema) or {}), **root}
+    for key, variants in choices.items():
+        objects = [_resolved(variant, schema) for variant in variants if isinstance(variant, dict)]
+        root = _merged(root, objects, all_hold=key == "allOf")
+    if stated := {key: value for key, value in choices.items() if key != "allOf"}:
+        words = json.dumps(stated, ensure_ascii=False)
+        root["description"] = "\n\n".join(filter(None, [root.get("description"), words]))
+    return root
+
+
+def _resolved(variant: JsonObject, root: JsonObject) -> JsonObject:
+    reference = variant.get("$ref")
+    return (_target(reference, root) or {}) if isinstance(reference, str) else variant
+
+
+def _merged(root: JsonObject, objects: list[JsonObject], *, all_hold: bool) -> JsonObject:
+    """All properties; required is what is so in each of them, with `all_hold` in any."""
+    properties: dict[str, list[Any]] = {}
+    for each in (root, *objects):
+        for name, inner in _properties(each).items():
+            if inner not in properties.setdefault(name, []):
+                properties[name].append(inner)
+    required = [_required(each) for each in objects] or [set[str]()]
+    always = set[str]().union(*required) if all_hold else set.intersection(*required)
+    always |= _required(root)
+    one = {
+        name: found[0] if len(found) == 1 else {"anyOf": found}
+        for name, found in properties.items()
+    }
+    merged = {**root, "type": "object", "properties": one}
+    return {**merged, "required": sorted(always)} if always else merged
+
+
+def _properties(schema: JsonObject) -> JsonObject:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _required(schema: JsonObject) -> set[str]:
+    names = schema.get("required")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def native(schema: JsonObject) -> JsonObject | None:
@@ -79,20 +134,20 @@ def _native(schema: Any) -> JsonObject:
     if isinstance(schema.get("type"), list):
         return _one_of_types(schema)
     kept: JsonObject = {}
-    told: JsonObject = {}
+    reported: JsonObject = {}
     for key, value in schema.items():
-        _take(key, value, kept, told)
+        _take(key, value, kept, reported)
     if "$ref" in kept:  # the API takes nothing beside it but the definitions
         return {k: v for k, v in kept.items() if k in ("$ref", "$defs", "definitions")}
     if kept.get("type") == "object":
         _close(kept)
-    if told:
-        words = json.dumps(told, ensure_ascii=False)
+    if reported:
+        words = json.dumps(reported, ensure_ascii=False)
         kept["description"] = "\n\n".join(filter(None, [kept.get("description"), words]))
     return kept
 
 
-def _take(key: str, value: Any, kept: JsonObject, told: JsonObject) -> None:
+def _take(key: str, value: Any, kept: JsonObject, reported: JsonObject) -> None:
     if key in MAPS:
         kept[key] = {name: _native(inner) for name, inner in value.items()}
     elif key in LISTS:
@@ -109,7 +164,7 @@ def _take(key: str, value: Any, kept: JsonObject, told: JsonObject) -> None:
     elif (key == "format" and value in FORMATS) or (key == "minItems" and value in (0, 1)):
         kept[key] = value
     elif key in CONSTRAINTS:
-        told[key] = value
+        reported[key] = value
     elif key not in NOTES:
         raise _Inexpressible
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from core.conversation import JsonObject
 from core.errors import InvalidRequest
 from dialects import json_schema
-from models import JsonObject
 
-ANY_OBJECT: JsonObject = {"type": "object"}
 STRICT = "response_format.json_schema.strict"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """The schema, None for plain text. `native`: the API itself holds the answer to it; `strict`:
-    the caller asked for that."""
+    the caller asked for that. `json_object`: one JSON object of whatever form."""
 
     schema: JsonObject | None = None
     native: bool = True
     strict: bool = False
+    json_object: bool = False
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def read(response_format: JsonObject | None) -> Output:
         case "text":
             return Output()
         case "json_object" if response_format.get("schema") is None:
-            return Output(ANY_OBJECT, native=False)
+            return Output(json_object=True)
         case "json_object":  # as some servers take it
             return _of_schema(response_format["schema"], False, "response_format.schema")
         case "json_schema":

@@ -22,7 +22,7 @@ THINKING_TOKENS: dict[Effort, int] = {"low": 4_096, "medium": 12_288}
 LEAST_THINKING_TOKENS = 1_024
 
 
-class Traits(Protocol):
+class ModelCapabilities(Protocol):
     """What is known of a model; a ModelCard knows it."""
 
     @property
@@ -49,11 +49,15 @@ class Reasoning:
 
 
 def read(
-    request: ChatRequest, card: Traits | None, *, forced_call: bool, max_tokens: int | None
+    request: ChatRequest,
+    card: ModelCapabilities | None,
+    *,
+    forced_call: bool,
+    max_tokens: int | None,
 ) -> Reasoning:
     """`card` is the model's, None where nothing is known of it. The API allows no thinking beside a
     call that is forced, nor in an answer that is too short for the least of it.
-    Raises InvalidRequest for an effort that is no word of these."""
+    Raises InvalidRequest for an unknown effort."""
     field, asked = _asked(request)
     always = card is not None and not card.thinking_off
     adaptive = card is not None and card.adaptive_thinking
@@ -125,7 +129,7 @@ def _as_anthropic(given: Any, effort: Effort | None) -> Reasoning:
     return Reasoning(effort, ignored=("thinking",))
 
 
-def _for_model(asked: Effort | None, card: Traits | None) -> Effort | None:
+def _for_model(asked: Effort | None, card: ModelCapabilities | None) -> Effort | None:
     """The nearest level that the model has; the lower of two."""
     if asked is None or card is None:
         return asked

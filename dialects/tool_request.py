@@ -1,4 +1,5 @@
-"""What a request says of Claude Code's own tools, in its body or its headers -> `ToolRequest`."""
+"""What a request says of Claude Code's built-in tools, in its body or its headers ->
+`ToolRequest`."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from core import builtin_tools
 from core.builtin_tools import ToolRequest, listed
 from core.errors import InvalidRequest, ToolsNotAllowed
 from core.turn import PermissionMode
-from models import ChatRequest, OwnToolHeaders, ToolActivity
+from models import BuiltinToolHeaders, ChatRequest, ToolActivity
 
 HEADERS = {
     "enable_tools": ("x_claude_enable_tools",),
@@ -23,7 +24,7 @@ HEADERS = {
     "mcp_servers": ("x_claude_mcp_servers",),
     "tool_activity": ("x_claude_tool_activity",),
 }
-"""Where each field of the body may stand instead; the first that is there counts."""
+"""The headers that can replace each field of the body; the first one present counts."""
 
 NEEDS_TOOLS = ("max_budget_usd", "permission_mode", "cwd")
 """Fields that have no effect without any tool."""
@@ -34,21 +35,21 @@ ALL = frozenset({"all", "*"})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`wish` is None where no tool is asked for. `activity`: where the work is shown."""
+    """`tool_request` is None where no tool is asked for. `activity`: where the work is shown."""
 
-    wish: ToolRequest | None = None
+    tool_request: ToolRequest | None = None
     activity: ToolActivity = "reasoning"
     ignored: tuple[str, ...] = ()
 
 
-def read(request: ChatRequest, headers: OwnToolHeaders | None = None) -> Asked:
-    """Raises InvalidRequest for what is not known or does not go with own tools, ToolsNotAllowed
-    for a permission mode that nobody gets here."""
+def read(request: ChatRequest, headers: BuiltinToolHeaders | None = None) -> Asked:
+    """Raises InvalidRequest for what is not known or does not go with built-in tools,
+    ToolsNotAllowed for a permission mode that is never granted."""
     said = {name: _said(request, headers, name) for name in HEADERS}
     names, servers = _names(request, said), listed(said["mcp_servers"])
     if said["enable_tools"] is False or not (names or servers):
         return Asked(ignored=_without_effect(request))
-    wish = ToolRequest(
+    tool_request = ToolRequest(
         tools=_known((name for name in names if name.lower() not in ALL), "claude_tools"),
         all_allowed=any(name.lower() in ALL for name in names),
         without=_known(listed(said["disallowed_tools"]), "disallowed_tools"),
@@ -58,10 +59,10 @@ def read(request: ChatRequest, headers: OwnToolHeaders | None = None) -> Asked:
         cwd=said["cwd"],
         mcp_servers=servers,
     )
-    return Asked(wish, said["tool_activity"] or "reasoning", _search_ignored(request))
+    return Asked(tool_request, said["tool_activity"] or "reasoning", _search_ignored(request))
 
 
-def _said(request: ChatRequest, headers: OwnToolHeaders | None, name: str) -> Any:
+def _said(request: ChatRequest, headers: BuiltinToolHeaders | None, name: str) -> Any:
     places = [getattr(request, name), *(getattr(headers, h, None) for h in HEADERS[name])]
     return next((value for value in places if value is not None), None)
 
@@ -92,7 +93,7 @@ def _known(names: Iterable[str], param: str) -> tuple[str, ...]:
 def _permission_mode(mode: str | None) -> PermissionMode:
     if mode == "bypassPermissions":
         raise ToolsNotAllowed(
-            "`bypassPermissions` is not to be had: the tools that are allowed run without asking "
+            "`bypassPermissions` is not available: the tools that are allowed run without asking "
             "anyway, and all others stay denied.",
             param="permission_mode",
         )

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from core.conversation import Block, Message, ToolUseBlock
 from core.errors import InvalidRequest
-from core.transcript import own_ids
+from core.transcript import builtin_use_ids
 
 
 def results_first(message: Message) -> Message:
-    """The API wants results before whatever else the user says after a call."""
+    """The API requires results before anything else the user says after a call."""
     if message.role == "assistant":
         return message
     blocks = sorted(message.content, key=lambda block: block["type"] != "tool_result")
@@ -20,7 +20,7 @@ def results_first(message: Message) -> Message:
 
 def unique_ids(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Ids that come again in a later answer, renamed with their results: some servers count the
-    calls of each answer anew, and the API wants them unique."""
+    calls of each answer from the start, and the API requires unique ids."""
     seen: set[str] = set()
     renamed: dict[str, str] = {}
     result = []
@@ -55,7 +55,7 @@ def calls_of(message: Message) -> Iterator[ToolUseBlock]:
 
 def _open_calls(message: Message) -> Iterator[str]:
     """Those that the next message has to answer."""
-    own = own_ids(message)
+    own = builtin_use_ids(message)
     return (call["id"] for call in calls_of(message) if call["id"] not in own)
 
 
@@ -71,18 +71,21 @@ def check(messages: tuple[Message, ...]) -> None:
         _check_results([*_brought_results(message)], waiting)
         waiting = [*_open_calls(message)]
         if doubled := _first_doubled(waiting):
-            raise _bad(f"Two tool calls of one answer have the id {doubled!r}.")
+            raise _bad(f"Duplicate tool call id in one assistant message: {doubled!r}.")
     _check_results([], waiting)
 
 
 def _check_results(answered: list[str], waiting: list[str]) -> None:
     if doubled := _first_doubled(answered):
-        raise _bad(f"The tool call {doubled!r} is answered twice.")
+        raise _bad(f"Duplicate result for tool call {doubled!r}.")
     for call_id in answered:
         if call_id not in waiting:
-            raise _bad(f"There is no tool call {call_id!r} right before its result.")
+            raise _bad(
+                f"Tool result {call_id!r} has no matching tool call in the preceding assistant "
+                "message."
+            )
     if missing := [call_id for call_id in waiting if call_id not in answered]:
-        raise _bad(f"Tool calls without a result in the next messages: {', '.join(missing)}.")
+        raise _bad(f"Missing tool results in the next messages for: {', '.join(missing)}.")
 
 
 def _first_doubled(ids: list[str]) -> str | None:

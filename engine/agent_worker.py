@@ -53,7 +53,7 @@ LIMITS: dict[str, StopReason] = {
 }
 """What the CLI says where a limit of the request ended the turn."""
 
-BY_INITIALIZE = frozenset({"system", "messages", "tools", "metadata"})
+BY_INITIALIZE = frozenset({"system", "messages", "tools"})
 """Keys of a body that the CLI has by other ways here, and would add to."""
 
 

@@ -69,14 +69,14 @@ class ModelCatalogue:
         self,
         settings: Settings,
         server_info: ServerInfo,
-        heard: Callable[[], JsonObject | None] = lambda: None,
+        cached_info: Callable[[], JsonObject | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._default_model = settings.default_model
         self._own_names = {name.lower(): to for name, to in settings.model_aliases.items()}
         self._patterns = by_specificity(self._own_names)
         self._server_info = server_info
-        self._heard = heard
+        self._cached_info = cached_info
         self._clock = clock
         self._was_asked = False
         self._next_refresh = clock()
@@ -103,7 +103,7 @@ class ModelCatalogue:
         was not asked for yet.
         """
         name = name or self._default_model
-        self._listen()
+        self._refresh_from_worker()
         resolved = self._lookup(name)
         if resolved is None:
             await self._first_refresh()
@@ -159,9 +159,9 @@ class ModelCatalogue:
         if self._clock() >= self._next_refresh and self._refresh is None:
             self._refresh = asyncio.create_task(self._ask_cli())
 
-    def _listen(self) -> None:
+    def _refresh_from_worker(self) -> None:
         """A turn starts no process for the list: what those of other turns told will do."""
-        if self._clock() >= self._next_refresh and (info := self._heard()):
+        if self._clock() >= self._next_refresh and (info := self._cached_info()):
             self._take(info)
 
     async def _ask_cli(self) -> None:

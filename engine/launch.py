@@ -1,7 +1,7 @@
 """How a CLI process is started: its command line, its environment, its directory.
 
-Without own tools it is as clean as the CLI can be; what a conversation needs is said later. With
-own tools it is started for just what a turn was granted, confined to its directory.
+Without built-in tools it is as clean as the CLI can be; what a conversation needs is said later.
+With built-in tools it is started for just what a turn was granted, confined to its directory.
 Source: `docs/claude-cli.md`, "A clean request"; `claude --help`.
 """
 
@@ -27,7 +27,7 @@ from engine.failures import ERROR_LOG_FILTER
 from engine.process_tree import MARK
 from engine.transport import CliTransport
 
-COLLECTOR = "BUN_GC_TIMER_INTERVAL"
+GC_INTERVAL_VARIABLE = "BUN_GC_TIMER_INTERVAL"
 """For the CLI alone: a command may be a program of the same runtime."""
 
 ENVIRONMENT = {
@@ -52,8 +52,8 @@ ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
-    # Its runtime (Bun) looks for garbage after a quiet minute, not after each turn and start.
-    COLLECTOR: "60000",
+    # Its runtime (Bun) collects garbage after a quiet minute, not after each turn and start.
+    GC_INTERVAL_VARIABLE: "60000",
 }
 ARGUMENTS = (
     "--output-format=stream-json",
@@ -211,7 +211,7 @@ def secret_names(environment: Iterable[str]) -> list[str]:
 
 def _command_script(environment: Iterable[str]) -> str:
     """Runs its first argument as a command, without credentials in its environment."""
-    names = " ".join([COLLECTOR, *secret_names(environment)])
+    names = " ".join([GC_INTERVAL_VARIABLE, *secret_names(environment)])
     return f'#!/bin/sh\nunset {names}\nexec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
 
 

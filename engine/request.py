@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.conversation import JsonObject, Message, SystemPrompt, text_block
-from core.transcript import native, shown
+from core.transcript import to_api, to_client
 from core.turn import Effort, FunctionTool, ToolChoice, Turn
 from engine.known_models import ModelCard, plain_id
 
@@ -23,6 +23,9 @@ ANSWER_TOOL = "StructuredOutput"
 ANSWER_TOOL_DESCRIPTION = (
     "Gives the final answer to the user as JSON: call it exactly once, with the whole answer as "
     "its input, in the keys and values that the conversation asks for. Nothing else is shown."
+)
+JSON_INSTRUCTION = (
+    "Respond with exactly one JSON object and nothing else: no Markdown, no code fence, no comment."
 )
 CONTINUE = "Continue from exactly where your last message ends, without repeating any of it."
 DEFAULT_EFFORT: Effort = "high"
@@ -83,7 +86,7 @@ def _as_written(turn: Turn, card: ModelCard, default_effort: Effort) -> JsonObje
     system: Any = turn.system if isinstance(turn.system, str) else list(turn.system or ())
     body: JsonObject = {
         "system": system,
-        "messages": _messages(native(turn.messages)),
+        "messages": _messages(to_api(turn.messages)),
         "tools": [],
         "metadata": {},
         "thinking": _thinking_off(card),
@@ -104,12 +107,12 @@ def _composed(
     body: JsonObject = {
         "system": system_blocks(turn, card),
         "messages": _messages(conversation(turn, card)),
-        "tools": [*map(_tool, turn.tools), *_answer_tool(turn), *map(dict, turn.server_tools)],
+        "tools": _tools(turn),
         "metadata": {"user_id": user_id(turn)},
         "thinking": _thinking(turn, card),
         **_sampling(turn),
     }
-    if choice := _tool_choice(turn, card):
+    if choice := _tool_choice(turn, card, body["tools"]):
         body["tool_choice"] = choice
     if output := _output_config(turn, card, without, default_effort):
         body["output_config"] = output
@@ -120,13 +123,13 @@ def _composed(
 
 
 def conversation(turn: Turn, card: ModelCard = UNKNOWN_MODEL) -> tuple[Message, ...]:
-    """The messages as the API takes them. Without any tools it takes no uses of them: what was said
-    about them stays. What another model thought is not this one's to read."""
+    """The messages as the API takes them. Uses of built-in tools are left out where the turn has
+    none: what was said about them stays. What another model thought is not this one's to read."""
     messages: Sequence[Message] = turn.messages
-    if not (turn.tools or turn.server_tools or turn.own_tools or _answers_by_tool(turn)):
-        messages = shown(turn.messages)
+    if not (turn.tools or turn.server_tools or turn.builtin_tools or _answers_by_tool(turn)):
+        messages = to_client(turn.messages)
     names = {turn.model, plain_id(turn.model), card.id}
-    unfolded = native([_without_others_thinking(message, names) for message in messages])
+    unfolded = to_api([_without_others_thinking(message, names) for message in messages])
     return _ending(unfolded, takes_prefill=card.prefill and not turn.thinking)
 
 
@@ -163,6 +166,8 @@ def system_blocks(turn: Turn, card: ModelCard) -> list[JsonObject]:
     blocks = [dict(block) for block in _system(turn.system)]
     if needs_instruction(turn, card):
         blocks.append(dict(text_block(_instruction(turn))))
+    if turn.json_object:
+        blocks.append(dict(text_block(JSON_INSTRUCTION)))
     return blocks
 
 
@@ -205,6 +210,17 @@ def _is_forced(choice: ToolChoice) -> bool:
     return choice.type in ("any", "tool")
 
 
+def _tools(turn: Turn) -> list[JsonObject]:
+    """The turn's tools. Where it has none any more and speaks of uses, their names: the API takes
+    no use of a tool without any definition."""
+    tools = [*map(_tool, turn.tools), *_answer_tool(turn), *map(dict, turn.server_tools)]
+    if tools or turn.builtin_tools is not None:
+        return tools
+    blocks = (block for message in to_client(turn.messages) for block in message.content)
+    names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
+    return [_tool(FunctionTool(name, "", {"type": "object"})) for name in names]
+
+
 def _answer_tool(turn: Turn) -> list[JsonObject]:
     if not answers_by_tool(turn):
         return []
@@ -238,10 +254,10 @@ def _instruction(turn: Turn) -> str:
     return f"Respond by calling at least one of the tools {names}. Do not answer with text."
 
 
-def _tool_choice(turn: Turn, card: ModelCard) -> JsonObject | None:
+def _tool_choice(turn: Turn, card: ModelCard, tools: Sequence[JsonObject]) -> JsonObject | None:
     choice = _wanted_choice(turn)
     if not turn.tools and not answers_by_tool(turn):
-        return None
+        return {"type": "none"} if tools and not turn.server_tools else None
     if needs_instruction(turn, card):
         choice = ToolChoice("auto", parallel=choice.parallel and choice.type != "tool")
     if choice == ToolChoice():

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -22,14 +23,13 @@ from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError,
 
 from engine.process_tree import adopt, kill_group, kill_marked, kill_tree
 
-CHUNK_BYTES = 64 * 1024
-"""As much as a pipe holds."""
-
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
 LOG_LINE_BYTES = 64 * 1024
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 Consume = Callable[[dict[str, Any]], bool]
 
@@ -50,8 +50,8 @@ class CliTransport(Transport):
     `close` kills: transcripts are not
     kept, so there is nothing to flush.
 
-    `mark` is the value of `process_tree.MARK` in its environment, where it may run commands;
-    `files` are made before it starts and removed when it has ended.
+    `mark` is the value of `process_tree.PROCESS_MARK_VARIABLE` in its environment, where it may run
+    commands; `files` are made before it starts and removed when it has ended.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class CliTransport(Transport):
         self._directory = directory
         self._mark = mark
         self._files = files
-        self._process: asyncio.subprocess.Process | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._process: asyncio.SubprocessTransport | None = None
+        self._pipes: _Pipes | None = None
         self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._failure: str | None = None
-        self._room = asyncio.Event()
-        self._room.set()
+        self._pending = bytearray()
         self._stderr = b""
+        self._log_line = b""
         self._initialize: dict[str, Any] = {}
         self._initialized = False
         self.killed = False
@@ -85,7 +85,7 @@ class CliTransport(Transport):
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._process.get_pid() if self._process else None
 
     @property
     def stderr_tail(self) -> str:
@@ -125,26 +125,20 @@ class CliTransport(Transport):
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
-        self._check_directory(self._process.pid)
-        self._tasks = [
-            asyncio.create_task(self._read(self._process)),
-            asyncio.create_task(self._keep_stderr(self._process)),
-        ]
+        self._check_directory(self._process.get_pid())
 
-    async def _execute(self) -> asyncio.subprocess.Process:
+    async def _execute(self) -> asyncio.SubprocessTransport:
         if self._files is not None:
             await asyncio.to_thread(self._files.make)
-        return await asyncio.create_subprocess_exec(
+        process, self._pipes = await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Pipes(self._read, self._read_log, self._output_ended),
             *self._argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
             env=dict(self._environment),
             cwd=self._directory,
-            limit=CHUNK_BYTES,
             start_new_session=True,
             preexec_fn=adopt if self._mark else None,
         )
+        return process
 
     def _check_directory(self, pid: int) -> None:
         """A directory that was checked by name may have been replaced before the process was in it:
@@ -164,37 +158,46 @@ class CliTransport(Transport):
                 return
         await self._ended()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Hands out every message until the output ends."""
-        assert process.stdout is not None
-        try:
-            async with aclosing(_lines(process.stdout)) as lines:
-                async for line in lines:
-                    self._take(line)
-                    if not self._room.is_set():
-                        await self._room.wait()
-        except (_LineTooLong, RecursionError):
+    def _read(self, chunk: bytes) -> None:
+        """Hands out the messages of a piece of the output."""
+        begun, newline, rest = chunk.rpartition(b"\n")
+        if newline:
+            lines = bytes(self._pending + begun) if self._pending else begun
+            self._pending = bytearray(rest)
+            for line in lines.split(b"\n"):
+                self._take(line)
+        else:
+            self._pending += chunk
+        if len(self._pending) > LINE_LIMIT_BYTES and self._failure is None:
             self._failure = "Claude Code sent malformed output"
             self._ended_by_itself = False
             self.kill()
-        finally:
-            self._messages.put_nowait(None)
-            self.on_end()
+
+    def _output_ended(self) -> None:
+        self._messages.put_nowait(None)
+        self.on_end()
 
     def _take(self, line: bytes) -> None:
         try:
             message = json.loads(line)
         except ValueError:  # a notice of the CLI's, no part of the protocol
             return
+        except RecursionError:
+            # The CLI repeats a call whose arguments are nested a thousand levels deep as objects;
+            # the events of the answer have them as text.
+            log.warning("a line of Claude Code's was nested too deeply to be read")
+            return
         if isinstance(message, dict) and not self.consume(message):
             self._messages.put_nowait(message)
 
     def pause(self) -> None:
         """Reads no more until `resume`: the pipe fills, and slows the process down."""
-        self._room.clear()
+        if self._pipes is not None:
+            self._pipes.pause_output()
 
     def resume(self) -> None:
-        self._room.set()
+        if self._pipes is not None:
+            self._pipes.resume_output()
 
     async def _next(self) -> dict[str, Any] | None:
         """The next message for the SDK; None, again and again, after the last."""
@@ -207,39 +210,41 @@ class CliTransport(Transport):
 
     async def _ended(self) -> NoReturn:
         assert self._process is not None
-        returncode = await self._process.wait()
-        raise ProcessError("Claude Code ended", exit_code=returncode, stderr=self.stderr_tail)
+        assert self._pipes is not None
+        await self._pipes.exited.wait()
+        code = self._process.get_returncode()
+        raise ProcessError("Claude Code ended", exit_code=code, stderr=self.stderr_tail)
 
-    async def _keep_stderr(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        line = b""
-        while chunk := await process.stderr.read(STDERR_BYTES):
-            self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
-            *whole, line = (line + chunk).split(b"\n")
-            line = line[-LOG_LINE_BYTES:]
-            for each in whole:
-                self.on_log_line(each.decode(errors="replace"))
+    def _read_log(self, chunk: bytes) -> None:
+        self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
+        *whole, rest = (self._log_line + chunk).split(b"\n")
+        self._log_line = rest[-LOG_LINE_BYTES:]
+        for line in whole:
+            self.on_log_line(line.decode(errors="replace"))
 
     def is_ready(self) -> bool:
-        return self._process is not None and self._process.returncode is None and not self.killed
+        return self._is_running and not self.killed
+
+    @property
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.get_returncode() is None
 
     @property
     def ended_by_itself(self) -> bool:
         """Whether the process was gone, or at least its output, before this server ended it."""
         if self._ended_by_itself is not None:
             return self._ended_by_itself
-        has_ended = self._process is not None and self._process.returncode is not None
-        return has_ended or bool(self._tasks and self._tasks[0].done())
+        if self._process is None or self._pipes is None:
+            return False
+        return not self._is_running or self._pipes.output_ended.is_set()
 
     async def write(self, data: str) -> None:
         if self._initialize and '"subtype": "initialize"' in data:
             data = self._with_initialize_fields(data)
-        process = self._process
-        if process is None or process.stdin is None or not self.is_ready():
+        if not self.is_ready() or self._pipes is None:
             raise CLIConnectionError("Claude Code is not running")
         try:
-            process.stdin.write(data.encode())
-            await process.stdin.drain()
+            await self._pipes.write(data.encode())
         except (ConnectionError, RuntimeError) as error:
             if not self.killed:
                 self._ended_by_itself = True
@@ -247,8 +252,8 @@ class CliTransport(Transport):
 
     def write_soon(self, data: str) -> None:
         """Writes without waiting; a process that is gone already needs it no more."""
-        if self.is_ready() and self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(data.encode())
+        if self.is_ready() and self._pipes is not None:
+            self._pipes.input.write(data.encode())
 
     def _with_initialize_fields(self, data: str) -> str:
         message = json.loads(data)
@@ -271,23 +276,23 @@ class CliTransport(Transport):
             await self._ended()
 
     async def end_input(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._pipes is not None:
+            self._pipes.input.close()
 
     def kill(self) -> None:
         """Ends the process and its children now. Does not wait; safe at any time."""
         self._ended_by_itself = self.ended_by_itself
         self.killed = True
         self.resume()
-        if self._process is not None and self._process.returncode is None:
-            (kill_tree if self._mark else kill_group)(self._process.pid)
+        if self._process is not None and self._is_running:
+            (kill_tree if self._mark else kill_group)(self._process.get_pid())
 
     async def close(self) -> None:
         """Kills and reaps the process and whatever it left behind; bounded, and safe to call
         twice."""
         if self._process is not None:
             await self._end()
-            await asyncio.to_thread(self._remove_session_note, self._process.pid)
+            await asyncio.to_thread(self._remove_session_note, self._process.get_pid())
         if self._mark is not None:
             await asyncio.to_thread(kill_marked, self._mark)
         if self._files is not None:
@@ -301,38 +306,73 @@ class CliTransport(Transport):
             (config / "sessions" / f"{pid}.json").unlink()
 
     async def _end(self) -> None:
+        """Whatever is left in the pipes is read: a full one would keep the process."""
         assert self._process is not None
+        assert self._pipes is not None
         self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
-                await self._read_rest(self._process)
-                await self._process.wait()
-        for task in self._tasks:
-            task.cancel()
-
-    async def _read_rest(self, process: asyncio.subprocess.Process) -> None:
-        """A full buffer would keep the pipe open. Of two who read one stream, one may never wake:
-        this reads only after the reader, which gives up at a line that is too long."""
-        if self._tasks:
-            await asyncio.wait(self._tasks[:1])
-        while process.stdout is not None and await process.stdout.read(CHUNK_BYTES):
-            pass
+                await self._pipes.output_ended.wait()
+                await self._pipes.exited.wait()
+        self._process.close()
 
 
-class _LineTooLong(Exception):
-    """The process wrote a line over LINE_LIMIT_BYTES."""
+class _Pipes(asyncio.SubprocessProtocol):
+    """The process's pipes. Output is handed on the moment it is there: each task in between would
+    cost the event loop a round, with its system call, for every piece of an answer."""
 
+    def __init__(
+        self,
+        read: Callable[[bytes], None],
+        read_log: Callable[[bytes], None],
+        output_ended: Callable[[], None],
+    ) -> None:
+        self._read = read
+        self._read_log = read_log
+        self._on_output_ended = output_ended
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._is_paused = False
+        self.output_ended = asyncio.Event()
+        self.exited = asyncio.Event()
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
-    """The stream's lines, without their ends."""
-    pending = bytearray()
-    while chunk := await stream.read(CHUNK_BYTES):
-        begun, newline, rest = chunk.rpartition(b"\n")
-        if newline:
-            for line in bytes(pending + begun).split(b"\n"):
-                yield line
-            pending = bytearray(rest)
-        else:
-            pending += chunk
-        if len(pending) > LINE_LIMIT_BYTES:
-            raise _LineTooLong
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        process: Any = transport  # uvloop's is not an asyncio.SubprocessTransport
+        self.input: asyncio.WriteTransport = process.get_pipe_transport(0)
+        self._output: asyncio.ReadTransport = process.get_pipe_transport(1)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        (self._read if fd == 1 else self._read_log)(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._may_write.set()
+        if fd == 1 and not self.output_ended.is_set():
+            self.output_ended.set()
+            self._on_output_ended()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+        self._may_write.set()
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+    async def write(self, data: bytes) -> None:
+        """Raises RuntimeError or ConnectionError where the input is closed."""
+        if self.input.is_closing():
+            raise ConnectionError("the input is closed")
+        self.input.write(data)
+        await self._may_write.wait()
+
+    def pause_output(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._output.pause_reading()
+
+    def resume_output(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._output.resume_reading()

@@ -22,8 +22,8 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_agent_sdk.types import McpSdkServerConfig
 
 from core.conversation import JsonObject
-from core.errors import GatewayError, UpstreamError
-from core.events import Event
+from core.errors import GatewayError, InvalidRequest, UpstreamError
+from core.events import Event, TextDelta
 from core.notes import TurnNotes
 from engine.control import (
     NO_CALL,
@@ -293,7 +293,8 @@ class ClaudeWorker(CliProcess):
         try:
             body = body_text(ask.body)
         except ValueError as error:
-            raise UpstreamError("The request holds a number that JSON has not.") from error
+            message = "The request holds a number that JSON does not have (NaN or Infinity)."
+            raise InvalidRequest(message) from error
         await self._transport.write(
             settings_line(turn.settings_id, ask.model, body, self._limit)
             + boundary_line()
@@ -314,7 +315,7 @@ class ClaudeWorker(CliProcess):
             self.kill()
 
     def _read_on(self, turn: _Turn) -> None:
-        if turn.waiting == AHEAD_EVENTS // 2:
+        if turn.waiting <= AHEAD_EVENTS // 2:
             self._transport.resume()
 
     def _ended(self) -> None:
@@ -491,4 +492,13 @@ class _Turn:
                 return None
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        return self._events.popleft()
+        event = self._events.popleft()
+        return self._with_what_follows(event) if isinstance(event, TextDelta) else event
+
+    def _with_what_follows(self, event: TextDelta) -> TextDelta:
+        """Text that has come meanwhile goes out in one piece. At a model's pace there is none."""
+        texts = [event.text]
+        while self._events and isinstance(following := self._events[0], TextDelta):
+            texts.append(following.text)
+            self._events.popleft()
+        return event if len(texts) == 1 else TextDelta("".join(texts))

@@ -1,4 +1,4 @@
-"""Claude Code's own tools, functions of this program, and both in one request.
+"""Claude Code's built-in tools, functions of this program, and both in one request.
 
 python examples/tools_example.py [QUESTION]
 
@@ -87,7 +87,7 @@ with httpx.Client(
     server.post("/sessions", json={"id": SESSION}).raise_for_status()
     server.put(f"/sessions/{SESSION}/files/invoice.csv", content=INVOICE).raise_for_status()
 
-    print("Own tools: Claude reads the file that was put into its session.")
+    print("Built-in tools: Claude reads the file that was put into its session.")
     watch(sys.argv[1] if len(sys.argv) > 1 else "What is the sum of invoice.csv?")
 
     print("\nA function: this program answers.")

@@ -43,7 +43,7 @@ print(json.dumps({"index": options.index_url, "cert": options.cert, "proxy": opt
 """
 
 # A caller's own environment must not leak into ours.
-FOREIGN = (
+INHERITED = (
     "CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET",
     "PIP_USER", "POETRY_ACTIVE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV",
 )  # fmt: skip
@@ -211,7 +211,7 @@ def ensure_tool() -> None:
 
 
 def ensure_venv(venv: Path, *, with_pip: bool = False) -> None:
-    """Create the environment, anew when it was moved or its Python was replaced."""
+    """Create the environment, again when it was moved or its Python was replaced."""
     if is_sound(venv):
         return
     print(f"Creating {venv.relative_to(ROOT)} with Python {version()}", file=sys.stderr)
@@ -232,7 +232,7 @@ def is_sound(venv: Path) -> bool:
 def explain_failure() -> None:
     """Name the remedy for what goes wrong in time: a locked release that left the index."""
     locked_version = sdk_version()
-    told = subprocess.run(
+    reported = subprocess.run(
         [TOOL / "bin/python", "-I", "-m", "pip", "index", "versions", SDK],
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
@@ -240,7 +240,7 @@ def explain_failure() -> None:
         text=True,
         check=False,
     ).stdout  # empty without a network: then Poetry has said so already
-    releases = told.replace(",", " ").split()
+    releases = reported.replace(",", " ").split()
     if releases and not any(in_range(release, sdk_range()) for release in releases):
         print(
             f"\n{SDK}{sdk_range()}, which pyproject.toml asks for, is no longer in the package"
@@ -273,7 +273,7 @@ def ask(venv: Path, *arguments: str) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {name: value for name, value in os.environ.items() if name not in INHERITED}
 
 
 @contextlib.contextmanager

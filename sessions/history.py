@@ -7,12 +7,11 @@ what a client can send back of a message: role, text, media, calls and results. 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.conversation import Block, Message, merged, text_block
-from core.transcript import shown_message
+from core.conversation import Message, merged
+from core.transcript import comparable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class History:
         return self.messages[self.keep :]
 
 
-def joined(stored: Sequence[Message], asked: Sequence[Message]) -> History:
+def reconcile(stored: Sequence[Message], asked: Sequence[Message]) -> History:
     """`asked` ends with the user's message; both are without neighbours of one role.
 
     A request without any answer in it is new as a whole. One that repeats the stored history, or
@@ -39,7 +38,7 @@ def joined(stored: Sequence[Message], asked: Sequence[Message]) -> History:
     """
     if not any(message.role == "assistant" for message in asked):
         return _appended(stored, asked)
-    before, now = [_shown(m) for m in stored], [_shown(m) for m in asked]
+    before, now = [comparable(m) for m in stored], [comparable(m) for m in asked]
     same = _common_start(before, now)
     if same == len(stored) and same < len(asked):
         return _appended(stored, asked[same:])
@@ -53,8 +52,8 @@ def joined(stored: Sequence[Message], asked: Sequence[Message]) -> History:
 
 
 def digest(messages: Sequence[Message]) -> str:
-    """Names what a client sent, to tell a repetition from another request."""
-    text = "\n".join(_shown(message) for message in messages)
+    """Identifies what a client sent, to recognise a repeated request."""
+    text = "\n".join(comparable(message) for message in messages)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -73,30 +72,3 @@ def _overlap(before: Sequence[str], now: Sequence[str]) -> int:
     """How many messages at the end of `before` begin `now`, which has more than those."""
     longest = min(len(before), len(now) - 1)
     return next((n for n in range(longest, 0, -1) if before[-n:] == now[:n]), 0)
-
-
-def _shown(message: Message) -> str:
-    """What a client shows and sends back of a message."""
-    blocks = _joined_texts(shown_message(message).content)
-    if message.role == "assistant":
-        blocks = _answered(blocks)
-    return json.dumps([message.role, blocks], sort_keys=True)
-
-
-def _joined_texts(content: Sequence[Block]) -> list[Block]:
-    kept: list[Block] = []
-    for block in content:
-        if block["type"] in ("thinking", "redacted_thinking"):
-            continue
-        if block["type"] == "text" and kept and kept[-1]["type"] == "text":
-            kept[-1] = text_block(kept[-1]["text"] + block["text"])
-        else:
-            kept.append(block)
-    return kept
-
-
-def _answered(blocks: Sequence[Block]) -> list[Block]:
-    """Clients trim answers and show the calls after the text, in an order of their own."""
-    text = "".join(block["text"] for block in blocks if block["type"] == "text").strip()
-    calls = [block for block in blocks if block["type"] == "tool_use"]
-    return [text_block(text), *sorted(calls, key=lambda call: call["id"])]

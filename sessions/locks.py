@@ -34,7 +34,7 @@ class Leases:
 
     @asynccontextmanager
     async def hold(self, owner: str, session_id: str) -> AsyncIterator[Lease]:
-        """The session's lease, kept alive. Requests of this process wait in line, first come first
+        """The session's lease, kept alive. Requests of this process are queued, first come first
         served; only the first of them asks the database."""
         token = secrets.token_hex(16)
         deadline = asyncio.get_running_loop().time() + self._wait_seconds

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from stores.keys import KeyStore
-from stores.protocols import SessionStore, StoreLimits
+from stores.protocols import Store, StoreLimits
 from stores.usage import UsageLedger
 
 __all__ = [
     "KeyStore",
-    "SessionStore",
+    "Store",
     "StoreLimits",
     "UsageLedger",
     "make_store",
@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-def make_store(url: str, limits: StoreLimits) -> SessionStore:
+def make_store(url: str, limits: StoreLimits) -> Store:
     """The store that a `DATABASE_URL` names; not opened yet. Raises ValueError."""
     from stores.memory import MemoryStore
     from stores.sql.database import (  # SQLAlchemy, a fifth of a second
@@ -30,7 +30,7 @@ def make_store(url: str, limits: StoreLimits) -> SessionStore:
     return MemoryStore(limits) if in_memory(parsed) else SqlStore(Database(parsed), limits)
 
 
-def make_usage_stores(sessions: SessionStore) -> tuple[UsageLedger, KeyStore]:
+def make_usage_stores(sessions: Store) -> tuple[UsageLedger, KeyStore]:
     """In the database of the sessions, which opens and closes it."""
     from stores.memory import MemoryStore
     from stores.usage_memory import MemoryKeyStore, MemoryUsageLedger

@@ -26,7 +26,7 @@ class StoredKey:
     disabled: bool = False
     operator: bool = False
     requests_per_minute: int | None = None
-    own_tools: bool = True
+    builtin_tools: bool = True
     models: tuple[str, ...] = ()
     allowed_tools: tuple[str, ...] | None = None
     disallowed_tools: tuple[str, ...] = ()

@@ -72,7 +72,7 @@ class MemoryStore(SessionStore):
     def _find(self, owner: str, id: str) -> _Kept:
         kept = self._by_id.get((owner, id))
         if kept is None or kept.draft or self._expired(kept):
-            raise SessionNotFound(f"There is no session {id!r}.")
+            raise SessionNotFound(f"No such session: {id!r}.")
         return kept
 
     def _drop(self, kept: _Kept) -> None:
@@ -144,7 +144,7 @@ class MemoryStore(SessionStore):
     async def delete(self, owner: str, id: str) -> None:
         kept = self._by_id.get((owner, id))
         if kept is None or kept.draft:
-            raise SessionNotFound(f"There is no session {id!r}.")
+            raise SessionNotFound(f"No such session: {id!r}.")
         self._drop(kept)
 
     async def acquire(self, owner: str, id: str, token: str) -> Lease | None:
@@ -179,10 +179,10 @@ class MemoryStore(SessionStore):
         kept = self._mine(lease)
         now = self._clock()
         *said, answer = [StoredMessage(message, now) for message in turn.messages]
-        told = replace(answer.message, model=turn.answer.model)
-        kept.messages[0 if turn.anew else turn.keep :] = [
+        reported = replace(answer.message, model=turn.answer.model)
+        kept.messages[0 if turn.starts_over else turn.keep :] = [
             *said,
-            StoredMessage(told, now, turn.answer, turn.request),
+            StoredMessage(reported, now, turn.answer, turn.request),
         ]
         kept.session = self._after(kept, turn, now)
         kept.draft = kept.swept = False
@@ -192,7 +192,7 @@ class MemoryStore(SessionStore):
     def _after(self, kept: _Kept, turn: CompletedTurn, now: float) -> Session:
         session = kept.session
         before = Session(session.key, session.owner, session.id, now, now)
-        before = before if turn.anew else session
+        before = before if turn.starts_over else session
         return replace(
             before,
             used_at=now,

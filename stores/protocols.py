@@ -1,7 +1,7 @@
-"""What a session store promises, and the plain data that goes in and out of it.
+"""What stores promise, by concern, and the plain data that goes in and out of them.
 
 A store keeps sessions, their turns and who may write next: each session has a *lease*, a lock that
-ends by itself unless it is renewed, so that a server that was killed locks nobody out. All times
+ends by itself unless it is renewed, so that a killed server locks no one out. All times
 are Unix seconds by the store's own clock (the database's, where several servers share one).
 `tests/stores/test_session_stores.py` holds every implementation to this module.
 """
@@ -25,7 +25,7 @@ BLOB_GRACE_SECONDS = 3_600
 
 @dataclass(frozen=True, slots=True)
 class ToolRules:
-    """What an operator set of Claude Code's own tools, for the server, a key or a session.
+    """What an operator set of Claude Code's built-in tools, for the server, a key or a session.
     `allowed` None leaves what holds without it."""
 
     allowed: tuple[str, ...] | None = None
@@ -91,7 +91,7 @@ class NewSession:
 @dataclass(frozen=True, slots=True)
 class CompletedTurn:
     """What a turn adds: the first `keep` messages stay, the rest is replaced by `messages`, of
-    which the last is the answer. `anew` starts the session over: nothing of it is kept.
+    which the last is the answer. `starts_over` starts the session over: nothing of it is kept.
     `request` names the request, so that its repetition is known."""
 
     keep: int
@@ -99,13 +99,13 @@ class CompletedTurn:
     answer: Answer
     system: str | None
     request: str | None = None
-    anew: bool = False
+    starts_over: bool = False
 
 
 @dataclass(slots=True)
 class Lease:
     """The right to write a session's next turn. `created`: it did not exist before. `over`: its
-    holder has used it, and it was given back with that."""
+    holder has used it, which released it."""
 
     session: Session
     token: str
@@ -135,7 +135,7 @@ class StoreLimits:
 
 class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Protocol):
     """Sessions by owner and id; an owner never sees another's. An async context manager: opening
-    it creates or migrates what it keeps them in.
+    it creates or migrates what they are kept in.
 
     Methods that get `owner` and `id` raise SessionNotFound where there is no such active session,
     unless they say otherwise. Every method is one transaction. StoreUnavailable is raised where
@@ -168,30 +168,30 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
     async def acquire(self, owner: str, id: str, token: str) -> Lease | None:
         """The lease of the session for `token`, or None while another has it.
 
-        A session that does not exist is begun: nobody sees it before its first turn is written.
+        A session that does not exist is begun: it is invisible until its first turn is written.
         An expired one is leased with `expired` set and stays as it is until then. Raises
         TooManySessions.
         """
         ...
 
     async def renew(self, key: int, token: str) -> bool:
-        """Makes the lease run anew; False where it was lost."""
+        """Restarts the lease's time; False where it was lost."""
         ...
 
     async def release(self, owner: str, id: str, token: str) -> None:
-        """Gives the lease back; a session that it began and that got no turn is gone. Does nothing
+        """Releases the lease; a session that it began and that got no turn is gone. Does nothing
         where `token` has no lease."""
         ...
 
     async def messages(self, key: int) -> list[StoredMessage]: ...
 
     async def write(self, lease: Lease, turn: CompletedTurn) -> Session:
-        """Stores the turn, counts it and gives the lease back, all or nothing. Raises
+        """Stores the turn, counts it and releases the lease, all or nothing. Raises
         SessionConflict where the lease was lost."""
         ...
 
     async def clear(self, lease: Lease) -> Session:
-        """Drops all messages, keeps the rest, and gives the lease back. Raises SessionConflict
+        """Drops all messages, keeps the rest, and releases the lease. Raises SessionConflict
         where the lease was lost."""
         ...
 
@@ -200,15 +200,39 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         `new` has none, the metadata and TTL. Raises SessionExists or TooManySessions."""
         ...
 
-    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
-        """They go with the session; a fork has none."""
+    async def stats(self, owner: str) -> Stats: ...
+
+    async def sweep(self, limit: int = 500) -> int:
+        """Empties up to `limit` expired sessions that no turn is running in, forgets old ones and
+        frees what is no longer referenced. The number of sessions emptied; safe to run anywhere,
+        any number of times at once."""
         ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        ...
+
+
+class ToolRuleStore(Protocol):
+    """What operators set of built-in tools. Raises StoreUnavailable."""
 
     async def tool_rules(self) -> dict[str, ToolRules]:
         """By owner; those of the empty name are the server's."""
         ...
 
     async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None: ...
+
+    async def get(self, owner: str, id: str) -> Session:
+        """The session, whose `tools` are its rules. Raises SessionNotFound."""
+        ...
+
+    async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
+        """They go with the session; a fork has none. Raises SessionNotFound."""
+        ...
+
+
+class McpServerStore(Protocol):
+    """MCP servers that an operator added. Raises StoreUnavailable."""
 
     async def mcp_servers(self) -> dict[str, JsonObject]:
         """Those that an operator added, by name."""
@@ -222,17 +246,9 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         """False where there is none."""
         ...
 
-    async def stats(self, owner: str) -> Stats: ...
 
-    async def sweep(self, limit: int = 500) -> int:
-        """Empties up to `limit` expired sessions that no turn is running in, forgets old ones and
-        frees what nobody refers to. The number of sessions emptied; safe to run anywhere, any
-        number of times at once."""
-        ...
-
-    async def ping(self) -> None:
-        """Raises StoreUnavailable."""
-        ...
+class Store(SessionStore, ToolRuleStore, McpServerStore, Protocol):
+    """All that one database keeps."""
 
 
 def content_bytes(content: Sequence[JsonObject]) -> int:

@@ -1,4 +1,4 @@
-"""Fixtures: one event loop, one stand-in and one server for the whole run, and fresh ones."""
+"""Fixtures: one event loop, one fake upstream and one server for the whole run, and fresh ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Without a search for garbage, a sixth of the time: the modules and tests stay, and are not
+    """Without a garbage collection, a sixth of the time: the modules and tests stay, and are not
     looked at afterwards either."""
     gc.disable()
     try:
@@ -83,7 +83,7 @@ async def shared_gateway(
 
 @pytest.fixture
 def upstream(shared_upstream: FakeAnthropic) -> FakeAnthropic:
-    """The stand-in that the shared server talks to, with nothing recorded yet."""
+    """The fake upstream that the shared server talks to, with nothing recorded yet."""
     shared_upstream.clear()
     return shared_upstream
 

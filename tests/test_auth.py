@@ -42,6 +42,17 @@ def keys_file(folder: Path, content: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["builtin_tools", "own_tools"])
+def test_a_key_without_built_in_tools_may_say_so_by_the_old_name_too(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"alice": {"key": "sk-alice", name: False}}))
+    found = load_keyring(Settings.model_construct(api_keys_file=path)).find(b"sk-alice")
+    assert found is not None
+    assert not found.builtin_tools
+
+
 def test_without_keys_there_is_nothing_to_find() -> None:
     assert not keyring()
     assert not keyring(api_keys=" , ")
@@ -66,11 +77,11 @@ def test_what_is_no_key_finds_nobody(wrong: str) -> None:
 def test_a_file_holds_keys_or_hashes_and_their_limits(tmp_path: Path) -> None:
     bob = hashlib.sha256(b"sk-bob").hexdigest()
     table = {
-        "alice": {"key": "sk-alice", "requests_per_minute": 3, "own_tools": False},
+        "alice": {"key": "sk-alice", "requests_per_minute": 3, "builtin_tools": False},
         "bob": {"sha256": bob, "models": ["sonnet", "claude-haiku*"]},
     }
     known = keyring(api_keys_file=keys_file(tmp_path, table))
-    assert known.find(b"sk-alice") == Principal("alice", id_of("sk-alice"), 3, own_tools=False)
+    assert known.find(b"sk-alice") == Principal("alice", id_of("sk-alice"), 3, builtin_tools=False)
     assert known.find(b"sk-bob") == Principal("bob", bob[:8], models=("sonnet", "claude-haiku*"))
 
 

@@ -14,7 +14,7 @@ import pytest
 from demo import FakeAnthropic
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, gateway_at, png, said, system_texts
-from tests.support.session_wire import ask, assistant, error_of, heard, stored, told, user
+from tests.support.session_wire import ask, assistant, error_of, heard, reported, stored, user
 from tests.support.wire import URL, asking, chunks, streamed_text
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
@@ -42,7 +42,7 @@ async def test_a_client_sends_only_what_is_new(
         assert response.status_code == 200, response.text
         assert response.headers["x-session-id"] == session
         assert response.headers["x-session-status"] == status
-        answer = streamed_text(response.text) if stream else told(response)["content"]
+        answer = streamed_text(response.text) if stream else reported(response)["content"]
         assert answer == f"answer {number}"
     assert heard(gateway) == [
         ("user", '0\n!demo text="answer 0"'),
@@ -61,7 +61,9 @@ async def test_a_history_that_is_sent_again_is_not_doubled(gateway: Gateway, ses
     for number in range(3):
         history.append(user(f"question {number}"))
         response = await ask(gateway, session, *history)
-        history.append(assistant(f"  {told(response)['content']}\n"))  # as some clients trim or pad
+        history.append(
+            assistant(f"  {reported(response)['content']}\n")
+        )  # as some clients trim or pad
     assert response.headers["x-session-status"] == "continued"
     assert len(heard(gateway)) == 5
     assert len(await stored(gateway, session)) == 6
@@ -90,7 +92,7 @@ async def test_an_edit_rewrites_the_session_from_there(gateway: Gateway, session
     changed = [*history[:1], assistant("I never said that."), user("three")]
     response = await ask(gateway, session, *changed)
     assert response.headers["x-session-status"] == "rewritten"
-    assert await stored(gateway, session) == [*changed, assistant(told(response)["content"])]
+    assert await stored(gateway, session) == [*changed, assistant(reported(response)["content"])]
 
 
 async def test_an_answer_can_be_asked_for_again(gateway: Gateway, session: str) -> None:
@@ -121,7 +123,7 @@ async def test_a_new_session_may_begin_with_examples(gateway: Gateway, session: 
 async def test_a_history_may_begin_with_an_answer(gateway: Gateway, session: str) -> None:
     greeting = assistant("How can I help?")
     first = await ask(gateway, session, greeting, "one")
-    again = await ask(gateway, session, greeting, user("one"), told(first), user("two"))
+    again = await ask(gateway, session, greeting, user("one"), reported(first), user("two"))
     assert again.headers["x-session-status"] == "continued"
     assert [text for _, text in heard(gateway)][:3] == [".", "How can I help?", "one"]
     assert (await stored(gateway, session))[0] == greeting
@@ -150,19 +152,19 @@ async def test_results_of_tools_may_come_alone(gateway: Gateway, session: str, r
     question = '!demo call=get_weather,get_weather args={"city":"Rome"} say="One moment."'
     asked = await ask(gateway, session, "hello")
     calling = await ask(gateway, session, question, tools=[TOOL])
-    calls = told(calling)["tool_calls"]
+    calls = reported(calling)["tool_calls"]
     results = [
         {"role": "tool", "tool_call_id": call["id"], "content": f"sun {number}"}
         for number, call in enumerate(calls)
     ]
     before = {
         "results": [],
-        "answer": [told(calling)],
-        "everything": [user("hello"), told(asked), user(question), told(calling)],
+        "answer": [reported(calling)],
+        "everything": [user("hello"), reported(asked), user(question), reported(calling)],
     }[resent]
     done = await ask(gateway, session, *before, *results, tools=[TOOL])
     assert done.headers["x-session-status"] == "continued"
-    assert "sun 0" in told(done)["content"]
+    assert "sun 0" in reported(done)["content"]
     roles = [role for role, _ in heard(gateway)]
     assert roles == ["user", "assistant", "user", "assistant", "user"]
     kept = await stored(gateway, session)
@@ -218,9 +220,9 @@ async def test_structured_answers_are_remembered(gateway: Gateway, session: str)
     }
     form = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema}}
     first = await ask(gateway, session, "a number", response_format=form)
-    assert "n" in json.loads(told(first)["content"])
+    assert "n" in json.loads(reported(first)["content"])
     await ask(gateway, session, "why?")
-    assert heard(gateway)[1] == ("assistant", told(first)["content"])
+    assert heard(gateway)[1] == ("assistant", reported(first)["content"])
 
 
 async def test_an_answer_is_replayed_with_its_signed_thinking_after_a_restart(
@@ -230,7 +232,7 @@ async def test_an_answer_is_replayed_with_its_signed_thinking_after_a_restart(
     question = "!demo thinking_force thinking=hm call=get_weather say=Wait."
     async with gateway_at(upstream, tmp_path, database_url=url, pool_warm=0) as gateway:
         calling = await ask(gateway, "x", question, tools=[TOOL], reasoning_effort="low")
-        call_id = told(calling)["tool_calls"][0]["id"]
+        call_id = reported(calling)["tool_calls"][0]["id"]
     result = {"role": "tool", "tool_call_id": call_id, "content": "sun"}
     async with gateway_at(upstream, tmp_path, database_url=url, pool_warm=0) as gateway:
         await ask(gateway, "x", result, tools=[TOOL], reasoning_effort="low")
@@ -256,7 +258,7 @@ async def test_an_answer_that_was_cut_at_its_limit_is_kept(gateway: Gateway, ses
     response = await ask(gateway, session, "!demo tokens=50", max_tokens=5)
     assert response.json()["choices"][0]["finish_reason"] == "length"
     await ask(gateway, session, "go on")
-    assert heard(gateway)[1] == ("assistant", told(response)["content"])
+    assert heard(gateway)[1] == ("assistant", reported(response)["content"])
 
 
 # What a request may say

@@ -17,18 +17,16 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from config.settings import DEFAULT_MCP_FILE, SettingsError
+from core.builtin_tools import CALLER_SERVER
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, McpServerExists, McpServerNotFound, PermissionDenied
-from stores.protocols import SessionStore
+from stores.protocols import McpServerStore
 
 if TYPE_CHECKING:
     from toolbox.mcp_status import McpStatus
 
 NAME = re.compile(r"(?!.*__)[A-Za-z0-9_-]{1,64}")  # mcp__NAME__TOOL has one reading
-RESERVED = "caller"
-"""What engine/caller_tools.py calls the server of the caller's own functions."""
-
-NAME_RULE = f"1 to 64 letters, digits, '_' and '-', without '__', and not {RESERVED!r}"
+NAME_RULE = f"1 to 64 letters, digits, '_' and '-', without '__', and not {CALLER_SERVER!r}"
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 MAX_ADDED = 100
 HIDDEN = "…"
@@ -93,7 +91,7 @@ class McpServer:
 class McpServers:
     """Those of a file, and those in the store."""
 
-    def __init__(self, of_file: Iterable[McpServer], store: SessionStore) -> None:
+    def __init__(self, of_file: Iterable[McpServer], store: McpServerStore) -> None:
         self._of_file = {server.name: server for server in of_file}
         self._store = store
 
@@ -108,7 +106,7 @@ class McpServers:
         """Raises McpServerNotFound."""
         found = (await self.all()).get(name)
         if found is None:
-            raise McpServerNotFound(f"There is no MCP server {name!r}.")
+            raise McpServerNotFound(f"No such MCP server: {name!r}.")
         return found
 
     async def add(self, name: str, entry: JsonObject) -> McpServer:
@@ -123,15 +121,15 @@ class McpServers:
         if len(servers) - len(self._of_file) >= MAX_ADDED:
             raise InvalidRequest(f"There are {MAX_ADDED} MCP servers already: delete one first.")
         if name in servers or not await self._store.add_mcp_server(name, entry):
-            raise McpServerExists(f"There is an MCP server {name!r} already.", param="name")
+            raise McpServerExists(f"An MCP server {name!r} already exists.", param="name")
         return _server(name, "api", entry, entry)
 
     async def remove(self, name: str) -> None:
         """Raises McpServerNotFound, and PermissionDenied for one of the file."""
         if name in self._of_file:
-            raise PermissionDenied(f"{name!r} stands in MCP_CONFIG: remove it there.")
+            raise PermissionDenied(f"{name!r} is defined in MCP_CONFIG: remove it there.")
         if not await self._store.remove_mcp_server(name):
-            raise McpServerNotFound(f"There is no MCP server {name!r}.")
+            raise McpServerNotFound(f"No such MCP server: {name!r}.")
 
     async def config(self, names: Iterable[str]) -> str:
         """These servers in the format of `.mcp.json`, empty for none. Raises InvalidRequest."""
@@ -141,12 +139,12 @@ class McpServers:
         servers = await self.all()
         for name in wanted:
             if name not in servers:
-                raise InvalidRequest(f"There is no MCP server {name!r}.", param="mcp_servers")
+                raise InvalidRequest(f"No such MCP server: {name!r}.", param="mcp_servers")
         return json.dumps({"mcpServers": {name: servers[name].native for name in wanted}})
 
 
 def _is_name(name: str) -> bool:
-    return NAME.fullmatch(name) is not None and name != RESERVED
+    return NAME.fullmatch(name) is not None and name != CALLER_SERVER
 
 
 def _check_url(url: str) -> None:
@@ -196,7 +194,7 @@ def _parsed(path: Path) -> McpFile:
 
 
 def _expanded(value: Any, environ: Mapping[str, str]) -> Any:
-    """`${NAME}` and `${NAME:-default}` in all texts. Raises ValueError with half a sentence."""
+    """`${NAME}` and `${NAME:-default}` in all texts. Raises ValueError with a phrase."""
     match value:
         case str():
             return VARIABLE.sub(lambda found: _value(found[1], found[2], environ), value)
@@ -250,10 +248,10 @@ def _shown_url(text: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    """None for what is no URL."""
+    """None for what is not a URL."""
     try:
         parsed = urlsplit(url)
-        _ = parsed.port  # raises where it is no number
+        _ = parsed.port  # raises where it is not a number
     except ValueError:
         return None
     return parsed if url.isprintable() and " " not in url else None

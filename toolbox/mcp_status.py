@@ -46,7 +46,7 @@ async def status_of(native: JsonObject) -> McpStatus:
                 return McpStatus(client.server_info, tuple(tools))
     except TimeoutError:
         return McpStatus(error=f"It did not answer within {ANSWER_SECONDS:g} seconds.")
-    except Exception as error:  # whatever a foreign server may do to a client
+    except Exception as error:  # whatever a server may do to its client
         log.info("an MCP server could not be asked: %s", type(error).__name__)
         reasons = filter(None, map(_reason, _leaves(error)))
         return McpStatus(error=next(reasons, "It does not speak MCP."))
@@ -85,7 +85,7 @@ async def _transport(native: JsonObject) -> AsyncIterator[Any]:
 
 
 async def _refusal(response: httpx2.Response) -> None:
-    """Told as what it is: the protocol's own client hides the status."""
+    """Names the status, which the protocol's own client hides."""
     if response.status_code in (401, 403):
         response.raise_for_status()
 

@@ -82,7 +82,7 @@ def listed(directory: str) -> Listing:
 
 def _files(folder: PurePosixPath, names: list[str], descriptor: int) -> Iterator[FoundFile]:
     for name in names:
-        with suppress(OSError, UnicodeEncodeError):  # it is gone, or cannot be told in JSON
+        with suppress(OSError, UnicodeEncodeError):  # it is gone, or its name has no JSON form
             path = str(folder / name)
             path.encode()
             state = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -93,7 +93,7 @@ def _files(folder: PurePosixPath, names: list[str], descriptor: int) -> Iterator
 def opened(directory: str, path: str, max_bytes: int) -> BinaryIO:
     """A regular file, open for reading. Raises NotFound, InvalidRequest or RequestTooLarge."""
     *folders, name = parts_of(path)
-    missing = NotFound(f"There is no file {path!r} in this session.", param="path")
+    missing = NotFound(f"No such file in this session: {path!r}.", param="path")
     with ExitStack() as stack:
         try:
             folder = _folder(stack, directory, folders)

@@ -1,11 +1,11 @@
-"""Where Claude Code's own tools work: directories below WORKSPACE_ROOT, one for each session.
+"""Where Claude Code's built-in tools work: directories below WORKSPACE_ROOT, one for each session.
 
     ROOT/PROJECT/…                                 what a request may name as its `cwd`
     ROOT/.sessions/OWNER/SESSION/{files,lock}      made when first needed, deleted with the session
 
-Whoever works in a session's directory holds the shared lock of its `lock` file, which ends with the
-process at the latest. Whoever deletes one needs that lock alone, and moves the directory away under
-it. So any number of servers may share a root.
+A process that works in a session's directory holds the shared lock of its `lock` file, which ends
+with the process at the latest. Deleting one needs that lock alone, and moves the directory away
+under it. So any number of servers may share a root.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Workspaces:
             await _in_thread(self._empty_deleted)
 
     async def sweep(self, exists: Exists) -> None:
-        """Deletes the directories of sessions that are no more, except those in use."""
+        """Deletes the directories of deleted sessions, except those in use."""
         for owner in await _in_thread(_texts, self._sessions):
             ids = iter(await _in_thread(_texts, self._sessions / _name(owner)))
             while batch := list(islice(ids, SWEEP_BATCH)):
@@ -113,7 +113,7 @@ class Workspaces:
         await _in_thread(self._empty_deleted)
 
     async def _remove_unless(self, exists: Exists, owner: str, session_id: str) -> None:
-        """Asks again under the lock: the session may have begun anew since."""
+        """Checks again under the lock: the session may have started over since."""
         home = self._home(owner, session_id)
         lock = await _in_thread(self._lock_to_delete, home)
         if lock is not None:
@@ -145,7 +145,7 @@ class Workspaces:
         if self._is_private(path):
             raise _refused("`cwd` is in a session's directory: send its `session_id` instead.")
         if not is_there:
-            raise InvalidRequest(f"There is no directory {cwd!r}.", param="cwd")
+            raise InvalidRequest(f"No such directory: {cwd!r}.", param="cwd")
         return str(path)
 
     def _is_private(self, path: Path) -> bool:
@@ -188,7 +188,7 @@ class Workspaces:
             for path in (Path(folder, name) for name in names):
                 with suppress(OSError):
                     if not path.is_symlink():
-                        path.chmod(PRIVATE)  # a command may have left folders that nobody can open
+                        path.chmod(PRIVATE)  # a command may have left unreadable directories
         with suppress(FileNotFoundError):
             for path in self._deleted.iterdir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -12,6 +12,7 @@ from core.events import ChoiceEvent, Event, Finished
 from core.turn import Turn
 
 CLOSE_SECONDS = 5
+"""Longest wait for the end of a turn that is closed."""
 
 Run = Callable[[Turn], AsyncGenerator[Event, None]]
 

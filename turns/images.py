@@ -1,6 +1,6 @@
 """Images behind `https` URLs, fetched before a dialect reads them, and never from inside.
 
-A URL comes from whoever may talk to this server, so it must not become a way into the network
+Any client may send a URL, so it must not become a way into the network
 around it (server-side request forgery). The name is resolved here, every address that it has must
 be public, and the connection goes to the very address that was checked: a second answer of the
 DNS changes nothing. Each redirect is checked like the first URL. No proxy is used, for it would
@@ -84,7 +84,7 @@ async def resolve(host: str, port: int) -> list[str]:
 class ImageFetcher:
     """Fetches images. The arguments are for tests: by default only `https` and public addresses.
 
-    `enabled` false refuses every URL that is no data URL. Holds nothing between two fetches, so
+    `enabled` false refuses every URL that is not a data URL. Holds nothing between two fetches, so
     that no cookie and no connection of one caller serves another.
     """
 
@@ -116,7 +116,7 @@ class ImageFetcher:
         import httpx
 
         if not self._enabled:
-            raise _refused("This server fetches no images: send a data URL.", where)
+            raise _refused("Fetching images is disabled on this server: send a data URL.", where)
         if len(url) > MAX_URL_CHARACTERS:
             raise _refused("The image's URL is too long.", where)
         try:
@@ -140,7 +140,7 @@ class ImageFetcher:
             async with asyncio.timeout(self._seconds):
                 data = await self._follow(self.accepted(url, where), where)
         except TimeoutError:
-            message = f"The image was not there within {self._seconds:g} seconds."
+            message = f"Fetching the image timed out after {self._seconds:g} s."
             raise _refused(message, where) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
             raise _refused("The image could not be fetched.", where) from None
@@ -162,7 +162,7 @@ class ImageFetcher:
         port = url.port or (443 if url.scheme == "https" else 80)
         addresses = await self._resolve(url.raw_host.decode("ascii").strip("[]"), port)
         if not addresses or not all(self._allowed(ip_address(one)) for one in addresses):
-            raise _refused("The image's host has no public address, or not only such.", where)
+            raise _refused("The image host resolves to a non-public address.", where)
         return addresses[0]
 
     async def _get(self, url: httpx.URL, address: str, where: str) -> bytes | str:
@@ -192,7 +192,7 @@ async def _body(response: httpx.Response, where: str) -> bytes:
         message = f"The image could not be fetched: status {response.status_code}."
         raise _refused(message, where)
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise _refused("The image came compressed, which nobody asked for.", where)
+        raise _refused("Unexpected Content-Encoding in the image response.", where)
     data = bytearray()
     async for chunk in response.aiter_raw():
         data += chunk

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from auth import Principal
 from config.logs import current_request_id
+from core.conversation import JsonObject
 from core.errors import GatewayError, PermissionDenied, UnsupportedParameter
 from core.events import ChoiceEvent
 from dialects.base import Call, Context, Dialect, Request, with_grant
@@ -40,11 +41,12 @@ class Asker:
 @dataclass(slots=True)
 class Preview:
     """How far a request would get: `failure` is its answer where it gets nowhere. `call.turn` holds
-    a dot in the place of each of the `images_to_fetch`."""
+    a dot in the place of each of the `images_to_fetch`; `body` is what the API would be asked."""
 
     model: str | None = None
     images_to_fetch: int = 0
     call: Call | None = None
+    body: JsonObject = field(default_factory=dict)
     failure: GatewayError | None = None
 
 
@@ -108,6 +110,7 @@ class Pipeline:
             preview.images_to_fetch = put_placeholders(images, self.state.images)
             call = self._parsed(dialect, request, context)
             preview.call = await self._granted(call, asker.principal, context, home=None)
+            preview.body = self.state.engine.preview(preview.call.turn)
         except GatewayError as error:
             preview.failure = error
         return preview
@@ -126,7 +129,7 @@ class Pipeline:
         return Context(
             model=model,
             principal=asker.principal.name,
-            traits=self.state.catalogue.card(model),
+            capabilities=self.state.catalogue.card(model),
             session_id=session_id,
             headers=asker.headers,
             raw_headers=asker.raw_headers,
@@ -143,9 +146,9 @@ class Pipeline:
     async def _granted(
         self, call: Call, principal: Principal, context: Context, *, home: str | None
     ) -> Call:
-        """The call with what it was granted of Claude Code's own tools. `home` is the session in
-        whose directory they work, which is made for it; None is a new one. Raises ToolsNotAllowed,
-        PermissionDenied or InvalidRequest."""
+        """The call with what it was granted of Claude Code's built-in tools. `home` is the session
+        in whose directory they work, which is made for it; None is a new one. Raises
+        ToolsNotAllowed, PermissionDenied or InvalidRequest."""
         asked = call.tool_request
         if asked is None:
             return call

@@ -21,10 +21,10 @@ from core import sse
 from core.errors import GatewayError
 from core.events import ChoiceEvent
 from dialects.base import Renderer
+from turns.choices import CLOSE_SECONDS
 
 log = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 5
 NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 

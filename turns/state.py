@@ -22,7 +22,7 @@ class State:
     """All that lives as long as the app; kept as `app.state.gateway`.
 
     `reachable_without_key`: whoever can connect may ask, maybe from elsewhere. Nothing that touches
-    the host, such as Claude Code's own tools, may be allowed then.
+    the host, such as Claude Code's built-in tools, may be allowed then.
     """
 
     settings: Settings

@@ -16,7 +16,7 @@ from turns.choices import Run
 MOST_PRINCIPALS = 1_000
 MOST_TOOLS = 200
 DENIED = re.compile(r"Permission to use \S+ .*has been denied", re.DOTALL)
-"""How the CLI tells the model that no rule allows a use; it has no field for it."""
+"""The CLI's message to the model that no rule allows a use; there is no field for it."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class ToolStats:
 
         def watch(turn: Turn) -> AsyncGenerator[Event, None]:
             events = run(turn)
-            return events if turn.own_tools is None else self._watch(turn.principal, events)
+            return events if turn.builtin_tools is None else self._watch(turn.principal, events)
 
         return watch
 

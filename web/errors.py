@@ -51,15 +51,18 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own: an unknown URL, a method that a URL has not, a body that is no UTF-8."""
+    """Starlette's own: an unknown URL, an unsupported method, a body that is not UTF-8."""
     assert isinstance(error, HTTPException)
-    url = f"{request.method} {request.url.path}"
+    method, path = request.method, request.url.path
     known: GatewayError
     match error.status_code:
         case 404:
-            known = NotFound(f"Invalid URL ({url})", code="unknown_url")
+            known = NotFound(f"Invalid URL ({method} {path})", code="unknown_url")
         case 405:
-            known = InvalidRequest(f"Not allowed to {url}", code="method_not_allowed")
+            known = InvalidRequest(
+                f"Method {method} not allowed for {path}",
+                code="method_not_allowed",
+            )
         case _:
             known = InvalidRequest(str(error.detail), code="invalid_request")
     answer = error_response(known, request.scope["path"])

@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol with an end to what a client may do before its request is known.
 
-uvicorn itself waits for a request's head for ever and keeps whatever comes of it in memory.
+uvicorn itself waits for a request's head indefinitely and buffers whatever arrives in memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEEP_ALIVE_SECONDS = 75
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """What `uvicorn.Config` is told. The protocol takes its bounds from uvicorn's own fields,
+    """What `uvicorn.Config` gets. The protocol takes its bounds from uvicorn's own fields,
     because the reloader hands the configuration to another process."""
     return {
         "http": BoundedProtocol,
@@ -45,7 +45,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
 
 class BoundedProtocol(HttpToolsProtocol):
     """A request's head must come within HEAD_SECONDS and `max_header_bytes`; connections over
-    `max_connections` are told so and closed."""
+    `max_connections` get a 503 and are closed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,7 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > self._most_head_bytes:
             most = self._most_head_bytes
-            self._refuse(HeadersTooLarge(f"URL and headers may have {most} bytes at most."))
+            self._refuse(HeadersTooLarge(f"URL and headers exceed {most} bytes."))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -87,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head:  # the rest of a body that nobody reads
+        if not self._in_head:  # the rest of a body that is not read
             self._start_timer()
 
     def _start_timer(self) -> None:
@@ -101,10 +101,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._is_answering():  # what came is ahead of its time: a stray line break
+        if self._is_answering():  # early bytes of the next request: a stray line break
             self._start_timer()
             return
-        self._refuse(RequestTimeout(f"The request did not come in {HEAD_SECONDS:g} s."))
+        self._refuse(
+            RequestTimeout(f"Timed out after {HEAD_SECONDS:g} s while reading the request.")
+        )
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -33,7 +33,7 @@ class KeyRules(BaseModel):
     operator: bool = False
     expires_at: PositiveFloat | None = None
     models: Patterns | None = None
-    own_tools: bool = True
+    builtin_tools: bool = True
     allowed_tools: Rules | None = None
     disallowed_tools: Rules | None = None
     requests_per_minute: PositiveInt | None = None
@@ -67,7 +67,7 @@ class ApiKey(BaseModel):
     disabled: bool = False
     operator: bool = False
     models: list[str] = []
-    own_tools: bool = True
+    builtin_tools: bool = True
     allowed_tools: list[str] | None = None
     disallowed_tools: list[str] = []
     requests_per_minute: int | None = None

@@ -13,7 +13,7 @@ Ttl = Annotated[float, Field(ge=0, le=10 * 365 * 86_400, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
-    """These bodies are ours alone: a word that they do not know is a mistake."""
+    """Only this server defines these bodies: an unknown field is a mistake."""
 
     model_config = ConfigDict(extra="forbid")
 

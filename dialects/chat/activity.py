@@ -25,7 +25,7 @@ from models import ClaudeActivity, ToolActivity
 MOST_SHOWN = 2_000
 MOST_IN_A_LINE = 200
 LIMITS: dict[StopReason, str] = {"max_turns": "max_turns", "max_budget": "max_budget_usd"}
-"""Why a turn with own tools may end before the model is done, and the field that says when."""
+"""Why a turn with built-in tools may end before the model is done, and the field that says when."""
 
 Shown: TypeAlias = tuple[Event | None, ClaudeActivity | None]
 """What goes into the answer for an event: text, if any, and an entry, if any."""
@@ -44,7 +44,7 @@ class Column:
     _open: str | None = None
 
     def part(self) -> None:
-        """What comes next is no continuation of the prose before."""
+        """What comes next does not continue the prose before it."""
         self._apart = True
 
     def prose(self, text: str) -> str:
@@ -53,7 +53,7 @@ class Column:
         return gap + text
 
     def line(self, text: str, use: str | None = None) -> str:
-        """`use` is the one that the line begins to tell of."""
+        """`use` is the one that the line announces."""
         gap = (self.turn if self._in_lines else PARAGRAPH) if self._begun else ""
         self._begun, self._apart, self._in_lines, self._open = True, True, True, use
         return f"{gap}{self.lead}{text}"

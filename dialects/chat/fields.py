@@ -31,18 +31,26 @@ FIELDS = (
     FieldRow(
         "temperature",
         "native",
-        "0 to 1 as it is; above 1 it is 1 and reported as ignored. Models that refuse it get the "
-        "request without it, which is reported too.",
+        "0 to 1 unchanged; above 1 it is clamped to 1 and reported as ignored. Models that reject "
+        "it get the request without it, which is reported too.",
+    ),
+    FieldRow(
+        "top_k",
+        "native",
+        "Not OpenAI's: as it is, where it is above 0; models that refuse it get the request "
+        "without it, which is reported.",
+        (0, -1),
     ),
     FieldRow(
         "top_p",
         "native",
-        "As it is; models that refuse it get the request without it, which is reported.",
+        "Unchanged; models that reject it get the request without it, which is reported.",
     ),
     FieldRow(
         "stop",
         "native",
-        "`stop_sequences`; those that the API refuses, such as line breaks, are watched for by us.",
+        "`stop_sequences`; those that the API refuses, such as line breaks, are detected by this "
+        "server.",
     ),
     FieldRow("n", "emulated", "Up to 10 turns at the same time; their usage is summed.", (1,)),
     FieldRow(
@@ -55,8 +63,8 @@ FIELDS = (
     FieldRow(
         "tool_choice",
         "native",
-        "All forms, `allowed_tools` included. Models that always think cannot be forced: from them "
-        "the call is asked for as the form of the answer.",
+        "All forms, `allowed_tools` included. The API forces no call while a model thinks: then an "
+        "instruction behind the system prompt asks for it.",
     ),
     FieldRow("parallel_tool_calls", "native", "`false` is `disable_parallel_tool_use`."),
     FieldRow("functions", "native", "As `tools`; the answer has the legacy `function_call`."),
@@ -64,7 +72,8 @@ FIELDS = (
     FieldRow(
         "response_format",
         "native",
-        "`json_schema` is native structured output; `json_object` is emulated: always one object.",
+        "`json_schema` is native structured output; `json_object` is an instruction behind the "
+        "system prompt.",
         ({"type": "text"},),
     ),
     FieldRow(
@@ -95,21 +104,23 @@ FIELDS = (
         "enable_tools",
         "emulated",
         "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's own "
-        "tools that is allowed, `false` for none. With own tools `n` must be 1, `seed` has no "
+        "tools that is allowed, `false` for none. With built-in tools `n` must be 1, `seed` has no "
         "effect, and `response_format` must be native.",
         (False,),
     ),
-    FieldRow("claude_tools", "emulated", "Asks for these of Claude Code's own tools, or `all`."),
-    FieldRow("disallowed_tools", "emulated", "Claude Code's own tools to do without."),
-    FieldRow("max_turns", "emulated", "Most answers of the model in one request with own tools."),
-    FieldRow("max_budget_usd", "emulated", "Most that one request with own tools may cost."),
+    FieldRow(
+        "claude_tools", "emulated", "Asks for these of Claude Code's built-in tools, or `all`."
+    ),
+    FieldRow("disallowed_tools", "emulated", "Claude Code's built-in tools to do without."),
+    FieldRow("max_turns", "emulated", "Maximum model answers in one request with built-in tools."),
+    FieldRow("max_budget_usd", "emulated", "Maximum cost of one request with built-in tools."),
     FieldRow("permission_mode", "emulated", "`default`, `acceptEdits` or `plan`."),
-    FieldRow("cwd", "emulated", "The directory in which own tools work."),
+    FieldRow("cwd", "emulated", "The directory in which built-in tools work."),
     FieldRow("mcp_servers", "emulated", "The MCP servers whose tools the model gets."),
     FieldRow(
         "tool_activity",
         "emulated",
-        "Where the work of own tools is shown: `reasoning`, `content` or `none`.",
+        "Where the work of built-in tools is shown: `reasoning`, `content` or `none`.",
     ),
     FieldRow("verbosity", "ignored", "Claude has no such setting.", ("medium",)),
     FieldRow(
@@ -118,8 +129,8 @@ FIELDS = (
         "The same request with the same seed gets the recorded answer again for a while; "
         "Claude itself takes no seed.",
     ),
-    FieldRow("logprobs", "ignored", "Claude gives no token probabilities.", (False,)),
-    FieldRow("top_logprobs", "ignored", "Claude gives no token probabilities.", (0,)),
+    FieldRow("logprobs", "ignored", "Claude provides no token probabilities.", (False,)),
+    FieldRow("top_logprobs", "ignored", "Claude provides no token probabilities.", (0,)),
     FieldRow("logit_bias", "ignored", "Claude's tokens cannot be weighted.", ({},)),
     FieldRow("presence_penalty", "ignored", "Claude has no such parameter.", (0,)),
     FieldRow("frequency_penalty", "ignored", "Claude has no such parameter.", (0,)),
@@ -128,19 +139,28 @@ FIELDS = (
     FieldRow(
         "web_search_options",
         "emulated",
-        "Asks for Claude Code's own WebSearch; how it searches is the model's own affair, so what "
-        "stands in it is reported as ignored.",
+        "Asks for Claude Code's built-in WebSearch; the model decides how to search, so its "
+        "options are reported as ignored.",
     ),
     FieldRow("moderation", "ignored", "Claude Code runs no moderation of its own."),
-    FieldRow("user", "accepted", "Only names the end user."),
-    FieldRow("safety_identifier", "accepted", "Only names the end user."),
+    FieldRow("user", "native", "`metadata.user_id`, as a hash of it and of the API key."),
+    FieldRow("safety_identifier", "native", "As `user`, over which it wins."),
     FieldRow("metadata", "accepted", "Only labels the request."),
     FieldRow("store", "accepted", "Answers are not stored for later retrieval."),
     FieldRow("service_tier", "accepted", "There is one tier."),
     FieldRow("prompt_cache_key", "accepted", "Claude Code marks prompts for caching itself."),
-    FieldRow("prompt_cache_retention", "accepted", "Claude Code marks prompts for caching itself."),
+    FieldRow(
+        "prompt_cache_retention",
+        "native",
+        "`24h` asks for cache entries that last an hour, the longest that the API has.",
+    ),
+    FieldRow(
+        "cache_control",
+        "native",
+        "On a content part or a tool: the caller's own cache marks, which replace this server's.",
+    ),
     FieldRow("prompt_cache_options", "accepted", "Claude Code marks prompts for caching itself."),
-    FieldRow("prediction", "accepted", "It could only make the answer faster."),
+    FieldRow("prediction", "accepted", "It could only speed up the answer."),
 )
 
 MESSAGE_FIELDS = (
@@ -160,7 +180,7 @@ MESSAGE_FIELDS = (
     FieldRow(
         "an assistant message last",
         "refused",
-        "Claude models since 4.6 do not continue a begun answer; ask with a user's message.",
+        "Claude models since 4.6 do not continue a partial answer; ask with a user message.",
     ),
     FieldRow(
         "empty text",
@@ -183,7 +203,7 @@ MESSAGE_FIELDS = (
         "`file_data` with a PDF or text is a document block, titled with `filename`; with an image "
         "an image block. `file_id` is a 400: no files are stored here.",
     ),
-    FieldRow("input_audio and video parts", "refused", "Claude neither hears nor watches."),
+    FieldRow("input_audio and video parts", "refused", "Claude takes no audio or video."),
     FieldRow(
         "tool_calls and tool messages",
         "native",
@@ -217,6 +237,6 @@ MESSAGE_FIELDS = (
     FieldRow("messages.audio", "ignored", "Claude gave no audio that it could refer to."),
 )
 
-ANY_OTHER = FieldRow("any other field", "ignored", "It is no field of the chat API known here.")
+ANY_OTHER = FieldRow("any other field", "ignored", "Not a field of the chat API known here.")
 
 TABLE = FieldTable(FIELDS, MESSAGE_FIELDS, ANY_OTHER, part="messages")

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 
 from core.conversation import Block, ImageBlock, JsonObject, Message, TextBlock, ToolResultBlock
-from core.transcript import shown_message
+from core.transcript import client_message
 
 
 def wire_messages(message: Message) -> list[JsonObject]:
     """One message, or several: each tool result is one of its own. None has `reasoning_content`
     but an answer that was thought about."""
     if message.role == "assistant":
-        return [_answer(shown_message(message).content)]
+        return [_answer(client_message(message).content)]
     results = [_result(block) for block in message.content if block["type"] == "tool_result"]
     said = [block for block in message.content if block["type"] != "tool_result"]
     return [*results, *([{"role": "user", "content": _content(said)}] if said else [])]
@@ -45,7 +45,7 @@ def _result(block: ToolResultBlock) -> JsonObject:
 
 
 def _content(blocks: Sequence[Block | TextBlock | ImageBlock]) -> str | list[JsonObject]:
-    """A text where there is no more than one, else parts."""
+    """A string if there is only one text, else parts."""
     if not blocks:
         return ""
     if len(blocks) == 1 and blocks[0]["type"] == "text":

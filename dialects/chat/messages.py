@@ -9,9 +9,12 @@ from core.conversation import (
     Block,
     Message,
     Role,
+    SystemPrompt,
+    TextBlock,
     ToolResultBlock,
     ToolUseBlock,
     merged,
+    system_text,
     text_block,
 )
 from core.errors import InvalidRequest
@@ -22,6 +25,7 @@ from dialects.tool_names import Names, native_id
 from models import (
     AssistantMessage,
     ChatMessage,
+    Content,
     FunctionCall,
     FunctionMessage,
     SystemMessage,
@@ -38,7 +42,7 @@ this is the least that it takes."""
 class Conversation:
     """What `read` made of the messages: `ignored` names what had no counterpart."""
 
-    system: str | None
+    system: SystemPrompt
     messages: tuple[Message, ...]
     ignored: tuple[str, ...]
 
@@ -47,7 +51,7 @@ class Conversation:
 class _Reader:
     names: Names
     parts: PartReader
-    system: list[str] = field(default_factory=list)
+    system: list[TextBlock] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     legacy_calls: int = 0
 
@@ -56,7 +60,7 @@ class _Reader:
         match message:
             case SystemMessage():
                 self._note_name(message.name)
-                self.system.append(self.parts.text(message.content, place))
+                self.system += self._system(message.content, place)
             case UserMessage():
                 self._note_name(message.name)
                 self._add("user", self.parts.asked(message.content, place))
@@ -67,6 +71,18 @@ class _Reader:
                 self._add("user", [self._result(native_id(message.tool_call_id), message, place)])
             case FunctionMessage():
                 self._add("user", [self._result(f"call_{self.legacy_calls}", message, place)])
+
+    def _system(self, content: Content, where: str) -> list[TextBlock]:
+        """One block of each message; several where one has cache marks of its own."""
+        blocks = self.parts.texts(content, where)
+        if not any("cache_control" in block for block in blocks):
+            blocks = [text_block("".join(block["text"] for block in blocks))]
+        return [block for block in blocks if block["text"].strip()]
+
+    def system_prompt(self) -> SystemPrompt:
+        """The system messages, joined by an empty line; as blocks where they have cache marks."""
+        blocks = tuple(self.system)
+        return blocks if any("cache_control" in block for block in blocks) else system_text(blocks)
 
     def _note_name(self, name: str | None) -> None:
         if name:
@@ -83,24 +99,22 @@ class _Reader:
         if not blocks:
             blocks = self.parts.answered(message.refusal, f"{where}.refusal")
         known = {block["id"] for block in blocks if block["type"] == "tool_use"}
-        calls = self._calls(message, where)
+        calls = self._calls(message)
         return [*blocks, *(call for call in calls if call["id"] not in known)]
 
-    def _calls(self, message: AssistantMessage, where: str) -> Iterable[ToolUseBlock]:
-        for index, call in enumerate(message.tool_calls or []):
-            place = f"{where}.tool_calls[{index}].function.arguments"
-            yield self._call(native_id(call.id), call.function, place)
+    def _calls(self, message: AssistantMessage) -> Iterable[ToolUseBlock]:
+        for call in message.tool_calls or []:
+            yield self._call(native_id(call.id), call.function)
         if message.function_call is not None:
             self.legacy_calls += 1
-            place = f"{where}.function_call.arguments"
-            yield self._call(f"call_{self.legacy_calls}", message.function_call, place)
+            yield self._call(f"call_{self.legacy_calls}", message.function_call)
 
-    def _call(self, call_id: str, call: FunctionCall, where: str) -> ToolUseBlock:
+    def _call(self, call_id: str, call: FunctionCall) -> ToolUseBlock:
         return {
             "type": "tool_use",
             "id": call_id,
             "name": self.names.native(call.name),
-            "input": arguments(call.arguments, where),
+            "input": arguments(call.arguments),
         }
 
     def _result(
@@ -119,10 +133,10 @@ def read(messages: list[ChatMessage], names: Names, *, whole: bool = True) -> Co
     reader = _Reader(names, PartReader(names))
     for index, message in enumerate(messages):
         reader.read(message, f"messages[{index}]")
-    system = "\n\n".join(part for part in reader.system if part.strip()) or None
+    system = reader.system_prompt()
     native = tuple(tool_results.results_first(message) for message in merged(reader.messages))
     if not native and system is not None:
-        native, system = (Message("user", (text_block(system),)),), None
+        native, system = (Message("user", tuple(reader.system)),), None
     if whole:
         native = complete(native)
     _check_end(native, messages)
@@ -142,15 +156,7 @@ def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 def _check_end(native: tuple[Message, ...], messages: list[ChatMessage]) -> None:
     if not native:
-        raise InvalidRequest("There is no message with any content.", param="messages")
-    if native[-1].role == "user":
-        return
-    where = f"messages[{len(messages) - 1}]"
-    if not isinstance(messages[-1], AssistantMessage):
-        raise InvalidRequest("The last message is empty.", param=f"{where}.content")
-    raise InvalidRequest(
-        "The last message is the assistant's. Claude does not continue a begun answer: end the "
-        "messages with a user's, which may ask to go on.",
-        param=where,
-        code="unsupported_prefill",
-    )
+        raise InvalidRequest("No message has any content.", param="messages")
+    if isinstance(messages[-1], UserMessage) and native[-1].role != "user":
+        where = f"messages[{len(messages) - 1}].content"
+        raise InvalidRequest("The last message is empty.", param=where)

@@ -95,8 +95,8 @@ class ChatRenderer:
     _activity: Activity | None = None
 
     def __post_init__(self) -> None:
-        if self.call.turn.own_tools is not None:
-            self._activity = Activity(self.call.tool_activity, self.call.turn.own_tools)
+        if self.call.turn.builtin_tools is not None:
+            self._activity = Activity(self.call.tool_activity, self.call.turn.builtin_tools)
 
     def feed(self, item: ChoiceEvent) -> bytes:
         if self._activity is None:
@@ -223,7 +223,7 @@ class ChatRenderer:
 
     def _choice(self, index: int, reply: Reply) -> Choice:
         if reply.finished is None:
-            raise UpstreamError("The answer has no end.")
+            raise UpstreamError("The response ended prematurely.")
         message = AnswerMessage(
             content=reply.text or (None if reply.tool_calls else ""),
             refusal=REFUSED if reply.finished.reason == "refusal" else None,
@@ -270,7 +270,8 @@ OPTIONAL_KEYS = ("reasoning_content", "tool_calls", "function_call", "claude_act
 
 
 def _wire(answer: ChatCompletion) -> dict[str, Any]:
-    """The body with OpenAI's null keys, and without ours and the calls where there are none."""
+    """The body with OpenAI's null keys; this server's own keys and calls are left out where
+    empty."""
     body = answer.model_dump()
     for choice in body["choices"]:
         for key in OPTIONAL_KEYS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.builtin_tools import STRUCTURED_OUTPUT
 from core.errors import InvalidRequest
 from core.turn import Sampling, Turn
 from dialects import output_format, tool_request
@@ -19,9 +20,6 @@ from dialects.output_format import Output
 from dialects.reasoning import Reasoning
 from dialects.tool_names import Names
 from models import ChatRequest, ToolActivity
-
-RESERVED_NAMES = frozenset({"StructuredOutput"})
-"""The name of the CLI's own tool for structured answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +51,16 @@ class _Parts:
 def parse(request: ChatRequest, context: Context) -> ChatCall:
     """Raises InvalidRequest, naming the field, and ToolsNotAllowed."""
     parts = _parts(request, context)
-    turn = _turn(parts, context)
+    turn = _turn(request, parts, context)
     _check(request, parts, context)
-    takes_seed = context.session_id is None and parts.asked.wish is None
+    takes_seed = context.session_id is None and parts.asked.tool_request is None
     options = request.stream_options
     return ChatCall(
         turn=turn,
         stream=bool(request.stream),
         n=request.n or 1,
         seed=request.seed if takes_seed else None,
-        tool_request=parts.asked.wish,
+        tool_request=parts.asked.tool_request,
         ignored=header_names(_ignored(request, parts, takes_seed=takes_seed)),
         complete=messages.complete,
         names=parts.names,
@@ -76,20 +74,20 @@ def parse(request: ChatRequest, context: Context) -> ChatCall:
 def _parts(request: ChatRequest, context: Context) -> _Parts:
     output = output_format.read(request.response_format)
     asked = tool_request.read(request, context.headers)
-    names = Names(reserved=frozenset() if output.schema is None else RESERVED_NAMES)
+    names = Names(reserved=frozenset() if output.schema is None else frozenset({STRUCTURED_OUTPUT}))
     tools = toolset(request, names)
     conversation = messages.read(request.messages, names, whole=context.session_id is None)
     sampling = _sampling(request)
     reasoning = reasoning_fields.read(
         request,
-        context.traits,
+        context.capabilities,
         forced_call=tools.choice.type in ("any", "tool"),
         max_tokens=sampling.max_tokens,
     )
     return _Parts(output, asked, names, tools, conversation, sampling, reasoning)
 
 
-def _turn(parts: _Parts, context: Context) -> Turn:
+def _turn(request: ChatRequest, parts: _Parts, context: Context) -> Turn:
     reasoning, output = parts.reasoning, parts.output
     return Turn(
         model=context.model,
@@ -104,16 +102,25 @@ def _turn(parts: _Parts, context: Context) -> Turn:
         show_thinking=reasoning.show,
         output_schema=output.schema,
         native_output=output.native,
+        json_object=output.json_object,
         principal=context.principal,
         session_id=context.session_id,
+        user=_end_user(request),
+        cache_hour=request.prompt_cache_retention == "24h",
     )
+
+
+def _end_user(request: ChatRequest) -> str | None:
+    """The client's own name of who asks; the newer field wins."""
+    named = (request.safety_identifier, request.user)
+    return next((name for name in named if isinstance(name, str) and name), None)
 
 
 def _check(request: ChatRequest, parts: _Parts, context: Context) -> None:
     if context.session_id is not None:
         _one_answer(request, "in a session")
-    if parts.asked.wish is not None:
-        _one_answer(request, "with Claude Code's own tools")
+    if parts.asked.tool_request is not None:
+        _one_answer(request, "with Claude Code's built-in tools")
         _native_output(parts.output)
 
 
@@ -137,8 +144,8 @@ def _native_output(output: output_format.Output) -> None:
     """Else the answer would be a call of a tool that must come last, and none must here."""
     if not output.native:
         raise InvalidRequest(
-            "With Claude Code's own tools `response_format` must be a `json_schema` whose objects "
-            "list their properties and do not hold themselves.",
+            "With Claude Code's built-in tools `response_format` must be a `json_schema` whose "
+            "objects list their properties and are not recursive.",
             param="response_format",
         )
 
@@ -146,10 +153,11 @@ def _native_output(output: output_format.Output) -> None:
 def _sampling(request: ChatRequest) -> Sampling:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if len(stop) > 4:
-        raise InvalidRequest("There may be at most 4 stop sequences.", param="stop")
+        raise InvalidRequest("At most 4 stop sequences are supported.", param="stop")
     return Sampling(
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=None if request.temperature is None else min(request.temperature, 1.0),
         top_p=request.top_p,
+        top_k=request.top_k if isinstance(request.top_k, int) and request.top_k > 0 else None,
         stop=tuple(text for text in stop if text),
     )

@@ -20,7 +20,7 @@ class Toolset:
 
 
 def toolset(request: ChatRequest, names: Names) -> Toolset:
-    """Raises InvalidRequest for what is no function, a doubled name or an unknown choice."""
+    """Raises InvalidRequest for what is not a function, a doubled name or an unknown choice."""
     legacy = bool(request.functions) and not request.tools
     entries = (request.functions if legacy else request.tools) or []
     field_name = "functions" if legacy else "tools"

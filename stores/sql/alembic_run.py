@@ -1,5 +1,5 @@
-"""Alembic on a connection and in a transaction of ours. Imported only where there is something to
-migrate."""
+"""Runs Alembic on this server's connection, inside its transaction. Imported only where there is
+something to migrate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from core.errors import StoreUnavailable
 
-logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells much of each migration
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs each step of a migration
 
 DIRECTORY = Path(__file__).parents[1] / "migrations"
 

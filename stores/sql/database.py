@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def database_url(text: str) -> URL:
-    """The URL with the driver that is used. Raises ValueError with half a sentence."""
+    """The URL with the driver that is used. Raises ValueError with a phrase."""
     allowed = "must be like sqlite+aiosqlite:///sessions.db or postgresql+asyncpg://user@host/name"
     try:
         url = make_url(text)
@@ -86,7 +86,7 @@ def to_its_end(
     method: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """A transaction that a cancelled caller waits for: a driver that is interrupted in the middle
-    of one may leave its connection, and with it the lock on a SQLite file, in nobody's hands. The
+    of one may leave its connection, and with it the lock on a SQLite file, without an owner. The
     database's own timeouts bound the wait."""
 
     @wraps(method)
@@ -109,7 +109,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
             except asyncio.CancelledError:
                 continue
     if not task.cancelled():
-        task.exception()  # seen: nobody is left to be told
+        task.exception()  # retrieved, so that asyncio does not warn: there is no caller left
 
 
 @asynccontextmanager

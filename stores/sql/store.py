@@ -208,7 +208,7 @@ class SqlStore(SessionStore):
     async def _take_back(
         self, db: AsyncConnection, lease: Lease, values: dict[str, Any]
     ) -> Session:
-        """Changes the row that the lease is of, if it still is: nobody else did since."""
+        """Changes the leased row, if the lease still holds: no one else has changed it since."""
         mine = sessions.c.key == lease.session.key, sessions.c.lease_token == lease.token
         statement = update(sessions).where(*mine).values(**values, **FREED)
         row = (await db.execute(statement.returning(*self._terms.columns()))).one_or_none()
@@ -303,4 +303,4 @@ def _cannot_be_opened(error: StoreUnavailable) -> StoreUnavailable:
 
 
 def not_found(id: str) -> SessionNotFound:
-    return SessionNotFound(f"There is no session {id!r}.")
+    return SessionNotFound(f"No such session: {id!r}.")

@@ -27,7 +27,7 @@ HIDDEN = frozenset({"swept", "draft", "lease_token", "lease_until"})
 COLUMNS = [column for column in sessions.c if column.name not in HIDDEN]
 
 FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
-"""The columns of a session whose lease was given back."""
+"""The columns of a session whose lease was released."""
 
 
 def insert_into(dialect: str, table: Table) -> Any:

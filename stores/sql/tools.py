@@ -1,4 +1,4 @@
-"""The SQL store's rules of Claude Code's own tools: the server's and those of keys."""
+"""The SQL store's rules of Claude Code's built-in tools: the server's and those of keys."""
 
 from __future__ import annotations
 

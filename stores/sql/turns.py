@@ -73,7 +73,7 @@ def columns_after(
     terms: Terms, session: Session, turn: CompletedTurn, added_bytes: int
 ) -> dict[str, Any]:
     """The columns of a session that this turn is added to, with nothing cut."""
-    before = Session(session.key, session.owner, session.id, 0, 0) if turn.anew else session
+    before = Session(session.key, session.owner, session.id, 0, 0) if turn.starts_over else session
     usage = before.usage + turn.answer.usage
     values: dict[str, Any] = {
         **{name: getattr(usage, name) for name in rows.USAGE_COLUMNS},
@@ -90,4 +90,4 @@ def columns_after(
         "draft": False,
         "swept": False,
     }
-    return values | ({"created_at": terms.now(), "tools": None} if turn.anew else {})
+    return values | ({"created_at": terms.now(), "tools": None} if turn.starts_over else {})

@@ -53,10 +53,10 @@ async def checked(
 ) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit status, and what is told of each probe, by name."""
     status = await asyncio.to_thread(check.main, ["--json", *arguments], url, {}, key)
-    told = json.loads(capsys.readouterr().out)
-    assert told["url"] == url
-    assert told["ok"] is (status == 0)
-    return status, {result["name"]: result for result in told["checks"]}
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["url"] == url
+    assert reported["ok"] is (status == 0)
+    return status, {result["name"]: result for result in reported["checks"]}
 
 
 def failures(results: dict[str, dict[str, Any]]) -> list[str]:
@@ -148,7 +148,7 @@ async def test_a_key_that_the_server_refuses_is_told_with_what_to_do(
     status, results = await checked(capsys, keyed.url, key=key)
     assert (status, failures(results)) == (1, ["models"])
     assert results["models"]["detail"].startswith("401 invalid_api_key: ")
-    assert "TEST_API_KEY" in results["models"]["mend"]
+    assert "TEST_API_KEY" in results["models"]["hint"]
     assert results["chat"]["detail"] == "needs models"
 
 
@@ -159,7 +159,7 @@ async def test_a_limit_is_told_with_what_to_do(
         status, results = await checked(capsys, gateway.url)
     assert (status, failures(results)) == (1, ["stream", "tools", "sessions"])
     assert results["stream"]["detail"].startswith("429 too_many_requests: Rate limit exceeded.")
-    assert "RATE_LIMIT_" in results["stream"]["mend"]
+    assert "RATE_LIMIT_" in results["stream"]["hint"]
 
 
 async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
@@ -170,13 +170,13 @@ async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
         status, results = await checked(capsys, url)
     assert (status, failures(results)) == (1, ["chat"])
     assert "503 claude_auth_failed: " in results["chat"]["detail"]
-    assert "ANTHROPIC_API_KEY" in results["chat"]["mend"]
+    assert "ANTHROPIC_API_KEY" in results["chat"]["hint"]
     assert results["tools"] == {
         "name": "tools",
         "outcome": "skipped",
         "ms": None,
         "detail": "needs chat",
-        "mend": None,
+        "hint": None,
     }
 
 
@@ -189,14 +189,14 @@ async def test_missing_credentials_are_told_with_what_to_do(
         status, results = await checked(capsys, url)
     assert (status, failures(results)) == (1, ["ready", "credentials", "chat"])
     assert results["ready"]["detail"].startswith("not ready: credentials: ")
-    assert "python main.py login" in results["credentials"]["mend"]
+    assert "python main.py login" in results["credentials"]["hint"]
 
 
 HTML = Response("<html>Bad Gateway</html>", 502, media_type="text/html")
 CUT = Response("data: [1", 200, media_type="text/event-stream")
 NO_DATABASE = JSONResponse(StoreUnavailable("No database.").openai_body(), StoreUnavailable.status)
 NOT_DELETED = Response(status_code=200)
-ACCIDENTS: list[list[tuple[str, Response, str, str]]] = [
+FAULTS: list[list[tuple[str, Response, str, str]]] = [
     [
         ("GET_health/ready", HTML, "ready", "502 without a reason"),
         ("GET_v1/auth", HTML, "credentials", "502 without a reason"),
@@ -207,22 +207,22 @@ ACCIDENTS: list[list[tuple[str, Response, str, str]]] = [
     [("POST_v1/chat", CUT, "chat", "the answer is not of OpenAI's shape")],
     [("DELETE_v1/sessions", NOT_DELETED, "sessions", "is still there after it was deleted")],
 ]
-"""The accidents of one visit: request, answer, which check fails and the words of that."""
+"""The injected faults of one visit: request, answer, which check fails and the words of that."""
 
 
-@pytest.mark.parametrize("accidents", ACCIDENTS)
+@pytest.mark.parametrize("faults", FAULTS)
 async def test_what_fails_in_front_of_the_server_is_told(
     gateway: Gateway,
     capsys: pytest.CaptureFixture[str],
-    accidents: list[tuple[str, Response, str, str]],
+    faults: list[tuple[str, Response, str, str]],
 ) -> None:
-    answers = {request: answer for request, answer, _, _ in accidents}
+    answers = {request: answer for request, answer, _, _ in faults}
     async with serve(Broken(gateway.app, **answers)) as url:
         status, results = await checked(capsys, url)
-    assert (status, failures(results)) == (1, [name for _, _, name, _ in accidents])
-    for _, _, name, words in accidents:
+    assert (status, failures(results)) == (1, [name for _, _, name, _ in faults])
+    for _, _, name, words in faults:
         assert words in results[name]["detail"]
-        assert results[name]["mend"]
+        assert results[name]["hint"]
 
 
 async def test_nothing_else_is_tried_where_nothing_answers(
@@ -233,7 +233,7 @@ async def test_nothing_else_is_tried_where_nothing_answers(
     status, results = await checked(capsys, f"http://127.0.0.1:{port}")
     assert (status, failures(results)) == (2, ["reachable"])
     assert {result["outcome"] for result in results.values()} == {"failed", "skipped"}
-    assert "python main.py" in results["reachable"]["mend"]
+    assert "python main.py" in results["reachable"]["hint"]
 
 
 async def test_the_check_ends_although_the_server_never_answers(
@@ -251,19 +251,19 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "seen", "mend"), OTHERS)
+@pytest.mark.parametrize(("answer", "seen", "hint"), OTHERS)
 async def test_another_server_is_told_from_this_one(
     gateway: Gateway,
     capsys: pytest.CaptureFixture[str],
     answer: Response,
     seen: str,
-    mend: str,
+    hint: str,
 ) -> None:
     async with serve(Broken(gateway.app, GET_health=answer)) as url:
         status, results = await checked(capsys, url)
     assert (status, failures(results)) == (2, ["reachable"])
     assert seen in results["reachable"]["detail"]
-    assert mend in results["reachable"]["mend"]
+    assert hint in results["reachable"]["hint"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 from fastapi import FastAPI
 
 from commands import command_line
+from commands.banner import banner, ignored_keys
+from commands.serve import PORT_TRIES, listen
 from config.credentials import Credentials
 from config.sandbox import missing_for_sandbox
 from config.settings import Settings, SettingsError
@@ -56,28 +58,28 @@ def test_the_port_is_an_argument_and_the_rest_are_options() -> None:
 def test_a_free_port_is_taken_as_asked(taken: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         free = probe.getsockname()[1]
-    with command_line.listen("127.0.0.1", free) as listener:
+    with listen("127.0.0.1", free) as listener:
         assert listener.getsockname() == ("127.0.0.1", free)
 
 
 def test_where_the_port_is_taken_the_next_free_one_is_used_and_said(taken: int) -> None:
-    with command_line.listen("127.0.0.1", taken) as listener:
+    with listen("127.0.0.1", taken) as listener:
         used = listener.getsockname()[1]
-    assert taken < used <= taken + command_line.PORT_TRIES
-    shown = command_line.banner(Settings.model_construct(port=taken), used, KEY)
+    assert taken < used <= taken + PORT_TRIES
+    shown = banner(Settings.model_construct(port=taken), used, KEY)
     assert f"http://127.0.0.1:{used}/v1   ({taken} is taken, {used} is free)" in shown
 
 
 def test_an_address_of_another_machine_is_told_in_one_sentence() -> None:
     with pytest.raises(SettingsError, match=r"^Cannot listen on 192\.0\.2\.1:8000: "):
-        command_line.listen("192.0.2.1", 8000)
+        listen("192.0.2.1", 8000)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this computer has no IPv6")
 def test_every_interface_of_ipv6_is_reached_by_ipv4_too() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         free = probe.getsockname()[1]
-    with command_line.listen("::", free) as listener:
+    with listen("::", free) as listener:
         port = listener.getsockname()[1]
         for address in ("127.0.0.1", "::1"):
             socket.create_connection((address, port), timeout=5).close()
@@ -87,12 +89,12 @@ def test_the_search_for_a_port_has_an_end() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         if probe.getsockname()[1] == 65535:
             pytest.skip("the system gave the last port itself")
-    with command_line.listen("127.0.0.1", 65535), pytest.raises(SettingsError, match=r"^PORT: all"):
-        command_line.listen("127.0.0.1", 65535)
+    with listen("127.0.0.1", 65535), pytest.raises(SettingsError, match=r"^PORT: all"):
+        listen("127.0.0.1", 65535)
 
 
 def test_the_banner_says_where_what_and_how() -> None:
-    shown = command_line.banner(Settings.model_construct(), 8000, KEY)
+    shown = banner(Settings.model_construct(), 8000, KEY)
     for words in (
         f"{NAME} {VERSION}",
         "http://127.0.0.1:8000/v1\n",
@@ -105,7 +107,7 @@ def test_the_banner_says_where_what_and_how() -> None:
 
 
 def test_the_banner_says_how_to_mend_missing_credentials() -> None:
-    shown = command_line.banner(Settings.model_construct(), 8000, NONE)
+    shown = banner(Settings.model_construct(), 8000, NONE)
     assert "No credentials.\n" in shown
     assert "Do this.\n" in shown
 
@@ -117,14 +119,14 @@ def test_the_banner_says_where_commands_run_without_the_sandbox(
     rules: tuple[str, ...], is_said: bool
 ) -> None:
     settings = Settings.model_construct(allowed_tools=rules, sandbox="off")
-    shown = command_line.banner(settings, 8000, KEY)
+    shown = banner(settings, 8000, KEY)
     assert ("SANDBOX is off." in shown) is is_said
 
 
 def test_the_banner_says_what_a_sandbox_lacks() -> None:
     settings = Settings.model_construct(allowed_tools=("Bash",))
     missing = missing_for_sandbox()
-    shown = command_line.banner(settings, 8000, KEY)
+    shown = banner(settings, 8000, KEY)
     assert ("No sandbox" in shown) is (missing is not None)
     assert (missing or NAME) in shown
 
@@ -132,13 +134,13 @@ def test_the_banner_says_what_a_sandbox_lacks() -> None:
 def test_a_key_under_another_servers_name_is_said_to_mean_nothing() -> None:
     environ = {"PROXY_API_KEY": "sk-one", "AUTH_TOKEN": "", "OTHER": "x"}
     sentence = "PROXY_API_KEY is set but means nothing here: set API_KEY"
-    assert command_line.ignored_keys(Settings.model_construct(), environ) == sentence
-    assert command_line.ignored_keys(Settings.model_construct(api_key="sk-two"), environ) == ""
-    assert f"{sentence}\n" in command_line.banner(Settings.model_construct(), 1, KEY, sentence)
+    assert ignored_keys(Settings.model_construct(), environ) == sentence
+    assert ignored_keys(Settings.model_construct(api_key="sk-two"), environ) == ""
+    assert f"{sentence}\n" in banner(Settings.model_construct(), 1, KEY, sentence)
 
 
 def test_the_banner_of_a_demo_says_so() -> None:
-    assert "DEMO" in command_line.banner(Settings.model_construct(), 8000, None)
+    assert "DEMO" in banner(Settings.model_construct(), 8000, None)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_the_banner_of_a_demo_says_so() -> None:
     ],
 )
 def test_the_banner_warns_where_others_can_connect(host: str, url: str) -> None:
-    shown = command_line.banner(Settings.model_construct(host=host), 1, KEY)
+    shown = banner(Settings.model_construct(host=host), 1, KEY)
     assert url in shown
     assert "NONE: whoever reaches this address can use it" in shown
 
@@ -180,7 +182,7 @@ def test_a_bad_setting_stops_the_start_with_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where there is no .env
     monkeypatch.setattr(os, "environ", {"PATH": os.defpath, **variables})
-    assert (command_line.main([*arguments]), *capsys.readouterr()) == (2, "", sentence)
+    assert (command_line.main([*arguments], create_app), *capsys.readouterr()) == (2, "", sentence)
 
 
 IMPORT_THEN_UVICORN = """
@@ -214,7 +216,7 @@ def test_the_version_is_told_and_is_that_of_the_project(
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == (NAME, VERSION)
     with pytest.raises(SystemExit, match=r"^0$"):
-        command_line.main(["--version"])
+        command_line.main(["--version"], create_app)
     assert capsys.readouterr().out.startswith(f"{NAME} {VERSION} (claude-agent-sdk")
 
 

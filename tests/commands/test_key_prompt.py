@@ -20,7 +20,10 @@ import pytest
 
 import auth
 from commands import command_line
+from commands.banner import banner
+from commands.serve import protect
 from config.settings import Settings
+from main import create_app
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "Enable API key protection? (y/N) "
@@ -104,7 +107,7 @@ def test_a_demo_does_not_ask_and_ctrl_c_ends_it_without_a_traceback(tmp_path: Pa
         text = screen.wait_for(r"Docs .*\n")
         assert QUESTION not in text
         # the port listens before the app runs: the answer comes once it does
-        assert httpx.get(f"{url_in(text)}/health", trust_env=False).is_success
+        assert httpx.get(f"{url_in(text)}/health", trust_env=False, timeout=30).is_success
 
 
 @contextmanager
@@ -146,7 +149,7 @@ def protected(
     *, demo: bool = False, reload: bool = False, **settings: Any
 ) -> tuple[Settings, str | None]:
     chosen = Settings.model_construct(**settings)
-    return command_line.protect(chosen, demo=demo, reload=reload)
+    return protect(chosen, demo=demo, reload=reload)
 
 
 def test_the_question_is_asked_with_neither_reload_nor_demo_nor_key(
@@ -167,7 +170,7 @@ def test_the_question_is_asked_with_neither_reload_nor_demo_nor_key(
         monkeypatch.setattr(sys, "stdout", writer)
         settings, key = protected()
     assert (settings.api_key, key) == (None, None)
-    shown = command_line.banner(settings, 8000, None)
+    shown = banner(settings, 8000, None)
     assert "no API key is required; only this computer can connect" in shown
 
 
@@ -196,9 +199,9 @@ def test_the_reloaders_children_get_the_same_key(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_key_for_scripts_stands_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.main(["key"]) == 0
-    told = capsys.readouterr()
-    key = told.out.strip()
+    assert command_line.main(["key"], create_app) == 0
+    reported = capsys.readouterr()
+    key = reported.out.strip()
     assert KEY.fullmatch(key)
-    assert f"API_KEY={key}" in told.err
-    assert f'"sha256": "{hashlib.sha256(key.encode()).hexdigest()}"' in told.err
+    assert f"API_KEY={key}" in reported.err
+    assert f'"sha256": "{hashlib.sha256(key.encode()).hexdigest()}"' in reported.err

@@ -27,7 +27,7 @@ def logged_in(tmp_path: Path) -> dict[str, str]:
 
 
 def shown(found: Credentials) -> str:
-    return f"{found!r} {found.detected_by} {found.missing} {found.mend}"
+    return f"{found!r} {found.detected_by} {found.missing} {found.hint}"
 
 
 ORDER: list[tuple[dict[str, str], str, bool]] = [
@@ -53,7 +53,7 @@ def test_an_api_key_wins_over_a_login(logged_in: dict[str, str]) -> None:
 
 def test_a_login_is_found_by_its_file_alone(logged_in: dict[str, str]) -> None:
     found = detect_credentials(PLAIN, logged_in)
-    assert (found.method, found.bare, found.mend) == ("claude_cli", False, None)
+    assert (found.method, found.bare, found.hint) == ("claude_cli", False, None)
     assert found.environment == logged_in
 
 
@@ -74,15 +74,15 @@ def test_a_subscription_without_a_login_uses_no_key_and_says_what_to_do(tmp_path
     found = detect_credentials(SUBSCRIPTION, {"HOME": str(tmp_path), "ANTHROPIC_API_KEY": "k"})
     assert found.method == "none"
     assert found.missing == ("CLAUDE_USE_SUBSCRIPTION is on, but the Claude CLI is not logged in.",)
-    assert "python main.py login" in (found.mend or "")
+    assert "python main.py login" in (found.hint or "")
 
 
 @on_macos
 def test_without_credentials_the_mend_names_the_key_and_the_login(tmp_path: Path) -> None:
     found = detect_credentials(PLAIN, {"HOME": str(tmp_path)})
     assert found.missing
-    assert "ANTHROPIC_API_KEY" in (found.mend or "")
-    assert "python main.py login" in (found.mend or "")
+    assert "ANTHROPIC_API_KEY" in (found.hint or "")
+    assert "python main.py login" in (found.hint or "")
 
 
 def test_bedrock_says_what_is_missing() -> None:
@@ -94,14 +94,14 @@ def test_bedrock_says_what_is_missing() -> None:
 
 def test_bedrock_with_a_role_misses_only_what_it_needs() -> None:
     found = detect_credentials(PLAIN, {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-west-1"})
-    assert (found.missing, found.mend) == ((), None)
+    assert (found.missing, found.hint) == ((), None)
     assert "role" in found.detected_by
 
 
 def test_vertex_without_a_project_says_so() -> None:
     found = detect_credentials(PLAIN, {"CLAUDE_CODE_USE_VERTEX": "1"})
     assert "ANTHROPIC_VERTEX_PROJECT_ID" in found.missing[0]
-    assert "ANTHROPIC_VERTEX_PROJECT_ID" in (found.mend or "")
+    assert "ANTHROPIC_VERTEX_PROJECT_ID" in (found.hint or "")
 
 
 HOST = {

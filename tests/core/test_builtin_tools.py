@@ -1,4 +1,4 @@
-"""The catalogue of Claude Code's own tools, and the rules that are made of their names."""
+"""The catalogue of Claude Code's built-in tools, and the rules that are made of their names."""
 
 from __future__ import annotations
 
@@ -49,5 +49,7 @@ def test_rules_get_claude_codes_names_and_stand_once() -> None:
 
 @pytest.mark.parametrize("rule", ["Frobnicate", "Bash(", "Bash()", "", "Bash(ls) x", "mcp__"])
 def test_a_rule_of_no_tool_is_refused_with_the_names_of_all(rule: str) -> None:
-    with pytest.raises(ValueError, match=r"none of Claude Code's tools: Read \(read_file\), "):
+    with pytest.raises(
+        ValueError, match=r"none of Claude Code's built-in tools: Read \(read_file\), "
+    ):
         rules([rule])

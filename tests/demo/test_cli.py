@@ -1,5 +1,5 @@
-"""The real Claude Code CLI, as it is by default, takes the stand-in for its provider. Each form of
-it: tests/engine/test_providers.py."""
+"""The real Claude Code CLI, as it is by default, takes the fake upstream for its provider. Each
+form of it: tests/engine/test_providers.py."""
 
 import json
 import os
@@ -29,8 +29,8 @@ async def upstream(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeAnthrop
     for name in list(os.environ):
         if name.startswith(("ANTHROPIC_", "CLAUDE", "AWS_", "GOOGLE_", "VERTEX_")):
             monkeypatch.delenv(name)
-    async with FakeAnthropic() as stand_in:
-        yield stand_in
+    async with FakeAnthropic() as fake_upstream:
+        yield fake_upstream
 
 
 @asynccontextmanager

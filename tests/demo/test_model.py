@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from tests.test_demo_validation import check
 
 from demo import answer as answers
 from demo import conversation, directives
 from demo.answer import Answer
+from demo.blocks import signature_of
 from demo.errors import ApiError
 from demo.model import DemoModel
 
@@ -19,6 +21,8 @@ WEATHER = {
         "required": ["city"],
     },
 }
+
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
 def ask(text: str, **body: Any) -> Answer:
@@ -141,7 +145,7 @@ def test_a_tool_named_in_the_text_is_called_once() -> None:
     assert text(answer) == "Demo model: tool results: get_weather: sunny"
 
 
-def test_plain_words_do_not_call_claude_codes_own_tools() -> None:
+def test_plain_words_do_not_call_claude_codes_builtin_tools() -> None:
     own = {"name": "Write", "input_schema": {"type": "object"}}
     assert not calls(ask("Write a poem", tools=[own]))
 
@@ -188,7 +192,7 @@ def test_thinking_comes_before_the_text_unless_it_is_disabled() -> None:
     line = '!demo thinking="let me see" text=done'
     blocks = json.loads(answers.body(ask(line)))["content"]
     assert [block["type"] for block in blocks] == ["thinking", "text"]
-    assert blocks[0]["signature"] == answers.signature_of("let me see")
+    assert blocks[0]["signature"] == signature_of("let me see")
     disabled = {"type": "disabled"}
     assert len(ask(line, thinking=disabled).blocks) == 1
     assert len(ask(f"{line} thinking_force", thinking=disabled).blocks) == 2
@@ -221,11 +225,16 @@ def test_reject_refuses_only_what_is_there() -> None:
         'call=get_weather,get_weather args={"city": "Zürich 🙂"}',
         "empty",
         "stop=refusal text=no",
+        """search='a "b"' text='found it' results=3""",
+        "search=q search_error=max_uses_exceeded text=no",
+        "search=q pause",
+        "redacted=hm text=done",
+        "cite text=cited",
         "json={}",
     ],
 )
 def test_the_stream_says_what_the_body_says(line: str) -> None:
-    answer = ask(f"!demo {line}", tools=[WEATHER])
+    answer = ask(f"!demo {line}", tools=[WEATHER, SEARCH])
     body = json.loads(answers.body(answer))
     assert _folded(answer) == body["content"]
     events = [json.loads(event.data) for event in answers.events(answer)]
@@ -242,6 +251,8 @@ def _folded(answer: Answer) -> list[dict[str, Any]]:
         match event:
             case {"type": "content_block_start", "content_block": block}:
                 blocks.append(block)
+            case {"delta": {"citation": citation}}:
+                blocks[-1]["citations"].append(citation)
             case {"delta": {"partial_json": piece}, "index": index}:
                 arguments[index] = arguments.get(index, "") + piece
             case {"type": "content_block_delta", "delta": delta}:
@@ -251,3 +262,111 @@ def _folded(answer: Answer) -> list[dict[str, Any]]:
     for index, whole in arguments.items():
         blocks[index]["input"] = json.loads(whole)
     return blocks
+
+
+def content(answer: Answer) -> list[dict[str, Any]]:
+    return list(json.loads(answers.body(answer))["content"])
+
+
+def test_a_search_shows_its_use_its_results_and_a_citation() -> None:
+    answer = ask("!demo search=rome text=Mild. results=2", tools=[SEARCH])
+    use, results, said = content(answer)
+    assert (use["type"], use["name"], use["input"]) == (
+        "server_tool_use",
+        "web_search",
+        {"query": "rome"},
+    )
+    assert results["type"] == "web_search_tool_result"
+    assert results["tool_use_id"] == use["id"]
+    assert [found["title"] for found in results["content"]] == ["rome 1", "rome 2"]
+    assert said["citations"][0]["type"] == "web_search_result_location"
+    assert answer.stop_reason == "end_turn"
+    assert answer.usage.total(1)["server_tool_use"]["web_search_requests"] == 1
+
+
+def test_what_a_search_gave_is_accepted_in_the_next_request() -> None:
+    answer = ask("!demo search=rome text=Mild.", tools=[SEARCH])
+    check([user("a"), {"role": "assistant", "content": content(answer)}, user("b")])
+
+
+def test_a_search_needs_its_tool() -> None:
+    with pytest.raises(ApiError, match="needs the tool web_search"):
+        ask("!demo search=rome")
+
+
+def test_a_paused_turn_goes_on_when_its_answer_comes_back() -> None:
+    line = "!demo search=rome pause text=done"
+    paused = ask(line, tools=[SEARCH])
+    assert paused.stop_reason == "pause_turn"
+    assert [block["type"] for block in content(paused)] == ["server_tool_use"]
+    talk = [user(line), {"role": "assistant", "content": content(paused)}]
+    check(talk, model="claude-opus-5")
+    resumed = tell(talk, tools=[SEARCH])
+    assert (text(resumed), resumed.stop_reason) == ("done", "end_turn")
+
+
+def test_documents_are_cited_where_they_allow_it() -> None:
+    allowed = {"citations": {"enabled": True}}
+    sources: list[dict[str, Any]] = [
+        {"type": "text", "media_type": "text/plain", "data": "plain"},
+        {"type": "content", "content": "pieces"},
+        {"type": "url", "url": "https://example.com/a.pdf"},
+    ]
+    documents = [{"type": "document", "source": source, **allowed} for source in sources]
+    found = {
+        "type": "search_result",
+        "source": "s",
+        "title": "t",
+        "content": [{"type": "text", "text": "found"}],
+        **allowed,
+    }
+    silent = {"type": "document", "source": sources[0]}
+    line = {"type": "text", "text": "!demo cite text=done"}
+    answer = tell([user([*documents, silent, found, line])])
+    [block] = content(answer)
+    assert [cited["type"] for cited in block["citations"]] == [
+        "char_location",
+        "content_block_location",
+        "page_location",
+        "search_result_location",
+    ]
+    check([user("a"), {"role": "assistant", "content": [block]}, user("b")])
+
+
+def test_redacted_thinking_comes_back_as_it_went() -> None:
+    hidden, said = content(ask('!demo redacted="hm" text=done'))
+    assert hidden["type"] == "redacted_thinking"
+    assert said["text"] == "done"
+    check([user("a"), {"role": "assistant", "content": [hidden, said]}, user("b")])
+
+
+def test_arguments_can_be_no_json() -> None:
+    answer = ask("!demo call=get_weather bad_args='{\"city\": '", tools=[WEATHER])
+    pieces = [json.loads(event.data)["delta"] for event in answers.events(answer) if event.is_delta]
+    assert "".join(piece["partial_json"] for piece in pieces) == '{"city": '
+    assert calls(answer) == [("get_weather", {})]
+    assert answer.stop_reason == "tool_use"
+
+
+def test_a_refusal_says_why() -> None:
+    answer = ask('!demo stop=refusal category=cyber explanation="no" text=x')
+    details = {"type": "refusal", "category": "cyber", "explanation": "no"}
+    assert json.loads(answers.body(answer))["stop_details"] == details
+
+
+def test_pings_come_before_the_first_block() -> None:
+    kinds = [event.type for event in answers.events(ask("!demo pings=2 text=x"))]
+    assert kinds[:4] == ["message_start", "ping", "ping", "content_block_start"]
+
+
+def test_usage_has_its_details() -> None:
+    line = '!demo cached=7 cache_write=20 cache_write_1h=10 service_tier=priority thinking="a b"'
+    usage = json.loads(answers.body(ask(line)))["usage"]
+    assert usage["cache_read_input_tokens"] == 7
+    assert usage["cache_creation_input_tokens"] == 30
+    assert usage["cache_creation"] == {
+        "ephemeral_5m_input_tokens": 20,
+        "ephemeral_1h_input_tokens": 10,
+    }
+    assert usage["service_tier"] == "priority"
+    assert usage["output_tokens_details"] == {"thinking_tokens": 2}

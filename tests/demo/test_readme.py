@@ -11,5 +11,5 @@ README = Path(demo.__file__).with_name("README.md")
 
 
 def test_every_directive_is_documented() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)[=`]", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_0-9]+)[=`]", README.read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(field.name for field in fields(Directive))

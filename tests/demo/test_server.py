@@ -1,4 +1,4 @@
-"""The stand-in over real sockets, asked by Anthropic's official client."""
+"""The fake upstream over real sockets, asked by Anthropic's official client."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MODEL = "claude-demo"
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeAnthropic]:
-    async with FakeAnthropic() as stand_in:
-        yield stand_in
+    async with FakeAnthropic() as fake_upstream:
+        yield fake_upstream
 
 
 def client_of(url: str) -> AsyncAnthropic:
@@ -85,6 +85,47 @@ async def test_a_request_is_recorded(upstream: FakeAnthropic, client: AsyncAnthr
     assert request.outcome == "answered"
     upstream.clear()
     assert not upstream.requests
+
+
+async def test_the_bytes_of_a_request_are_kept(
+    upstream: FakeAnthropic, http: httpx.AsyncClient
+) -> None:
+    sent = (
+        b'{ "messages":[{"content":"\\u00fc 1.0","role":"user"}],"stream":false,\n'
+        b'"model":"claude-demo", "max_tokens":10 }'
+    )
+    assert (await http.post("/v1/messages", content=sent)).status_code == 200
+    (request,) = upstream.requests
+    assert request.raw == sent
+    assert list(request.body) == ["messages", "stream", "model", "max_tokens"]
+    await http.post("/v1/messages/count_tokens", content=sent)
+    assert upstream.other_requests[-1].raw == sent
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b'"\\ud83d"', b'"\xff"'])
+async def test_what_json_has_not_is_refused(http: httpx.AsyncClient, value: bytes) -> None:
+    answer = await http.post("/v1/messages", content=b'{"temperature": %s}' % value)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("The request body is not valid JSON")
+
+
+async def test_an_escaped_pair_of_surrogates_is_a_character(http: httpx.AsyncClient) -> None:
+    asked = json.dumps(body("!demo text=\U0001f600")).encode()
+    assert b"\\ud83d" in asked
+    answer = await http.post("/v1/messages", content=asked)
+    assert answer.json()["content"][0]["text"] == "\U0001f600"
+
+
+async def test_a_beta_opens_its_field(http: httpx.AsyncClient) -> None:
+    asked = body("x", context_management={"edits": []})
+    assert (await http.post("/v1/messages", json=asked)).status_code == 400
+    beta = {"anthropic-beta": "context-management-2025-06-27"}
+    assert (await http.post("/v1/messages", json=asked, headers=beta)).status_code == 200
+
+
+async def test_a_body_over_the_limit_is_too_large(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/messages", content=b" " * (32 * 1024 * 1024 + 1))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "request_too_large")
 
 
 async def test_recording_can_be_off() -> None:
@@ -239,7 +280,7 @@ async def test_bedrock_errors_are_awss(http: httpx.AsyncClient) -> None:
     path = "/model/us.anthropic.claude-demo/invoke-with-response-stream"
     frames = list(eventstream.decode((await http.post(path, json=asked)).content))
     assert frames[-1].headers[":exception-type"] == "throttlingException"
-    refused = await http.post(path, json=asked | {"max_tokens": 0})
+    refused = await http.post(path, json=asked | {"max_tokens": -1})
     assert refused.headers["x-amzn-errortype"] == "ValidationException"
     assert list(refused.json()) == ["message"]
 

@@ -1,4 +1,4 @@
-"""The stand-in refuses what the real API refuses, and takes what Claude Code sends."""
+"""The fake upstream refuses what the real API refuses, and takes what Claude Code sends."""
 
 import base64
 from typing import Any
@@ -12,6 +12,8 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n rest").decode()
 CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "ok"}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
+CLOSED = {"type": "object", "additionalProperties": False}
+STRICT = {"name": "f", "input_schema": CLOSED, "strict": True}
 
 
 def text(content: str, **more: Any) -> dict[str, Any]:
@@ -42,10 +44,18 @@ def assistant(*blocks: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": list(blocks)}
 
 
-def check(messages: Any = None, **body: Any) -> None:
+def check(messages: Any = None, betas: tuple[str, ...] = (), **body: Any) -> None:
     request = {"model": "claude-demo", "max_tokens": 4000, "messages": messages or [user()], **body}
     request = {key: value for key, value in request.items() if value is not Ellipsis}
-    validate(request, "anthropic", request.get("model", ""))
+    validate(request, "anthropic", request.get("model", ""), betas)
+
+
+def refusal(messages: Any = None, **body: Any) -> str:
+    """The words of the 400 that a request gets."""
+    with pytest.raises(ApiError) as caught:
+        check(messages, **body)
+    assert caught.value.status == 400
+    return caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -53,7 +63,7 @@ def check(messages: Any = None, **body: Any) -> None:
     [
         ({"n": 1}, "n: Extra inputs are not permitted"),
         ({"max_tokens": ...}, "max_tokens: Field required"),
-        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
+        ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 0"),
         ({"max_tokens": "9"}, "max_tokens: Input should be a valid integer"),
         ({"model": ...}, "model: Field required"),
         ({"temperature": 1.5}, "temperature: Input should be less than or equal to 1"),
@@ -85,10 +95,7 @@ def check(messages: Any = None, **body: Any) -> None:
     ],
 )
 def test_a_wrong_parameter_is_refused(body: dict[str, Any], message: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        check(**body)
-    assert caught.value.status == 400
-    assert message in caught.value.message
+    assert message in refusal(**body)
 
 
 @pytest.mark.parametrize(
@@ -137,20 +144,25 @@ def test_a_wrong_parameter_is_refused(body: dict[str, Any], message: str) -> Non
     ],
 )
 def test_a_wrong_message_is_refused(messages: list[dict[str, Any]], message: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        check(messages)
-    assert message in caught.value.message
+    assert message in refusal(messages)
 
 
 @pytest.mark.parametrize(
     "body",
     [
         {"system": [text("be brief", cache_control={"type": "ephemeral", "ttl": "1h"})]},
-        {"thinking": {"type": "adaptive", "display": "updates"}, "temperature": 1},
+        {"thinking": {"type": "adaptive", "display": "summarized"}, "temperature": 1},
+        {
+            "thinking": {"type": "adaptive", "display": "updates"},
+            "betas": ("thinking-display-updates-2026-08-18",),
+        },
         {"thinking": {"type": "enabled", "budget_tokens": 1024}},
-        {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}},
+        {
+            "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+            "betas": ("context-management-2025-06-27",),
+        },
         {"metadata": {"user_id": "x"}, "speed": "fast", "service_tier": "auto"},
-        {"tools": [TOOL | {"eager_input_streaming": True, "strict": True, "defer_loading": True}]},
+        {"tools": [STRICT | {"eager_input_streaming": True, "defer_loading": True}]},
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {"output_config": {"effort": "xhigh", "format": {"type": "json_schema", "schema": {}}}},
         {"messages": [user(), user(), assistant(text("a")), user()]},

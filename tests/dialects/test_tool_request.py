@@ -1,4 +1,4 @@
-"""What a request asks of Claude Code's own tools, in its body and its headers."""
+"""What a request asks of Claude Code's built-in tools, in its body and its headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parsed(body: dict[str, Any], headers: dict[str, Any] | None = None, **more: 
 
 
 EVERYTHING = ToolRequest(all_allowed=True)
-WISHES: list[tuple[dict[str, Any], ToolRequest | None]] = [
+TOOL_REQUESTS: list[tuple[dict[str, Any], ToolRequest | None]] = [
     ({}, None),
     ({"enable_tools": False, "claude_tools": ["Read"]}, None),
     ({"max_turns": 3, "tool_activity": "none"}, None),
@@ -62,9 +62,9 @@ WISHES: list[tuple[dict[str, Any], ToolRequest | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "wish"), WISHES)
-def test_a_body_asks_for_tools(body: dict[str, Any], wish: ToolRequest | None) -> None:
-    assert parsed(body).tool_request == wish
+@pytest.mark.parametrize(("body", "tool_request"), TOOL_REQUESTS)
+def test_a_body_asks_for_tools(body: dict[str, Any], tool_request: ToolRequest | None) -> None:
+    assert parsed(body).tool_request == tool_request
 
 
 IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
@@ -89,9 +89,11 @@ IN_HEADERS: list[tuple[dict[str, Any], ToolRequest | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "wish"), IN_HEADERS)
-def test_headers_ask_as_a_body_does(headers: dict[str, Any], wish: ToolRequest | None) -> None:
-    assert parsed({}, headers).tool_request == wish
+@pytest.mark.parametrize(("headers", "tool_request"), IN_HEADERS)
+def test_headers_ask_as_a_body_does(
+    headers: dict[str, Any], tool_request: ToolRequest | None
+) -> None:
+    assert parsed({}, headers).tool_request == tool_request
 
 
 def test_the_body_wins_over_the_headers() -> None:
@@ -127,12 +129,12 @@ def test_what_has_no_effect_is_reported(body: dict[str, Any], ignored: tuple[str
 
 
 REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
-    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is none of Claude"),
+    ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is not one of Claude"),
     ({"claude_tools": ["Bash(ls)"]}, 400, "claude_tools", "Read (read_file), Glob (search_files)"),
-    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is none of"),
+    ({"disallowed_tools": "x", "enable_tools": True}, 400, "disallowed_tools", "'x' is not one of"),
     ({"permission_mode": "yolo"}, 400, "permission_mode", "one of default, acceptEdits, plan."),
     ({"permission_mode": "bypassPermissions"}, 403, "permission_mode", "run without asking"),
-    ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's own tools."),
+    ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's built-in tools."),
     ({"response_format": {"type": "json_object"}}, 400, "response_format", "`json_schema`"),
 ]
 
@@ -158,7 +160,7 @@ def test_an_answer_can_follow_a_schema_that_the_api_knows() -> None:
 def test_functions_stand_beside_own_tools_unless_they_have_the_same_name() -> None:
     call = parsed({"claude_tools": ["Glob"], "tools": [READ]})
     granted = with_grant(call, ToolGrant(("Glob",))).turn
-    assert granted.own_tools == ToolGrant(("Glob",))
+    assert granted.builtin_tools == ToolGrant(("Glob",))
     assert [tool.name for tool in granted.tools] == ["Read"]
-    with pytest.raises(GatewayError, match="'Read' has the name of a tool of Claude Code's"):
+    with pytest.raises(GatewayError, match="'Read' has the name of a built-in tool"):
         with_grant(call, ToolGrant(("Glob", "Read")))

@@ -1,4 +1,4 @@
-"""Claude Code's own tools through the engine: the real CLI works in real directories."""
+"""Claude Code's built-in tools through the engine: the real CLI works in real directories."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.events import BuiltinToolResult, BuiltinToolUse, Event, Finished, Repl
 from core.turn import FunctionTool, ToolGrant, Turn
 from demo import FakeAnthropic
 from engine.process_tree import MARK
-from sessions.answer import NativeAnswer
+from sessions.answer import message_of
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, gateway_at
 
@@ -57,7 +57,7 @@ def bash(command: str, **fields: Any) -> Step:
 
 def asked(text: str, own: ToolGrant, *before: Message, **fields: Any) -> Turn:
     messages = (*before, Message("user", (text_block(text),)))
-    return Turn(MODEL, messages, own_tools=own, **fields)
+    return Turn(MODEL, messages, builtin_tools=own, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ async def shared_unboxed_engine(
 @pytest.fixture
 def gateway(shared_engine: Gateway, upstream: FakeAnthropic) -> Gateway:
     """Its commands run in the sandbox where there is one. No process is started ahead: none of
-    them would serve a turn with own tools."""
+    them would serve a turn with built-in tools."""
     return shared_engine
 
 
@@ -97,10 +97,7 @@ async def run(gateway: Gateway, turn: Turn) -> list[Event]:
 
 def answered(events: list[Event]) -> Any:
     """The message that a session keeps."""
-    answer = NativeAnswer()
-    for event in events:
-        answer.feed(event)
-    return answer.message()
+    return message_of(Reply.of(events))
 
 
 def results(events: list[Event]) -> list[tuple[bool, str]]:
@@ -269,7 +266,7 @@ async def test_without_a_directory_each_conversation_works_in_one_that_goes_with
         [(_, other)] = results(await run(gateway, asked(script(bash("pwd; ls")), own)))
         assert directory not in other
         assert "made.txt" not in other
-        await run(gateway, replace(asked("Hello.", own), own_tools=None))
+        await run(gateway, replace(asked("Hello.", own), builtin_tools=None))
     assert names_in(Path(directory)) is None
     config = tmp_path / ".claude"  # the operator's own
     assert names_in(config / "sessions") in (None, [])
@@ -318,14 +315,14 @@ async def test_a_kept_turn_is_replayed_as_the_model_knew_it(
         await run(unboxed, replace(asked("And?", own, *before), **changes))
         return unboxed.upstream.requests[-1].messages
 
-    messages = await replayed(own_tools=replace(own, max_turns=9))
+    messages = await replayed(builtin_tools=replace(own, max_turns=9))
     assert spoken(messages)[: len(spoken(known))] == spoken(known)
     assert len(spoken(messages)) == len(spoken(known)) + 2
     assert base64.b64encode(PDF).decode() in json.dumps(messages)
-    with_functions = spoken(await replayed(own_tools=None, tools=(WEATHER,)))
+    with_functions = spoken(await replayed(builtin_tools=None, tools=(WEATHER,)))
     assert [role for role, _ in with_functions] == ["user", "assistant"] * 4 + ["user"]
     assert with_functions[2][1][0]["type"] == "tool_result"
-    only_said = spoken(await replayed(own_tools=None))
+    only_said = spoken(await replayed(builtin_tools=None))
     text_of_all = "\n\n".join(["So."] * 3 + ["Done."])
     assert only_said[1] == ["assistant", [{"type": "text", "text": text_of_all}]]
 
@@ -394,7 +391,7 @@ def sleeping(seconds: str) -> list[int]:
 
 
 def marked(work: Path) -> list[int]:
-    """The processes of own tools in this directory, and what they started."""
+    """The processes of built-in tools in this directory, and what they started."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

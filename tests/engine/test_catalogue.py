@@ -64,7 +64,7 @@ class Cli:
     """What the CLI answers, what processes of turns told, how often it was asked, and the time."""
 
     answer: JsonObject | Exception | None = field(default_factory=lambda: LIVE)
-    told: JsonObject | None = None
+    reported: JsonObject | None = None
     asked: int = 0
     now: float = 0.0
     is_asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,7 +89,9 @@ def answering(answer: JsonObject | Exception | None) -> Cli:
 
 
 def catalogue_of(cli: Cli) -> ModelCatalogue:
-    return ModelCatalogue(Settings.model_construct(), cli.server_info, lambda: cli.told, cli.clock)
+    return ModelCatalogue(
+        Settings.model_construct(), cli.server_info, lambda: cli.reported, cli.clock
+    )
 
 
 async def first_becomes(catalogue: ModelCatalogue, model_id: str) -> None:
@@ -180,10 +182,10 @@ async def test_a_known_name_asks_no_process_of_its_own() -> None:
 async def test_the_list_of_a_process_that_started_for_a_turn_will_do() -> None:
     cli = Cli()
     catalogue = catalogue_of(cli)
-    cli.told = LIVE
+    cli.reported = LIVE
     assert await catalogue.resolve("gpt-4o-mini") == "haiku"
     assert (await catalogue.list())[0].id == "claude-opus-6"
-    cli.told = BEDROCK
+    cli.reported = BEDROCK
     cli.now += REFRESH_SECONDS - 1
     await catalogue.resolve("haiku")
     assert (await catalogue.list())[0].id == "claude-opus-6"
@@ -196,9 +198,9 @@ async def test_the_list_of_a_process_that_started_for_a_turn_will_do() -> None:
 async def test_a_list_that_cannot_be_read_harms_no_request() -> None:
     cli = Cli()
     catalogue = catalogue_of(cli)
-    cli.told = {"models": [{"displayName": "no value"}]}
+    cli.reported = {"models": [{"displayName": "no value"}]}
     assert await catalogue.resolve("gpt-4o") == "sonnet"
-    cli.told = LIVE
+    cli.reported = LIVE
     cli.now += RETRY_SECONDS
     await catalogue.resolve("gpt-4o")
     assert (await catalogue.list())[0].id == "claude-opus-6"

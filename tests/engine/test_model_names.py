@@ -61,9 +61,9 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "told"), NAMES)
-async def test_a_clients_name_means(name: str, told: str | None) -> None:
-    assert await catalogue_of().resolve(name) == (name if told is None else told)
+@pytest.mark.parametrize(("name", "reported"), NAMES)
+async def test_a_clients_name_means(name: str, reported: str | None) -> None:
+    assert await catalogue_of().resolve(name) == (name if reported is None else reported)
 
 
 @pytest.mark.parametrize("name", ["llama-3", "gpt", "text-embedding-3-small", "x" * 5000])
@@ -90,11 +90,11 @@ OWN_TABLES: list[tuple[dict[str, str], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("aliases", "name", "told"), OWN_TABLES)
+@pytest.mark.parametrize(("aliases", "name", "reported"), OWN_TABLES)
 async def test_the_most_specific_pattern_wins_and_the_operators_among_equals(
-    aliases: dict[str, str], name: str, told: str
+    aliases: dict[str, str], name: str, reported: str
 ) -> None:
-    assert await catalogue_of(model_aliases=aliases).resolve(name) == told
+    assert await catalogue_of(model_aliases=aliases).resolve(name) == reported
 
 
 async def test_the_default_model_may_be_any_name() -> None:

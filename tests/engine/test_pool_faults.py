@@ -153,7 +153,7 @@ async def test_one_collection_frees_what_a_process_held(
     pool = pair.engine.pool
     with monkeypatch.context() as context:
         context.setattr(pool, "limits", replace(pool.limits, max_processes=1))
-        await ask(pair, tools=OTHER_TOOLS)  # which nobody can serve: all make way
+        await ask(pair, tools=OTHER_TOOLS)  # which nobody can serve: all are evicted
     await until(lambda: not pool.in_state("closing"))
     gc.collect()
     kept = [found for found in gc.get_objects() if isinstance(found, ClaudeWorker)]

@@ -190,7 +190,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.loop.close()
 
     async def everybody_is_served(self) -> None:
-        """No lease waits for ever once starts succeed and the others end."""
+        """No lease waits indefinitely once starts succeed and the others end."""
         self.gate.set()
         self.starts_fail = False
         self.now += 100

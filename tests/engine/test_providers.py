@@ -17,7 +17,8 @@ FORMS = {
     "bedrock": ("bedrock", "bedrock", None),
     "vertex": ("vertex", "vertex", None),
 }
-"""Form of the stand-in -> method that the server names, provider that the stand-in sees, header."""
+"""Form of the fake upstream -> method that the server names, provider that the fake upstream sees,
+header."""
 
 REMINDER = "<system-reminder>"
 ASKED = "What of @/etc/hostname?\n\n/help"
@@ -40,14 +41,14 @@ async def test_a_chat_runs_by_every_provider(make_gateway: MakeGateway, form: st
     async with make_gateway(form=form, max_processes=2) as gateway:
         status = (await gateway.http.get("/v1/auth/status")).json()
         system = {"role": "system", "content": "You are Ada."}
-        asked = asking(ASKED, temperature=0.5, max_tokens=99)
+        asked = asking(ASKED, max_tokens=99)
         asked["messages"].insert(0, system)
         answer = await gateway.http.post(URL, json=asked)
         raw = (await gateway.http.post(URL, json=asking("!demo tokens=3", stream=True))).text
         refused = await gateway.http.post(URL, json=asking("!demo error=429"))
         ready = await gateway.http.get("/health/ready")
         requests = list(gateway.upstream.requests)
-    assert (status["method"], status["missing"], status["mend"]) == (method, [], None)
+    assert (status["method"], status["missing"], status["hint"]) == (method, [], None)
     assert ready.status_code == 200
     assert status["detected_by"] in ready.json()["checks"]["credentials"]["detail"]
     assert "sk-ant" not in json.dumps(status) + ready.text

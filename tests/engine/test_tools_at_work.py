@@ -1,4 +1,4 @@
-"""Through the real CLI: where own tools work, and MCP servers that the model calls."""
+"""Through the real CLI: where built-in tools work, and MCP servers that the model calls."""
 
 # what is tested is on the disk
 
@@ -316,7 +316,7 @@ async def test_an_unknown_mcp_server_is_a_bad_request_that_names_no_other(gatewa
     answer = await ask(gateway, bash("ls"), mcp_servers=["time", "mail"])
     assert error_of(answer) == (400, "invalid_value")
     words = answer.json()["error"]["message"]
-    assert words == "There is no MCP server 'mail'."
+    assert words == "No such MCP server: 'mail'."
 
 
 async def test_a_function_does_not_hide_a_tool_of_an_mcp_server(gateway: Gateway) -> None:

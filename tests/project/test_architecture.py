@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -73,11 +73,6 @@ SPEAKS_WITH_THE_SDK = {
     "engine.worker",
 }
 KNOWS_MCP = {"engine.caller_tools", "toolbox.mcp_status"}
-UNTIL_THE_NEW_ENGINE = {
-    ("commands.command_line", "main"),
-}
-"""What still goes past a door."""
-
 MODULES = [
     path for path in PYTHON if path.relative_to(ROOT).parts[0].removesuffix(".py") in LAYER_OF
 ]
@@ -144,8 +139,7 @@ def _is_allowed(top: str, other: str) -> bool:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_one_way(path: Path) -> None:
     name = name_of(path)
-    allowed = {module for known, module in UNTIL_THE_NEW_ENGINE if known == name}
-    assert turned_arrows(name, imports(path)) - allowed == set()
+    assert turned_arrows(name, imports(path)) == set()
     if name.partition(".")[0] in PURE:
         assert tops(path) & NO_NETWORK_OR_DISK == set()
 
@@ -211,6 +205,34 @@ def test_nothing_is_imported_in_a_circle() -> None:
 def test_no_file_is_over_500_lines() -> None:
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in PYTHON}
     assert {path: count for path, count in lines.items() if count > 500} == {}
+
+
+MAX_FUNCTION_LINES = 60
+MAX_ROUTE_LINES = 15
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Of its body, with its docstring."""
+    return (function.end_lineno or 0) - function.body[0].lineno + 1
+
+
+def is_route(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(one).startswith("router.") for one in function.decorator_list)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name_of)
+def test_functions_and_routes_stay_short(path: Path) -> None:
+    long = {one.name: lines(one) for one in functions(path) if lines(one) > MAX_FUNCTION_LINES}
+    thick = {
+        f.name: lines(f) for f in functions(path) if is_route(f) and lines(f) > MAX_ROUTE_LINES
+    }
+    assert (long, thick) == ({}, {})
 
 
 def test_the_server_writes_to_no_terminal_but_by_its_command_line() -> None:

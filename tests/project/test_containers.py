@@ -1,4 +1,5 @@
-"""Dockerfile, .dockerignore and docker-compose.yml, read by Docker's own tools without a daemon."""
+"""Dockerfile, .dockerignore and docker-compose.yml, read by Docker's built-in tools without a
+daemon."""
 
 from __future__ import annotations
 

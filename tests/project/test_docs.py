@@ -80,8 +80,8 @@ def first_line(block: Block) -> str:
 async def test_a_python_block_runs(block: Block, gateway: Gateway) -> None:
     if block.page == "demo/README.md":
         names = {node.attr for node in ast.walk(parsed(block)) if isinstance(node, ast.Attribute)}
-        stand_in = demo.FakeAnthropic()
-        assert not {name for name in names - IN_A_REQUEST if not hasattr(stand_in, name)}
+        fake_upstream = demo.FakeAnthropic()
+        assert not {name for name in names - IN_A_REQUEST if not hasattr(fake_upstream, name)}
         return
     with OpenAI(base_url=f"{gateway.url}/v1", api_key="unused") as client:
         await asyncio.to_thread(run_python, server_of(block.text, gateway), client)

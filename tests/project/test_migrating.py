@@ -11,7 +11,7 @@ from commands import command_line
 from config.settings import Settings, load_settings
 from engine.catalogue import ModelCatalogue
 from main import create_app
-from models import ChatRequest, OwnToolHeaders
+from models import BuiltinToolHeaders, ChatRequest
 from tests.support.pages import ROOT, blocks, known_variables
 
 PAGE = ROOT / "docs" / "migrating.md"
@@ -20,7 +20,7 @@ HERE = sorted(
     {code for cell in ROW.findall(PAGE.read_text()) for code in re.findall(r"`([^`]+)`", cell)}
 )
 ANSWERED = {"param", "x-ignored-parameters", "opus", "sonnet", "haiku"}
-HEADERS = {name.replace("_", "-") for name in OwnToolHeaders.model_fields} | {"x-session-id"}
+HEADERS = {name.replace("_", "-") for name in BuiltinToolHeaders.model_fields} | {"x-session-id"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import command_line
+from commands.banner import banner
 from config.credentials import Credentials, detect_credentials
 from config.settings import Settings
 from scripts import configuration
@@ -20,15 +20,17 @@ START = ROOT / "docs" / "getting-started.md"
 def test_the_nginx_of_the_page_is_told_what_the_tested_one_is() -> None:
     [block] = [block for block in blocks() if block.language == "nginx"]
     tested = " ".join((ROOT / "deploy" / "nginx.conf.template").read_text().split())
-    told = [line.strip() for line in block.text.splitlines() if line.strip().startswith("proxy_")]
-    assert [line for line in told if line not in tested and "proxy_pass" not in line] == []
+    reported = [
+        line.strip() for line in block.text.splitlines() if line.strip().startswith("proxy_")
+    ]
+    assert [line for line in reported if line not in tested and "proxy_pass" not in line] == []
 
 
 def test_the_first_lines_of_a_server_are_as_shown() -> None:
     start = [block for block in blocks() if block.page == name_of(START)]
     [block] = [block for block in start if block.language == "text"]
     found = Credentials("anthropic", "ANTHROPIC_API_KEY is set.", bare=True)
-    assert block.text in command_line.banner(Settings.model_construct(), 8000, found)
+    assert block.text in banner(Settings.model_construct(), 8000, found)
 
 
 SITUATIONS = [
@@ -47,8 +49,8 @@ def test_the_start_page_tells_what_the_status_says_is_missing(environ: dict[str,
     found = detect_credentials(settings, environ)
     page = START.read_text()
     assert f"| `{found.method}` | `{found.missing[0]}` |" in page
-    assert found.mend
-    assert found.mend in page
+    assert found.hint
+    assert found.hint in page
 
 
 def test_the_start_page_goes_by_the_order_in_which_credentials_are_looked_for() -> None:

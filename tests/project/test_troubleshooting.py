@@ -78,7 +78,7 @@ def test_what_is_quoted_is_said_by_the_code(quote: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), PAIRS)
-def test_a_code_has_the_status_that_is_told(status: str, code: str) -> None:
+def test_a_code_has_the_status_that_is_documented(status: str, code: str) -> None:
     assert int(status) in statuses().get(code, ())
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.conversation import Message, ThinkingBlock, text_block
-from sessions.history import joined
+from sessions.history import reconcile
 
 THINKING: ThinkingBlock = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
 
@@ -53,7 +53,7 @@ CASES = [
 
 @pytest.mark.parametrize(("stored", "asked", "meant", "keep", "rewritten"), CASES)
 def test_a_request_means(stored: str, asked: str, meant: str, keep: int, rewritten: bool) -> None:
-    history = joined(talk(stored), sent(asked))
+    history = reconcile(talk(stored), sent(asked))
     assert (texts(history.messages), history.keep) == (meant, keep)
     assert history.rewritten is rewritten
     assert history.messages[:keep] == talk(stored)[:keep]  # with their thinking
@@ -68,7 +68,7 @@ def test_a_history_that_is_sent_whole_is_never_doubled_nor_lost(
 ) -> None:
     before = " ".join(f"{letter} {letter.upper()}" for letter in stored)
     asked = f"{before} {new[0]}"
-    history = joined(talk(before), sent(asked))
+    history = reconcile(talk(before), sent(asked))
     assert texts(history.messages) == asked
     assert not history.rewritten
 
@@ -77,4 +77,4 @@ def test_a_history_that_is_sent_whole_is_never_doubled_nor_lost(
 def test_the_client_s_version_is_always_at_the_end(stored: list[str], asked: list[str]) -> None:
     before = " ".join(f"{letter} {letter.upper()}" for letter in stored)
     now = " ".join(f"{letter} {letter.upper()}" for letter in asked) + " z"
-    assert texts(joined(talk(before), sent(now)).messages).endswith(now)
+    assert texts(reconcile(talk(before), sent(now)).messages).endswith(now)

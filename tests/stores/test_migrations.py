@@ -68,16 +68,16 @@ async def test_a_session_of_the_first_version_opens_in_this_one(url: str) -> Non
         for statement in FIRST_VERSION:
             await db.exec_driver_sql(statement.replace("{png}", PNG[database.dialect]))
     async with SqlStore(database, StoreLimits()) as store:
-        session, [asked, told] = await store.read("local", "old")
+        session, [asked, reported] = await store.read("local", "old")
         assert (session.system, session.metadata) == ("Be brief.", {"k": "v"})
         assert (session.usage, session.cost_usd) == (Usage(7), 0.5)
         assert asked.message.content[0] == {
             "type": "image",
             "source": {"type": "base64", "media_type": "image/png", "data": "cG5n"},
         }
-        assert told.message.content == ({"type": "text", "text": "Hi \x00"},)
-        assert told.answer is not None
-        assert (told.answer.usage, told.answer.cost_usd) == (Usage(7), 0.5)
+        assert reported.message.content == ({"type": "text", "text": "Hi \x00"},)
+        assert reported.answer is not None
+        assert (reported.answer.usage, reported.answer.cost_usd) == (Usage(7), 0.5)
         [(day, sums)] = await SqlUsageLedger(database).usage(UsageFilter(stored=True), ["day"])
         assert (day, sums.turns, sums.cost_usd) == (("2026-11-20",), 1, 0.5)
 

@@ -1,4 +1,4 @@
-"""A live server in this process, in front of the stand-in: what the wire tests talk to."""
+"""A live server in this process, in front of the fake upstream: what the wire tests talk to."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _no_signals() -> Any:
 async def gateway_at(
     upstream: FakeAnthropic, home: Path, form: Any = "anthropic", **settings: Any
 ) -> AsyncIterator[Gateway]:
-    """A server with these settings, before this stand-in."""
+    """A server with these settings, before this fake upstream."""
     chosen = test_settings(**{"workspace_root": home / "workspaces", **settings})
     app = create_app(chosen, environ=cli_environ(upstream, home, form))
     async with (

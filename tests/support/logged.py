@@ -10,7 +10,7 @@ from config.logs import JsonLine, is_loggable
 
 PRIVATE = (
     "!demo",  # a directive: it stands in most of the suite's prompts, and nowhere else
-    "Demo model: ",  # the stand-in's answers
+    "Demo model: ",  # the fake upstream's answers
     "sk-alice",  # keys that callers send
     "sk-bob",
     "m4rker",  # tests/system/test_no_leaks.py

@@ -19,7 +19,7 @@ async def ask(
     return await gateway.http.post(URL, json=body)
 
 
-def told(response: httpx.Response) -> dict[str, Any]:
+def reported(response: httpx.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     message: dict[str, Any] = response.json()["choices"][0]["message"]
     return message

@@ -15,7 +15,7 @@ from sqlalchemy import delete
 from core.conversation import Block, Message, text_block
 from core.events import Usage
 from stores.memory import MemoryStore
-from stores.protocols import Answer, CompletedTurn, SessionStore, StoreLimits
+from stores.protocols import Answer, CompletedTurn, Store, StoreLimits
 from stores.sql.database import Database, database_url
 from stores.sql.store import SqlStore
 from stores.sql.tables import schema
@@ -37,8 +37,8 @@ class Clock:
 class Bench:
     """A store under test, a second one on the same data (for memory: itself), and their clock."""
 
-    store: SessionStore
-    other: SessionStore
+    store: Store
+    other: Store
     clock: Clock
 
 
@@ -70,7 +70,8 @@ async def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
             limits = StoreLimits(**changes)
             clock = Clock()
             if request.param == "memory":
-                memory = await stack.enter_async_context(MemoryStore(limits, clock=clock))
+                memory = MemoryStore(limits, clock=clock)
+                await stack.enter_async_context(memory)
                 return Bench(memory, memory, clock)
             url = await url_of(request, tmp_path)
 
@@ -106,17 +107,17 @@ def turn(keep: int, *messages: Message, **changes: Any) -> CompletedTurn:
     return CompletedTurn(keep, messages, answered(), None, **changes)
 
 
-async def add(store: SessionStore, owner: str, id: str, *texts: str) -> None:
+async def add(store: Store, owner: str, id: str, *texts: str) -> None:
     """A turn for each two texts."""
-    for asked, told in zip(texts[::2], texts[1::2], strict=True):
+    for asked, reported in zip(texts[::2], texts[1::2], strict=True):
         lease = await store.acquire(owner, id, f"{owner}/{id}")
         assert lease is not None
         count = 0 if lease.session.expired else lease.session.message_count
-        new = turn(count, user(asked), assistant(told), anew=lease.session.expired)
+        new = turn(count, user(asked), assistant(reported), starts_over=lease.session.expired)
         await store.write(lease, new)
 
 
-async def texts(store: SessionStore, owner: str, id: str) -> list[str]:
+async def texts(store: Store, owner: str, id: str) -> list[str]:
     _, stored = await store.read(owner, id)
     return ["".join(b["text"] for b in m.message.content if b["type"] == "text") for m in stored]
 

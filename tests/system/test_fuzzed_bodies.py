@@ -2,7 +2,7 @@
 
 Nine of ten go to `/v1/debug/request`, which reads all of a body and asks nobody; the rest to the
 chat route itself, with a last message that the engine refuses, so that only a body which the
-mutation mended costs a turn. tests/system/test_openapi_fuzz.py calls every route by its schema.
+mutation fixed costs a turn. tests/system/test_openapi_fuzz.py calls every route by its schema.
 """
 
 from __future__ import annotations

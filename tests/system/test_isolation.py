@@ -96,7 +96,7 @@ async def call(engine: ClaudeEngine, it: Conversation) -> None:
 
 
 async def abandon_a_call(engine: ClaudeEngine, it: Conversation) -> None:
-    """The results never come; the client starts anew and leaves its process held."""
+    """The results never come; the client starts again and leaves its process held."""
     if it.tools:
         order = f"call=look args={json.dumps({'q': it.marker})}"
         await answered(engine, it, it.turn(it.says(order)))
@@ -151,7 +151,7 @@ FAULTS: list[Action] = [
 
 def planned(dice: random.Random) -> list[tuple[Conversation, list[Action]]]:
     """What each conversation does. One profile comes after the other, so that the processes of one
-    make way for the next; the faults befall any of them."""
+    are evicted for the next; the faults befall any of them."""
     plans = []
     for profile in (profile for profile, many in PROFILES.items() for _ in range(many)):
         talk = Conversation(f"mark-{dice.randbytes(6).hex()}", *profile)

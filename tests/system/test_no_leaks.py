@@ -97,8 +97,8 @@ async def test_nothing_private_is_logged_or_told_to_others(
 
 def harmless_headers(answer: httpx.Response) -> None:
     """A field's name is told where it had no effect; nothing else of a request is."""
-    told = {name: value for name, value in answer.headers.items() if "ignored" not in name}
-    assert "m4rker" not in str(told)
+    reported = {name: value for name, value in answer.headers.items() if "ignored" not in name}
+    assert "m4rker" not in str(reported)
 
 
 def harmless_error(text: str) -> None:

@@ -179,7 +179,9 @@ async def test_a_drive_by_page_cannot_use_an_open_server(gateway: Gateway, origi
     body = json.dumps(asking("hi"))
     for kind in ("text/plain", "application/json", "application/x-www-form-urlencoded"):
         headers = {"origin": origin, "content-type": kind}
-        refused(await gateway.http.post(CHAT, content=body, headers=headers), 403, "foreign_origin")
+        refused(
+            await gateway.http.post(CHAT, content=body, headers=headers), 403, "origin_not_allowed"
+        )
     preflight = {"origin": origin, "access-control-request-method": "POST"}
     answer = await gateway.http.options(CHAT, headers=preflight)
     assert "access-control-allow-origin" not in answer.headers
@@ -220,7 +222,7 @@ async def test_the_servers_own_pages_may_call_it(gateway: Gateway) -> None:
 )
 async def test_a_rebound_name_does_not_reach_an_open_server(gateway: Gateway, host: str) -> None:
     for url in ("/v1/models", "/", "/openapi.json", "/health/ready"):
-        refused(await gateway.http.get(url, headers={"host": host}), 403, "foreign_host")
+        refused(await gateway.http.get(url, headers={"host": host}), 403, "host_not_allowed")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ async def test_only_named_origins_are_let_in_by_the_browser(generous: Gateway) -
     other = await generous.http.get("/v1/models", headers={"origin": "https://evil.example"})
     assert named.headers["access-control-allow-origin"] == "https://chat.example"
     assert "access-control-allow-credentials" not in named.headers
-    refused(other, 403, "foreign_origin")
+    refused(other, 403, "origin_not_allowed")
     assert "access-control-allow-origin" not in other.headers
 
 

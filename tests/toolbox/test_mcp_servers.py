@@ -165,7 +165,7 @@ async def test_a_request_gets_the_servers_it_names_and_no_other(
     assert await servers.config([]) == ""
     config = json.loads(await servers.config(["c", "a"]))
     assert config == {"mcpServers": {"c": {**REMOTE, "headers": {"X": "é"}}, "a": REMOTE}}
-    with pytest.raises(GatewayError, match=r"^There is no MCP server 'd'\.$") as bad:
+    with pytest.raises(GatewayError, match=r"^No such MCP server: 'd'\.$") as bad:
         await servers.config(["a", "d"])
     assert (bad.value.status, bad.value.param) == (400, "mcp_servers")
 

@@ -36,7 +36,7 @@ class Source:
 
 
 def turn(principal: str) -> Turn:
-    return Turn("any", (), principal=principal, own_tools=ToolGrant())
+    return Turn("any", (), principal=principal, builtin_tools=ToolGrant())
 
 
 async def watch(stats: ToolStats, principal: str, events: list[Event]) -> None:

@@ -209,7 +209,8 @@ async def test_a_stopped_server_loses_nothing(make_gateway: MakeGateway, tmp_pat
 
 
 async def records(url: str) -> list[TurnRecord]:
-    async with make_store(url, StoreLimits()) as store:
+    store = make_store(url, StoreLimits())
+    async with store:
         ledger, _ = make_usage_stores(store)
         return [record for _, record in await ledger.recent(TurnFilter(), 1_000)]
 

@@ -136,7 +136,7 @@ class Gate:
         return self._keys.is_protected
 
     def _check_arrival(self, scope: Scope) -> None:
-        """Without keys nobody else is served, whatever address uvicorn was told to listen on."""
+        """Without keys no other computer is served, whatever address uvicorn listens on."""
         if self._settings.allow_unprotected or scope["path"] == "/health":
             return
         arrived_at = (scope.get("server") or ("",))[0]

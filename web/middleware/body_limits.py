@@ -37,7 +37,7 @@ DRAIN_SECONDS = 2.0
 learns why."""
 
 HALF_ESCAPES = (b"\\ud", b"\\uD")
-"""How each half of a surrogate pair begins; an emoji is one, too, so this is a hint only."""
+"""How each half of a surrogate pair begins. An emoji is such a pair too, so this is only a hint."""
 
 LISTS = {"messages": "max_messages", "input": "max_messages"} | dict.fromkeys(
     ("tools", "functions"), "max_tools"
@@ -76,17 +76,21 @@ class Bounds:
             elif name == b"transfer-encoding":
                 has_body = True
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise Refused(UnsupportedEncoding("Send the body without Content-Encoding."))
+                raise Refused(
+                    UnsupportedEncoding(
+                        "Content-Encoding is not supported: send the body uncompressed."
+                    )
+                )
         if size > self._settings.max_header_bytes:
             most = self._settings.max_header_bytes
-            raise Refused(HeadersTooLarge(f"URL and headers may have {most} bytes at most."))
+            raise Refused(HeadersTooLarge(f"URL and headers exceed {most} bytes."))
         if declared > self._settings.max_request_bytes:
             raise Refused(self._too_large())
         return has_body
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("state", {}).get("principal", self) is None:
-            # Whoever has no key gets a 401 without being listened to.
+            # Without a key the answer is a 401, and the body is not read.
             await self.app(scope, Replay(b"", receive), send)
             return
         body = Body()
@@ -109,7 +113,9 @@ class Bounds:
                     self._check(body)
         except TimeoutError:
             seconds = self._settings.request_timeout
-            raise Refused(RequestTimeout(f"The body did not come in {seconds:g} s.")) from None
+            raise Refused(
+                RequestTimeout(f"Timed out after {seconds:g} s while reading the request body.")
+            ) from None
 
     def _check(self, body: Body) -> None:
         if body.size > self._settings.max_request_bytes:
@@ -119,7 +125,7 @@ class Bounds:
 
     def _too_large(self) -> RequestTooLarge:
         most = self._settings.max_request_bytes
-        return RequestTooLarge(f"The body may have {most} bytes at most.")
+        return RequestTooLarge(f"The request body exceeds {most} bytes.")
 
 
 class Refused(Exception):
@@ -182,7 +188,7 @@ async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Sen
 
 async def check_shape(request: Request) -> None:
     """A dependency of every route: raises InvalidRequest for a JSON body that is nested too deeply,
-    has too long lists of messages or tools, or text that is no Unicode. Reads what FastAPI parsed
+    has too long lists of messages or tools, or text that is not Unicode. Reads what FastAPI parsed
     already, if it did."""
     body = getattr(request, "_json", None)
     if body is None:
@@ -194,10 +200,10 @@ async def check_shape(request: Request) -> None:
         for name, setting in LISTS.items():
             most = getattr(settings, setting)
             if isinstance(body.get(name), list) and len(body[name]) > most:
-                raise InvalidRequest(f"'{name}' may have {most} entries at most.", param=name)
+                raise InvalidRequest(f"'{name}' has more than {most} entries.", param=name)
     raw = await request.body()
     if any(escape in raw for escape in HALF_ESCAPES) and not is_unicode(body):
-        raise InvalidRequest("A text of the body has half of a surrogate pair.")
+        raise InvalidRequest("The request body contains an unpaired surrogate.")
 
 
 def is_unicode(value: Any) -> bool:

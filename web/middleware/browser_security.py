@@ -2,7 +2,7 @@
 
 A server without keys trusts its own computer, and every web page that is open there runs on it. So
 without keys a request must be meant for this computer by name, which stops DNS rebinding, and come
-from no foreign page. With keys neither matters: a foreign page has none.
+from no other site's page. With keys neither matters: another site's page has none.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ PAGE_POLICY = "; ".join(
 
 
 class Browsers:
-    """Refuses foreign names and pages while no key is needed; security headers always."""
+    """Refuses cross-origin requests and unknown hosts while no key is needed; security headers
+    always."""
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: KeyBook) -> None:
         self.app = app
@@ -65,15 +66,15 @@ class Browsers:
         host, origin = headers.get("host", ""), headers.get("origin")
         if host and not self._settings.allow_unprotected and not self._is_own(host):
             return PermissionDenied(
-                "Without an API key this server answers to names of its own computer only, "
-                "such as localhost: set API_KEY to use it under another.",
-                code="foreign_host",
+                "Without an API key only loopback host names are allowed, "
+                "such as localhost: set API_KEY to allow others.",
+                code="host_not_allowed",
             )
         if origin is not None and not self._may_call(origin, host):
             return PermissionDenied(
-                "Without an API key web pages of other sites are refused: "
-                "name theirs in CORS_ORIGINS, or set API_KEY.",
-                code="foreign_origin",
+                "Cross-origin requests are refused on a server without an API key: "
+                "add the origin to CORS_ORIGINS, or set API_KEY.",
+                code="origin_not_allowed",
             )
         return None
 

@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/auth", tags=["auth"])
 
 ACCOUNT_FIELDS = ("tokenSource", "apiKeySource", "apiProvider", "subscriptionType")
-"""What the CLI tells of its account, without the person: e-mail and organization stay here."""
+"""What the CLI reports of its account, without the person: e-mail and organization stay here."""
 
 
 class AuthStatus(BaseModel):
-    """`mend` is the setting or the command that provides what is missing."""
+    """`hint` is the setting or the command that provides what is missing."""
 
     method: Method
     detected_by: str
     missing: list[str]
-    mend: str | None
+    hint: str | None
     cli_version: str | None
     sdk_version: str
     account: dict[str, str] | None
@@ -40,7 +40,7 @@ async def auth_status(principal: Principal, credentials: Credentials, engine: En
         method=credentials.method,
         detected_by=credentials.detected_by,
         missing=list(credentials.missing),
-        mend=credentials.mend,
+        hint=credentials.hint,
         cli_version=info.get("claude_code_version"),
         sdk_version=version("claude-agent-sdk"),
         account=account(info),
@@ -57,5 +57,5 @@ async def told_by_cli(engine: Engine) -> JsonObject:
 
 
 def account(info: JsonObject) -> dict[str, str] | None:
-    told = info.get("account") or {}
-    return {name: str(told[name]) for name in ACCOUNT_FIELDS if told.get(name)} or None
+    reported = info.get("account") or {}
+    return {name: str(reported[name]) for name in ACCOUNT_FIELDS if reported.get(name)} or None

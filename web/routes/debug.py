@@ -8,33 +8,35 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 
-from core.conversation import system_text
+from core.conversation import JsonObject, system_text
 from core.errors import GatewayError, InvalidRequest
 from core.turn import Turn
 from dialects.base import Call, Dialect
 from dialects.field_table import TREATMENTS, FieldRow, FieldTable, Treatment
-from models import ErrorDetail, JsonObject, TurnHeaders
-from turns.dialects import DIALECTS
+from models import ErrorDetail, TurnHeaders
+from turns.dialects import DEFAULT, DIALECTS
 from turns.pipeline import Asker, Preview
 from web.dependencies import Pipeline, Principal
 from web.errors import invalid_request
 
-DialectName = Literal["chat"]
 router = APIRouter(prefix="/v1", tags=["debug"])
 
 SHOWN_NAME_CHARACTERS = 64
-BodyOf = Callable[[Turn], JsonObject]
-"""The upstream body that a turn would become."""
+DIALECT_NAME = Query(
+    alias="dialect",
+    description="The API whose requests are meant",
+    json_schema_extra={"enum": [*DIALECTS]},
+)
 
 
 class FieldReport(BaseModel):
-    """A field of this request. `reported`: it will stand in `x-ignored-parameters`."""
+    """A field of this request. `reported`: it will be in `x-ignored-parameters`."""
 
     name: str
     treatment: Treatment
@@ -55,7 +57,7 @@ class MessageOutline(BaseModel):
 
 
 class GrantReport(BaseModel):
-    """What the request is granted of Claude Code's own tools."""
+    """What the request is granted of Claude Code's built-in tools."""
 
     tools: list[str]
     allow: list[str]
@@ -92,7 +94,7 @@ class RequestReport(BaseModel):
     model: str | None = None
     fields: list[FieldReport]
     turn: TurnReport | None = None
-    own_tools: GrantReport | None = None
+    builtin_tools: GrantReport | None = None
     failure: FailureReport | None = None
 
 
@@ -109,21 +111,19 @@ class Compatibility(BaseModel):
     data: list[CompatibilityRow]
 
 
-class DialectChoice(BaseModel):
-    """`dialect` is the API whose requests are meant."""
+async def _dialect(name: Annotated[str, DIALECT_NAME] = DEFAULT.name) -> Dialect[Any]:
+    if name not in DIALECTS:
+        message = f"`dialect` must be one of {', '.join(DIALECTS)}."
+        raise InvalidRequest(message, param="dialect")
+    return DIALECTS[name]
 
-    dialect: DialectName = "chat"
 
-    @property
-    def chosen(self) -> Dialect[Any]:
-        return DIALECTS[self.dialect]
+AskedDialect = Annotated[Dialect[Any], Depends(_dialect)]
 
 
 @router.get("/compatibility", summary="What becomes of each field of a request")
-async def compatibility(
-    principal: Principal, choice: Annotated[DialectChoice, Query()]
-) -> Compatibility:
-    table = choice.chosen.fields
+async def compatibility(principal: Principal, dialect: AskedDialect) -> Compatibility:
+    table = dialect.fields
     rows = [*_rows("body", (*table.body, table.any_other)), *_rows(table.part, table.inside)]
     return Compatibility(treatments=TREATMENTS, data=rows)
 
@@ -133,19 +133,18 @@ async def explain(
     body: JsonObject,
     principal: Principal,
     pipeline: Pipeline,
-    choice: Annotated[DialectChoice, Query()],
+    dialect: AskedDialect,
     headers: Annotated[TurnHeaders, Header()],
     request: Request,
 ) -> RequestReport:
     """Takes any body of the API; one that would fail is a 200 with `failure` here."""
     asker = Asker(principal, headers, dict(request.headers))
-    body_of = pipeline.state.engine.preview
     try:
-        wanted = parsed(choice.chosen, body)
+        wanted = parsed(dialect, body)
     except InvalidRequest as error:
-        return _report(choice.chosen, body, Preview(failure=error), body_of)
-    preview = await pipeline.preview(choice.chosen, wanted, asker)
-    return _report(choice.chosen, body, preview, body_of)
+        return _report(dialect, body, Preview(failure=error))
+    preview = await pipeline.preview(dialect, wanted, asker)
+    return _report(dialect, body, preview)
 
 
 def parsed(dialect: Dialect[Any], body: JsonObject) -> Any:
@@ -159,16 +158,14 @@ def parsed(dialect: Dialect[Any], body: JsonObject) -> Any:
         ) from None
 
 
-def _report(
-    dialect: Dialect[Any], body: JsonObject, preview: Preview, body_of: BodyOf
-) -> RequestReport:
+def _report(dialect: Dialect[Any], body: JsonObject, preview: Preview) -> RequestReport:
     call, failure = preview.call, preview.failure
     ignored = call.ignored if call else ()
     return RequestReport(
         model=preview.model,
         fields=list(_fields(dialect.fields, body, ignored)),
-        turn=_turn(call.turn, body_of(call.turn), preview.images_to_fetch) if call else None,
-        own_tools=_grant(call) if call else None,
+        turn=_turn(call.turn, preview) if call else None,
+        builtin_tools=_grant(call) if call else None,
         failure=_failure(dialect, failure) if failure else None,
     )
 
@@ -199,8 +196,8 @@ def _field(table: FieldTable, name: str, value: Any, reported: bool) -> FieldRep
 
 
 def _grant(call: Call) -> GrantReport | None:
-    own, wish = call.turn.own_tools, call.tool_request
-    if own is None or wish is None:
+    own, tool_request = call.turn.builtin_tools, call.tool_request
+    if own is None or tool_request is None:
         return None
     return GrantReport(
         tools=list(own.tools),
@@ -209,7 +206,7 @@ def _grant(call: Call) -> GrantReport | None:
         permission_mode=own.permission_mode,
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
-        mcp_servers=list(wish.mcp_servers),
+        mcp_servers=list(tool_request.mcp_servers),
     )
 
 
@@ -217,7 +214,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _turn(turn: Turn, body: JsonObject, to_fetch: int) -> TurnReport:
+def _turn(turn: Turn, preview: Preview) -> TurnReport:
     system = system_text(turn.system)
     tools = [[tool.name, tool.description, tool.input_schema] for tool in turn.tools]
     kinds = [
@@ -229,9 +226,9 @@ def _turn(turn: Turn, body: JsonObject, to_fetch: int) -> TurnReport:
         tools_sha256=_hash(json.dumps(tools)),
         messages=[MessageOutline(role=role, blocks=list(blocks)) for role, blocks in kinds],
         block_counts=Counter(kind for _, blocks in kinds for kind in blocks),
-        images_to_fetch=to_fetch,
-        parameters=sorted(body),
-        effort=body.get("output_config", {}).get("effort"),
+        images_to_fetch=preview.images_to_fetch,
+        parameters=sorted(preview.body),
+        effort=preview.body.get("output_config", {}).get("effort"),
         thinking=turn.thinking,
     )
 

@@ -41,7 +41,7 @@ async def ready(
 ) -> Readiness:
     """200 where the CLI was found, a process can start and there are credentials, else 503.
 
-    Whoever has no key learns which check fails, and not why."""
+    A caller without a key learns which check fails, and not why."""
     reason = await engine.ready()
     checks = {
         "cli": cli_check(engine),
@@ -64,5 +64,5 @@ def cli_check(engine: Engine) -> Check:
 
 
 def credentials_check(credentials: Credentials) -> Check:
-    sentences = (credentials.detected_by, *credentials.missing, credentials.mend or "")
+    sentences = (credentials.detected_by, *credentials.missing, credentials.hint or "")
     return Check(ok=credentials.method != "none", detail=" ".join(sentences).strip())

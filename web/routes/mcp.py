@@ -96,7 +96,7 @@ async def add_mcp_server(body: NewMcpServer, operator: Operator, servers: McpSer
     return McpServer(**(await servers.add(body.name, entry)).shown)
 
 
-@router.get("/{name}", summary="One, with its status and tools: it is asked for them")
+@router.get("/{name}", summary="One server, with its status and tools, which it is asked for")
 async def get_mcp_server(name: str, operator: Operator, servers: McpServers) -> McpServerDetail:
     server = await servers.get(name)
     status = await server.status()
@@ -114,7 +114,7 @@ async def get_mcp_server(name: str, operator: Operator, servers: McpServers) -> 
     )
 
 
-@router.delete("/{name}", summary="Forget a server that was added here")
+@router.delete("/{name}", summary="Remove a server that was added here")
 async def delete_mcp_server(name: str, operator: Operator, servers: McpServers) -> McpServerDeleted:
     await servers.remove(name)
     return McpServerDeleted(name=name)

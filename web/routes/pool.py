@@ -1,4 +1,4 @@
-"""`GET /v1/pool`: what the processes do, for whoever runs the server. No content, hashes only."""
+"""`GET /v1/pool`: what the processes do, for the operator. No content, hashes only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`/v1/sessions/{id}/files`: what Claude Code's own tools made in a session, or shall work on."""
+"""`/v1/sessions/{id}/files`: what Claude Code's built-in tools made in a session, or shall work
+on."""
 
 from __future__ import annotations
 
@@ -94,7 +95,7 @@ async def put_session_file(
     data = await request.body()
     if len(data) > settings.max_workspace_file_bytes:
         most = settings.max_workspace_file_bytes
-        raise RequestTooLarge(f"A file may have {most} bytes at most (MAX_WORKSPACE_FILE_BYTES).")
+        raise RequestTooLarge(f"The file exceeds {most} bytes (MAX_WORKSPACE_FILE_BYTES).")
     listing = await workspaces.listed(session.owner, session.id)
     others = sum(file.bytes for file in listing.files if file.path != path)
     if not listing.complete or others + len(data) > settings.max_session_bytes:
@@ -125,7 +126,7 @@ class Download(StreamingResponse):
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """What was there when the size was told, even if a command goes on writing."""
+    """What was there when the size was reported, even if a command goes on writing."""
     while chunk := file.read(min(CHUNK_BYTES, size)):
         size -= len(chunk)
         yield chunk

@@ -1,4 +1,4 @@
-"""`/v1/tools`: Claude Code's own tools, which of them the caller may use, and who says so."""
+"""`/v1/tools`: Claude Code's built-in tools, which of them the caller may use, and who says so."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
 from config.sandbox import why_unsandboxed
-from core.builtin_tools import TOOLS, Risk, listed, rules, tool_rules
+from core.builtin_tools import TOOLS, BuiltinTool, Risk, listed, rules, tool_rules
 from core.conversation import JsonObject
 from core.errors import InvalidRequest
 from models import ErrorBody, Names
 from stores.protocols import ToolRules
-from tools import SERVER
+from tools import SERVER, Permissions
 from web.dependencies import Operator, Principal, Settings, ToolPolicy, ToolStats
 
 ERRORS = (400, 401, 403, 404, 429, 503)
@@ -101,27 +101,28 @@ class ToolUsage(BaseModel):
     tools: dict[str, ToolUses]
 
 
-@router.get("", summary="Claude Code's own tools, and which of them the caller may use")
+@router.get("", summary="Claude Code's built-in tools, and which of them the caller may use")
 async def list_tools(
     principal: Principal, policy: ToolPolicy, settings: Settings, session_id: SessionId = None
 ) -> ToolList:
     held = await policy.permissions(principal, session_id)
     why_not = await asyncio.to_thread(why_unsandboxed, settings)  # the first time it tries bwrap
-    data = [
-        Tool(
-            name=tool.name,
-            friendly_name=tool.friendly_name,
-            aliases=list(tool.aliases),
-            description=tool.description,
-            input_schema=tool.input_schema,
-            risk=tool.risk,
-            allowed=held.why_not(tool) is None,
-            rules=list(held.rules_of(tool)),
-            why_not=held.why_not(tool),
-        )
-        for tool in TOOLS
-    ]
+    data = [_tool(tool, held) for tool in TOOLS]
     return ToolList(sandbox=Sandbox(active=why_not is None, why_not=why_not), data=data)
+
+
+def _tool(tool: BuiltinTool, held: Permissions) -> Tool:
+    return Tool(
+        name=tool.name,
+        friendly_name=tool.friendly_name,
+        aliases=list(tool.aliases),
+        description=tool.description,
+        input_schema=tool.input_schema,
+        risk=tool.risk,
+        allowed=held.why_not(tool) is None,
+        rules=list(held.rules_of(tool)),
+        why_not=held.why_not(tool),
+    )
 
 
 @router.get("/config", summary="What is allowed to whom; for operators")

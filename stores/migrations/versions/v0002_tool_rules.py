@@ -1,4 +1,5 @@
-"""Which of Claude Code's own tools an operator allowed: for the server and keys, and sessions."""
+"""Which of Claude Code's built-in tools an operator allowed: for the server and keys, and
+sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the work of Claude Code's own tools is shown, from events alone."""
+"""How the work of Claude Code's built-in tools is shown, from events alone."""
 
 from __future__ import annotations
 

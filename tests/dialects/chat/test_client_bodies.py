@@ -310,7 +310,7 @@ CLIENTS = {
         system=None,
         ignored="top_k",
     ),
-    "a history of other servers: their ids, counted anew, and reasoning": Client(
+    "a history of other servers: their ids, counted again, and reasoning": Client(
         {
             "tools": [TOOL],
             "messages": [

@@ -45,6 +45,17 @@ async def test_the_table_is_served(gateway: Gateway) -> None:
     assert {row["treatment"] for row in table["data"]} == set(table["treatments"])
 
 
+async def test_a_dialect_that_is_not_there_is_refused_by_name(gateway: Gateway) -> None:
+    for answer in (
+        await gateway.http.get("/v1/compatibility?dialect=telegraph"),
+        await gateway.http.post("/v1/debug/request?dialect=telegraph", json={}),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "dialect"
+        assert "one of chat" in answer.json()["error"]["message"]
+    assert (await gateway.http.get("/v1/compatibility?dialect=chat")).status_code == 200
+
+
 async def report_on(gateway: Gateway, body: dict[str, Any]) -> dict[str, Any]:
     answer = await gateway.http.post("/v1/debug/request", json=body)
     assert answer.status_code == 200, answer.text

@@ -83,8 +83,8 @@ async def test_the_time_that_the_api_asks_for_is_passed_on(make_gateway: MakeGat
 async def test_a_prompt_over_the_window_is_told_as_openai_does(gateway: Gateway) -> None:
     asked = '!demo error=400 message="prompt is too long: 250000 tokens > 200000 maximum"'
     answer = await gateway.http.post(URL, json=asking(asked))
-    told = (400, "invalid_request_error", "context_length_exceeded", "messages")
-    assert error_of(answer) == told
+    reported = (400, "invalid_request_error", "context_length_exceeded", "messages")
+    assert error_of(answer) == reported
 
 
 def test_what_the_cli_adds_for_its_terminal_is_left_out() -> None:

@@ -38,15 +38,17 @@ CASES: dict[str, dict[str, Any]] = {
 
 async def answer_calls(gateway: Gateway, asked: dict[str, Any], message: Any) -> None:
     """Gives the results of all calls: the process that waits for them serves the next test."""
-    told = {name: message[name] for name in ("tool_calls", "function_call") if message.get(name)}
+    reported = {
+        name: message[name] for name in ("tool_calls", "function_call") if message.get(name)
+    }
     results: list[dict[str, Any]] = [
         {"role": "tool", "tool_call_id": call["id"], "content": "42"}
-        for call in told.get("tool_calls", [])
+        for call in reported.get("tool_calls", [])
     ]
-    if call := told.get("function_call"):
+    if call := reported.get("function_call"):
         results.append({"role": "function", "name": call["name"], "content": "42"})
     if results:
-        said = {"role": "assistant", "content": message.get("content"), **told}
+        said = {"role": "assistant", "content": message.get("content"), **reported}
         body = {**asked, "messages": [*asked["messages"], said, *results], "stream": False}
         body.pop("stream_options", None)
         assert (await gateway.http.post(URL, json=body)).status_code == 200

@@ -26,6 +26,10 @@ PLAIN: dict[str, Any] = {
 }
 """What Claude Code sends beside the conversation when nothing is asked for."""
 
+SAMPLED = {"model": "claude-opus-6"}
+"""A model of which the upstream knows nothing, and so refuses no sampling parameters."""
+SAMPLED_BODY = SAMPLED | {"max_tokens": 32000, "thinking": None}
+
 SHOWN = {"type": "adaptive", "display": "summarized"}
 TOOL = {"type": "function", "function": {"name": "f", "description": "F", "parameters": {}}}
 NATIVE_TOOL = {
@@ -67,10 +71,10 @@ CASES = [
     Case({"max_tokens": 77}, {"max_tokens": 77}),
     Case({"max_completion_tokens": 78}, {"max_tokens": 78}),
     Case({"max_tokens": 77, "max_completion_tokens": 78}, {"max_tokens": 78}),
-    Case({"temperature": 0}, {"temperature": 0}),
-    Case({"temperature": 0.7}, {"temperature": 0.7}),
-    Case({"temperature": 1.5}, {"temperature": 1}, "temperature"),
-    Case({"top_p": 0.9}, {"top_p": 0.9}),
+    Case(SAMPLED | {"temperature": 0}, SAMPLED_BODY | {"temperature": 0}),
+    Case(SAMPLED | {"temperature": 0.7}, SAMPLED_BODY | {"temperature": 0.7}),
+    Case(SAMPLED | {"temperature": 1.5}, SAMPLED_BODY | {"temperature": 1}, "temperature"),
+    Case(SAMPLED | {"top_p": 0.9}, SAMPLED_BODY | {"top_p": 0.9}),
     Case({"stop": "END"}, {"stop_sequences": ["END"]}),
     Case({"stop": ["END", "\n\n", ""]}, {"stop_sequences": ["END"]}),
     Case({"stop": ["\n"]}),
@@ -431,7 +435,7 @@ async def test_a_process_whose_answer_was_cut_off_remembers_nothing_of_it(
 
 async def test_requests_at_the_same_time_keep_their_own_parameters(gateway: Gateway) -> None:
     limits = [10, 11, 12]
-    bodies = [asking(f"Hello {n}", max_tokens=n, temperature=n / 20) for n in limits]
+    bodies = [asking(f"Hello {n}", max_tokens=n, temperature=n / 20) | SAMPLED for n in limits]
     await asyncio.gather(*(gateway.http.post(URL, json=body) for body in bodies))
     received = {
         (said(r.messages[0])[1][0]["text"], r.body["max_tokens"], r.body["temperature"])

@@ -264,7 +264,7 @@ def test_ids_that_come_again_are_renamed_with_their_results(data: Any) -> None:
     native = data.draw(conversations())
     few = {"tool_use": "id", "tool_result": "tool_use_id"}
     renamed: dict[str, str] = {}
-    for role, blocks in native:  # each answer counts its calls anew
+    for role, blocks in native:  # each answer counts its calls again
         calls = [block for block in blocks if block["type"] == "tool_use"]
         if role == "assistant":
             renamed = {call["id"]: f"call_{index}" for index, call in enumerate(calls)}

@@ -122,9 +122,11 @@ def narrow(shared_narrow: Gateway, upstream: FakeAnthropic) -> Gateway:
 async def test_silence_is_filled_with_comments(narrow: Gateway) -> None:
     asked = asking("!demo tokens=4 delay_after=2:0.3", stream=True)
     raw = (await narrow.http.post(URL, json=asked)).text
-    told = frames(raw)
-    second, third = (at for at, frame in enumerate(told) if "word2" in frame or "word3" in frame)
-    silence = told[second + 1 : third]
+    reported = frames(raw)
+    second, third = (
+        at for at, frame in enumerate(reported) if "word2" in frame or "word3" in frame
+    )
+    silence = reported[second + 1 : third]
     assert len(silence) >= 2
     assert all(frame.startswith(":") for frame in silence)
     assert streamed_text(raw) == "word1 word2 word3 word4"

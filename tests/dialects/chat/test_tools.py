@@ -84,8 +84,7 @@ async def test_strict_functions_are_strict_upstream(gateway: Gateway) -> None:
 async def test_a_strict_schema_that_the_api_refuses_is_sent_without_it(gateway: Gateway) -> None:
     strict = function("weather", required=["city"], maxProperties=3)
     strict["function"]["strict"] = True
-    text = '!demo error=400 error_times=1 message="tools.0.custom: maxProperties not supported"'
-    answer = await gateway.http.post(URL, json=asking(text, tools=[strict]))
+    answer = await gateway.http.post(URL, json=asking("Hello", tools=[strict]))
     assert answer.status_code == 200
     assert answer.headers["x-ignored-parameters"] == "tools.function.strict"
     assert [len(r.body["tools"]) for r in gateway.upstream.requests] == [1, 1]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from engine.cli_protocol import HELD_RESULT_CHARS, late_settings
+from engine.cli_protocol import HELD_RESULT_CHARS, turn_settings
 
 from core.conversation import Block, Message, Role, text_block
 from core.errors import ContextTooLong, GatewayError
@@ -82,7 +82,7 @@ async def leased(gateway: Gateway, profile: LaunchProfile) -> AsyncIterator[Clau
 
 async def say(worker: ClaudeWorker, asked: Turn, *, fresh: bool = True) -> Reply:
     reply = Reply()
-    running = worker.run(asked.messages, late_settings(asked), fresh=fresh)
+    running = worker.run(asked.messages, turn_settings(asked), fresh=fresh)
     async with aclosing(running) as events:
         async for event in events:
             reply.feed(event)
@@ -139,7 +139,7 @@ async def test_a_new_model_and_new_settings_leave_no_notice(
     asked = [
         turn("one"),
         turn("two", model=OTHER_MODEL, sampling=hot),
-        turn("three", model="claude-haiku-4-5", sampling=Sampling(top_p=0.5)),
+        turn("three", model="claude-opus-6", sampling=Sampling(top_p=0.5)),
         turn("four"),
     ]
     async with leased(gateway, PROFILE) as worker:
@@ -325,7 +325,7 @@ async def test_a_turn_cut_at_its_limit_is_not_gone_on_with_whatever_comes_late(
     gateway: Gateway, upstream: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine kills a process at `max_tokens`; here that never happens, as on a slow machine."""
-    monkeypatch.setattr("engine.cli_events.StopWatch.must_stop", lambda watch, line: False)
+    monkeypatch.setattr("engine.cli_events.ContinuationGuard.must_stop", lambda watch, line: False)
     cut = turn("!demo tokens=50 delay_after=2:0.2", sampling=Sampling(max_tokens=5))
     async with leased(gateway, PROFILE) as worker:
         with pytest.raises(ContextTooLong):

@@ -71,7 +71,7 @@ async def test_an_unknown_model_is_a_404(client: httpx.AsyncClient) -> None:
 async def test_the_credentials_are_told_without_a_value(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/auth/status")
     status = answer.json()
-    assert (status["method"], status["missing"], status["mend"]) == ("anthropic", [], None)
+    assert (status["method"], status["missing"], status["hint"]) == ("anthropic", [], None)
     assert status["cli_version"]
     assert status["sdk_version"]
     assert status["account"]["apiProvider"] == "firstParty"

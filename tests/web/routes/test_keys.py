@@ -115,7 +115,7 @@ async def test_a_patch_changes_only_what_it_names(make_gateway: MakeGateway) -> 
             "tokens_per_minute": 9,
             "allowed_tools": ["Read"],
             "disallowed_tools": ["Bash"],
-            "own_tools": False,
+            "builtin_tools": False,
         }
         made = (await gateway.http.post("/v1/keys", json=rules)).json()
         patched = await gateway.http.patch("/v1/keys/a", json={"usd_per_day": None})

@@ -56,8 +56,8 @@ async def test_a_file_is_put_listed_and_fetched(gateway: Gateway, files: str) ->
     assert (file["object"], file["bytes"]) == ("session.file", 9)
     fetched = await gateway.http.get(f"{files}/docs/%C3%BC%20b.html")
     assert fetched.content == b"<script>\0"
-    told = {name: fetched.headers[name] for name in ("content-type", "content-disposition")}
-    assert told == {
+    reported = {name: fetched.headers[name] for name in ("content-type", "content-disposition")}
+    assert reported == {
         "content-type": "application/octet-stream",
         "content-disposition": "attachment; filename*=UTF-8''%C3%BC%20b.html",
     }
@@ -159,8 +159,8 @@ class Led:
         self.seen: list[list[str]] = []
 
     async def _run(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        assert turn.own_tools is not None
-        directory = Path(turn.own_tools.directory or "")
+        assert turn.builtin_tools is not None
+        directory = Path(turn.builtin_tools.directory or "")
         self.seen.append(sorted(path.name for path in directory.iterdir()))
         self.begun.set()
         await self.let_go.wait()
@@ -171,7 +171,7 @@ class Led:
     async def turn(self, session_id: str) -> list[Event]:
         directory = await self.workspaces.directory("ada", session_id, None)
         said = Said("user", (text_block("go"),))
-        turn = Turn("m", (said,), own_tools=ToolGrant(directory=directory), principal="ada")
+        turn = Turn("m", (said,), builtin_tools=ToolGrant(directory=directory), principal="ada")
         call = SessionCall(turn, session_id, messages.complete)
         return [event async for event in self.sessions.run(call)]
 

@@ -1,4 +1,5 @@
-"""Asking for Claude Code's own tools over HTTP: the real CLI works, and the client watches it."""
+"""Asking for Claude Code's built-in tools over HTTP: the real CLI works, and the client watches
+it."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ async def ask(
 
 
 SHARED: dict[str, Any] = {"session_id": "shared", "enable_tools": True}
-"""A session that tests go on with, one turn each: a process with own tools serves no other."""
+"""A session that tests go on with, one turn each: a process with built-in tools serves no other."""
 
 
 def message(answer: httpx.Response) -> dict[str, Any]:
@@ -101,9 +102,9 @@ async def test_claude_works_and_the_client_watches(tools_gateway: Gateway) -> No
 async def test_headers_ask_for_tools_where_a_body_cannot(tools_gateway: Gateway) -> None:
     headers = {"X-Claude-Allowed-Tools": "Read, write_file", "X-Claude-Tool-Activity": "none"}
     write = ("Write", {"file_path": "a.txt", "content": "one"})
-    told = message(await ask(tools_gateway, script(write), headers))
-    assert "reasoning_content" not in told
-    [entry] = told["claude_activity"]
+    reported = message(await ask(tools_gateway, script(write), headers))
+    assert "reasoning_content" not in reported
+    [entry] = reported["claude_activity"]
     assert (entry["friendly_name"], entry["status"]) == ("write_file", "finished")
     assert received_tools(tools_gateway) == ["Read", "Write"]
 
@@ -129,12 +130,12 @@ async def test_a_use_that_no_rule_allows_is_denied_at_once_and_counted(
 
     before = await bash_counts()
     steps = script(bash("touch x"), bash("echo secret"), bash("echo hi"))
-    told = message(await ask(tools_gateway, steps, **SHARED))
-    denied, disallowed, done = told["claude_activity"]
+    reported = message(await ask(tools_gateway, steps, **SHARED))
+    denied, disallowed, done = reported["claude_activity"]
     assert [u["status"] for u in (denied, disallowed, done)] == ["failed", "failed", "finished"]
     assert disallowed["result"].startswith("Permission to use Bash with command echo secret")
     assert denied["result"].startswith("Permission to use Bash has been denied")
-    assert "Bash: touch x → failed: Permission to use Bash" in told["reasoning_content"]
+    assert "Bash: touch x → failed: Permission to use Bash" in reported["reasoning_content"]
     after = await bash_counts()
     assert {name: after[name] - before[name] for name in after} == {
         "uses": 3,
@@ -175,7 +176,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], tuple[int, str, str]]] = [
         ),
     ),
     ({"web_search_options": {}}, {}, (403, "tools_not_allowed", "The tool WebSearch")),
-    ({"claude_tools": ["Frob"]}, {}, (400, "invalid_value", "'Frob' is none of Claude Code's")),
+    ({"claude_tools": ["Frob"]}, {}, (400, "invalid_value", "'Frob' is not one of Claude Code's")),
     ({"enable_tools": True, "max_turns": 5}, {}, (400, "invalid_value", "`max_turns` may be 4")),
     ({}, {"X-Claude-Tools": "Agent"}, (403, "tools_not_allowed", "The tool Agent")),
     ({}, {"X-Claude-Max-Turns": "0"}, (400, "invalid_value", "")),
@@ -184,7 +185,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], tuple[int, str, str]]] = [
     (
         {"enable_tools": True},
         {"X-Claude-Permission-Mode": "bypassPermissions"},
-        (403, "tools_not_allowed", "`bypassPermissions` is not to be had"),
+        (403, "tools_not_allowed", "`bypassPermissions` is not available"),
     ),
 ]
 
@@ -215,10 +216,10 @@ async def test_functions_and_own_tools_work_in_one_request(tools_gateway: Gatewa
     function = {"type": "function", "function": {"name": "weather", "parameters": {}}}
     steps = script(("Read", {"file_path": "a.txt"}), ("weather", {}))
     answer = await ask(tools_gateway, steps, claude_tools=["Read"], tools=[function])
-    told = message(answer)
+    reported = message(answer)
     assert answer.json()["choices"][0]["finish_reason"] == "tool_calls"
-    assert [call["function"]["name"] for call in told["tool_calls"]] == ["weather"]
-    assert [entry["name"] for entry in told["claude_activity"]] == ["Read"]
+    assert [call["function"]["name"] for call in reported["tool_calls"]] == ["weather"]
+    assert [entry["name"] for entry in reported["claude_activity"]] == ["Read"]
     assert received_tools(tools_gateway) == ["Read", "weather"]
     taken = {"type": "function", "function": {"name": "Read", "parameters": {}}}
     refused = await ask(tools_gateway, "Hi", claude_tools=["Read"], tools=[taken])
@@ -306,7 +307,7 @@ async def test_a_request_is_explained_with_what_it_is_granted(tools_gateway: Gat
     body = asking("Hi", enable_tools=True, max_turns=3)
     headers = {**ALICE, "X-Claude-Disallowed-Tools": "Read"}
     report = await tools_gateway.http.post("/v1/debug/request", json=body, headers=headers)
-    assert report.json()["own_tools"] == {
+    assert report.json()["builtin_tools"] == {
         "tools": ["Write", "Bash"],
         "allow": ["Write", "Bash(echo *)"],
         "deny": ["Bash(echo secret*)"],

@@ -38,9 +38,9 @@ async def granted(
     *tools: str,
     principal: Principal = LOCAL,
     session_id: str | None = None,
-    **wish: Any,
+    **tool_request: Any,
 ) -> ToolGrant:
-    asked = ToolRequest(tools, not tools, **wish)
+    asked = ToolRequest(tools, not tools, **tool_request)
     return await policy.grant(principal, asked, session_id)
 
 
@@ -84,7 +84,7 @@ async def test_all_tools_can_be_allowed_and_none(store: MemoryStore) -> None:
         status, _, message = await refused(off, *how)
         assert (status, message) == (
             403,
-            "Claude Code's own tools are off on this server (ALLOWED_TOOLS=none).",
+            "Claude Code's built-in tools are off on this server (ALLOWED_TOOLS=none).",
         )
     with pytest.raises(PermissionDenied, match="off on this server"):
         await off.set_rules(SERVER, ToolRules(("Read",)))
@@ -103,14 +103,14 @@ async def test_mcp_servers_need_no_tool_but_can_be_disallowed(store: MemoryStore
 
 async def test_an_exposed_server_refuses_everything(store: MemoryStore) -> None:
     exposed = policy(store, is_exposed=True)
-    for wish in (
+    for tool_request in (
         ToolRequest(all_allowed=True),
         ToolRequest(("Read",)),
         ToolRequest(mcp_servers=("a",)),
     ):
         with pytest.raises(PermissionDenied, match="reached from elsewhere without an API key"):
-            await exposed.grant(LOCAL, wish, None)
-    with pytest.raises(PermissionDenied, match="Nobody is the operator"):
+            await exposed.grant(LOCAL, tool_request, None)
+    with pytest.raises(PermissionDenied, match="Operator actions are disabled"):
         exposed.check_operator(LOCAL)
 
 
@@ -118,7 +118,7 @@ async def test_a_key_has_its_own_rules(store: MemoryStore) -> None:
     own = policy(store)
     assert (
         "Your API key may not"
-        in (await refused(own, principal=Principal("alice", "a", own_tools=False)))[2]
+        in (await refused(own, principal=Principal("alice", "a", builtin_tools=False)))[2]
     )
     more = Principal("alice", "a", allowed_tools=("Bash",), disallowed_tools=("Bash(rm *)",))
     assert await granted(own, principal=more) == ToolGrant(
@@ -189,9 +189,12 @@ async def test_rules_are_set_only_for_keys_that_are_there(store: MemoryStore) ->
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"allowed_tools": ("Frob",)}, "ALLOWED_TOOLS: 'Frob' is none of Claude Code's tools: "),
+        (
+            {"allowed_tools": ("Frob",)},
+            "ALLOWED_TOOLS: 'Frob' is not one of Claude Code's built-in tools: ",
+        ),
         ({"allowed_tools": ("mcp__calc",)}, "ALLOWED_TOOLS: 'mcp__calc' needs no rule: "),
-        ({"disallowed_tools": ("Frob",)}, "DISALLOWED_TOOLS: 'Frob' is none of "),
+        ({"disallowed_tools": ("Frob",)}, "DISALLOWED_TOOLS: 'Frob' is not one of "),
     ],
 )
 def test_a_setting_that_names_no_tool_is_told_at_the_start(

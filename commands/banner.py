@@ -1,0 +1,91 @@
+"""What an operator sees when the server starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from auth import load_keyring
+from config.credentials import Credentials
+from config.sandbox import why_unsandboxed
+from config.settings import Settings
+from core.addresses import is_loopback
+from core.builtin_tools import tool_of
+from core.version import NAME, VERSION
+from tools import base_rules
+
+EVERY_INTERFACE = frozenset({"0.0.0.0", "::", ""})
+
+KEYS_OF_OTHERS = ("PROXY_API_KEY", "AUTH_TOKEN", "SECURITY__AUTH_TOKEN")
+"""What other wrappers of Claude Code call API_KEY (docs/migrating.md)."""
+
+NEW_KEY = """\
+  API key      {key}
+               shown only now and made anew at each start; to keep it, put it into .env as API_KEY
+
+  curl {url}/v1/chat/completions \\
+    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+"""
+
+
+def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
+    """A sentence about a key under another server's variable name, if this server has none."""
+    found = [name for name in KEYS_OF_OTHERS if environ.get(name)]
+    if not found or load_keyring(settings):
+        return ""
+    return f"{found[0]} is set but means nothing here: set API_KEY"
+
+
+def banner(
+    settings: Settings, port: int, credentials: Credentials | None, ignored: str = ""
+) -> str:
+    """What an operator must know, a line each; `credentials` None is the demo."""
+    url = f"http://{shown_host(settings.host)}:{port}"
+    note = "" if port == settings.port else f"   ({settings.port} is taken, {port} is free)"
+    lines = {
+        "URL": f"{url}/v1{note}",
+        "Model": settings.default_model,
+        "Credentials": _credentials_line(credentials),
+        **_hints(credentials),
+        "Protection": _protection(settings),
+        **({"Ignored": ignored} if ignored else {}),
+        **_sandbox(settings),
+        "Docs": f"{url}/docs",
+    }
+    rows = "".join(f"  {name:12} {text}\n" for name, text in lines.items())
+    return f"\n{NAME} {VERSION}\n\n{rows}\n"
+
+
+def shown_host(host: str) -> str:
+    if host in EVERY_INTERFACE:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _credentials_line(credentials: Credentials | None) -> str:
+    if credentials is None:
+        return "none needed: DEMO, a fake upstream answers instead of Claude"
+    return f"{credentials.method}: {credentials.detected_by}"
+
+
+def _hints(credentials: Credentials | None) -> dict[str, str]:
+    if credentials is None or not (credentials.missing or credentials.hint):
+        return {}
+    lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.hint or ""}
+    return {name: text for name, text in lines.items() if text}
+
+
+def _sandbox(settings: Settings) -> dict[str, str]:
+    """Where commands may be asked for, and run without it."""
+    is_asked_for = "Bash" in map(tool_of, base_rules(settings).allowed or ())
+    why_not = why_unsandboxed(settings) if is_asked_for else None
+    return {"No sandbox": why_not} if why_not else {}
+
+
+def _protection(settings: Settings) -> str:
+    if keys := len(load_keyring(settings)):
+        return f"an API key is required ({keys} known)"
+    if is_loopback(settings.host):
+        return "no API key is required; only this computer can connect"
+    return "NONE: whoever reaches this address can use it"

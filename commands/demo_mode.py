@@ -1,0 +1,40 @@
+"""A demo's own world: a fake upstream, and nothing of it outlives the process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from config.credentials import Credentials, detect_credentials
+from config.settings import Settings
+
+
+async def demo_credentials(
+    stack: AsyncExitStack, settings: Settings, environ: Mapping[str, str]
+) -> Credentials:
+    """The fake upstream's dummy key and an empty home: real credentials are out of the CLI's
+    reach."""
+    from demo import FakeAnthropic  # only where it is asked for: a server of its own
+
+    upstream = await stack.enter_async_context(FakeAnthropic(record=100))
+    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
+    home = stack.enter_context(scratch)
+    own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}
+    own |= {"PATH": environ.get("PATH", os.defpath), **upstream.environment("anthropic")}
+    plain = settings.model_copy(
+        update={"claude_use_subscription": False, "anthropic_custom_headers": None}
+    )
+    found = detect_credentials(plain, own)
+    return replace(found, detected_by="Demo: a fake upstream answers, no account is used.")
+
+
+def with_scratch_workspaces(stack: AsyncExitStack, settings: Settings) -> Settings:
+    """For a demo, which leaves no directories behind, unless a place is set."""
+    if "workspace_root" in settings.model_fields_set:
+        return settings
+    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
+    return settings.model_copy(update={"workspace_root": Path(stack.enter_context(scratch))})

@@ -1,0 +1,45 @@
+"""The middleware in its order."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from auth import KeyBook
+from config.settings import Settings
+from rate_limiter import RateLimiter
+from web.middleware.access import Gate
+from web.middleware.body_limits import Bounds
+from web.middleware.browser_security import Browsers
+from web.middleware.request_log import RequestLog
+
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "x-client-request-id",
+    "retry-after",
+    "x-should-retry",
+    "x-ignored-parameters",
+    "x-claude-cost-usd",
+    "x-session-id",
+    "x-session-status",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+)
+
+
+def add_middleware(app: FastAPI, settings: Settings, book: KeyBook, limiter: RateLimiter) -> None:
+    """The last added is the outermost."""
+    app.add_middleware(Bounds, settings=settings)
+    app.add_middleware(Gate, settings=settings, keys=book, limiter=limiter)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_credentials=False,  # keys travel in a header; no cookie is ever read
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(Browsers, settings=settings, keys=book)
+    app.add_middleware(RequestLog)
