@@ -25,6 +25,7 @@ from core.events import Event
 from core.notes import TurnNotes
 from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
+from engine.ask import Ask
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
 from engine.key_names import KeyNames, KeyRestorer
@@ -46,7 +47,7 @@ from engine.request import (
 )
 from engine.stop_sequences import StopFilter
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
-from engine.worker import Ask, ClaudeWorker
+from engine.worker import ClaudeWorker
 
 __all__ = [
     "ClaudeEngine",

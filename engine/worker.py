@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import anyio
@@ -24,7 +24,7 @@ from claude_agent_sdk.types import McpSdkServerConfig
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
 from core.events import Event, TextDelta
-from core.notes import TurnNotes
+from engine.ask import Ask
 from engine.control import (
     NO_CALL,
     PROMPT,
@@ -185,19 +185,6 @@ class CliProcess:
 
     def _next_id(self) -> str:
         return f"gw_{next(self._control_ids)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request: its model and its whole body. `answer_tool` and `api_events` are for the
-    `AnswerReader`; `dropped` for its `Started`; what it takes is written to `notes`."""
-
-    model: str
-    body: JsonObject
-    answer_tool: str | None = None
-    dropped: tuple[str, ...] = ()
-    api_events: bool = False
-    notes: TurnNotes = field(default_factory=TurnNotes, compare=False)
 
 
 class ClaudeWorker(CliProcess):

@@ -16,7 +16,7 @@ from core.errors import InvalidRequest, SessionNotFound
 from dialects.chat.history import wire_messages
 from models import ErrorBody
 from session_manager import check_id, new_id
-from stores.protocols import NewSession, Session, StoredMessage
+from stores.protocols import NewSession, Session, Stats, StoredMessage
 from stores.usage import UsageFilter, UsageSum
 from web.dependencies import Principal, Sessions
 from web.dependencies import Usage as Recorder
@@ -89,6 +89,11 @@ async def session_stats(
     stored = UsageFilter(key=principal.name, stored=True)
     [(_, total)] = await usage.ledger.usage(stored)
     by_day = await usage.ledger.usage(stored, ["day"])
+    days_back = reversed(by_day[-days:])
+    return _stats(stats, total, [_day(day, sums) for (day,), sums in days_back])
+
+
+def _stats(stats: Stats, total: UsageSum, days: list[SessionDay]) -> SessionStats:
     return SessionStats(
         active_sessions=stats.active,
         expired_sessions=stats.expired,
@@ -97,7 +102,7 @@ async def session_stats(
         turns=total.turns,
         usage=_usage_of(total),
         cost_usd=round(total.cost_usd, 10),
-        days=[_day(day, sums) for (day,), sums in reversed(by_day[-days:])],
+        days=days,
     )
 
 
