@@ -26,6 +26,7 @@ from core.conversation import JsonObject, Message
 from core.errors import GatewayError, McpServerFailed, UpstreamError
 from core.events import Event, Finished, StopReason, Usage
 from core.turn import ToolGrant
+from engine.ask import Ask
 from engine.caller_tools import SERVER_NAME, caller_server
 from engine.control import (
     UNLIMITED,
@@ -41,7 +42,7 @@ from engine.launch_profile import LaunchProfile
 from engine.rate_limit_windows import RateLimitWindows
 from engine.translate import AnswerReader, usage_of_models
 from engine.transport import CliTransport
-from engine.worker import CLEAN_STOPS, Ask, CliProcess
+from engine.worker import CLEAN_STOPS, CliProcess
 
 CONTROL_SECONDS = 2.0
 MCP_SECONDS = 20.0
