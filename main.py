@@ -44,16 +44,19 @@ from stores import Store, StoreLimits, UsageLedger, make_store, make_usage_store
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.bodies import Bodies
 from turns.budgets import Budgets
 from turns.images import ImageFetcher
+from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
 from turns.state import State
 from turns.tool_stats import ToolStats
 from turns.usage import UsageRecorder
-from web import errors, openapi
+from web import dashboard, errors, openapi
 from web.middleware.body_limits import check_shape
 from web.middleware.stack import add_middleware
 from web.routes import ROUTERS
+from web.sign_in import SignIn
 
 gc.freeze()
 gc.enable()
@@ -89,13 +92,17 @@ def create_app(
         title=NAME,
         version=VERSION,
         description=DESCRIPTION,
+        docs_url=None,  # web/routes/page.py has one that needs no other host
+        redoc_url=None,
         lifespan=_lifespan(settings, environ, book, limiter, store, ledger, demo=demo),
     )
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(check_shape)])
     errors.install(app)
     openapi.install(app)
-    add_middleware(app, settings, book, limiter)
+    app.state.sign_in = sign_in = SignIn(settings, book)
+    app.mount("/assets", dashboard.assets(), name="assets")
+    add_middleware(app, settings, book, limiter, sign_in)
     return app
 
 
@@ -139,6 +146,8 @@ def _lifespan(
             keep_seconds = settings.usage_retention_days * 86_400
             recorder = UsageRecorder(ledger, keep_seconds=keep_seconds)
             await stack.enter_async_context(recorder)
+            metrics = Metrics(engine, recorder.running.total)
+            recorder.listeners.append(metrics.note)
             app.state.gateway = State(
                 settings=used,
                 credentials=credentials,
@@ -152,6 +161,8 @@ def _lifespan(
                 keys=book,
                 usage=recorder,
                 budgets=Budgets(recorder),
+                metrics=metrics,
+                bodies=Bodies(enabled=settings.log_bodies),
                 workspaces=workspaces,
                 mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 reachable_without_key=is_exposed,

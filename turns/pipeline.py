@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from pydantic import BaseModel
 
 from auth import Principal
 from config.logs import current_request_id
@@ -20,6 +22,7 @@ from core.events import ChoiceEvent
 from dialects.base import Call, Context, Dialect, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
+from turns.bodies import Body
 from turns.choices import choices
 from turns.images import fetch_images, put_placeholders
 from turns.response import TurnResponse
@@ -60,6 +63,7 @@ class Pipeline:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
         meter = self._meter(dialect, request, asker)
+        meter.body = self._kept_body(dialect, request, meter)
         try:
             return await self._answer(dialect, request, asker, meter)
         except BaseException as error:
@@ -88,6 +92,13 @@ class Pipeline:
 
     def _extra_headers(self, session: SessionCall | None) -> dict[str, str]:
         return self.state.engine.windows.headers() | (session.headers() if session else {})
+
+    def _kept_body(self, dialect: Dialect[R], request: R, meter: Meter) -> Body | None:
+        if not self.state.bodies.enabled:
+            return None
+        model = cast(BaseModel, request)  # the wire model of each dialect is one
+        asked = model.model_dump(mode="json", exclude_unset=True)
+        return self.state.bodies.keep(meter.request_id, dialect.wire.path, asked)
 
     def _meter(self, dialect: Dialect[R], request: R, asker: Asker) -> Meter:
         return Meter(

@@ -10,8 +10,10 @@ from config.credentials import Credentials
 from config.settings import Settings
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
+from turns.bodies import Bodies
 from turns.budgets import Budgets
 from turns.images import ImageFetcher
+from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
 from turns.usage import UsageRecorder
@@ -37,6 +39,8 @@ class State:
     keys: KeyBook
     usage: UsageRecorder
     budgets: Budgets
+    metrics: Metrics
+    bodies: Bodies
     workspaces: Workspaces
     mcp_servers: McpServers
     reachable_without_key: bool = False

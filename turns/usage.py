@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 import anyio
 
 from core.errors import GatewayError, StoreUnavailable
-from core.events import BuiltinToolUse, ChoiceEvent, Event, Started, Usage
+from core.events import BuiltinToolUse, ChoiceEvent, Event, Started, TextDelta, Usage
 from core.notes import TurnNotes
 from core.turn import Turn
 from session_manager import SessionCall
 from stores.usage import TurnRecord, UsageLedger
+from turns.bodies import Body
 from turns.choices import Run
 
 log = logging.getLogger(__name__)
@@ -172,6 +173,7 @@ class Meter:
     answers: int = 1
     session: SessionCall | None = None
     response_id: str | None = None
+    body: Body | None = None
     at: float = field(default_factory=time.time)
     _started: float = field(default_factory=time.perf_counter)
     _first_at: float | None = None
@@ -207,6 +209,8 @@ class Meter:
                         self._tools[name] = self._tools.get(name, 0) + 1
                     case _ if self._first_at is None:
                         self._first_at = time.perf_counter()
+                if self.body is not None and isinstance(item.event, TextDelta):
+                    self.body.add(item.event.text)
                 yield item
         self._status, self._code = 200, ""
 

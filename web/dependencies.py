@@ -18,7 +18,7 @@ from config import settings
 from core.errors import InvalidApiKey, PermissionDenied, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
-from turns import budgets, pipeline, state, tool_stats, usage
+from turns import bodies, budgets, metrics, pipeline, state, tool_stats, usage
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -59,6 +59,15 @@ async def _principal(request: Request, principal: KnownPrincipal) -> auth.Princi
 
 Principal = Annotated[auth.Principal, Depends(_principal)]
 """Requires a key, where the server has any: the access policy of a route."""
+
+
+async def _metrics_reader(request: Request, state: State, principal: KnownPrincipal) -> None:
+    if not state.settings.metrics_public:
+        await _principal(request, principal)
+
+
+MetricsReader = Annotated[None, Depends(_metrics_reader)]
+"""As Principal, unless METRICS_PUBLIC."""
 
 R = TypeVar("R", bound=base.Request)
 
@@ -148,6 +157,8 @@ ToolPolicy = Annotated[toolbox_door.ToolPolicy, _part("tools")]
 ToolStats = Annotated[tool_stats.ToolStats, _part("tool_stats")]
 Keys = Annotated[auth.KeyBook, _part("keys")]
 Usage = Annotated[usage.UsageRecorder, _part("usage")]
+Metrics = Annotated[metrics.Metrics, _part("metrics")]
+Bodies = Annotated[bodies.Bodies, _part("bodies")]
 Budgets = Annotated[budgets.Budgets, _part("budgets")]
 Workspaces = Annotated[toolbox_door.Workspaces, _part("workspaces")]
 McpServers = Annotated[toolbox_door.McpServers, _part("mcp_servers")]

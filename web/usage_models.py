@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -124,6 +124,15 @@ class RequestRecord(BaseModel):
     status: int
     error: str | None
     tools: dict[str, int]
+
+
+class RequestBody(BaseModel):
+    """`answer` is the text so far."""
+
+    object: Literal["usage.request.body"] = "usage.request.body"
+    path: str
+    request: dict[str, Any]
+    answer: str
 
 
 class RequestList(BaseModel):

@@ -94,10 +94,10 @@ async def leave(http: httpx.AsyncClient, dialect: str, number: int) -> int:
 FATES = (
     "!demo tokens=20 cached=40 cache_write=7",
     "!demo thinking=hm tokens=5",
-    "!demo error=400",
-    "!demo error=529",
-    "!demo error=429",
-    "!demo error_midstream=overloaded_error error_after=3",
+    "!demo error=400 message=no",
+    "!demo error=529 message=no",
+    "!demo error=429 message=no",
+    "!demo error_midstream=overloaded_error error_after=3 message=no",
     "!demo cut=4 rate=10",  # slowly: a reset takes back what was sent and not yet read
     "!demo stop=refusal text=no",
     "!demo tokens=40",

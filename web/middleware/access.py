@@ -19,6 +19,7 @@ from core.addresses import client_address, counted_as, is_loopback, parsed
 from core.errors import GatewayError, LimitExceeded, PermissionDenied
 from rate_limiter import Allowance, RateLimiter
 from web.errors import error_response
+from web.sign_in import SignIn
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +90,14 @@ class Gate:
         settings: Settings,
         keys: KeyBook,
         limiter: RateLimiter | None = None,
+        sign_in: SignIn | None = None,
         failures: Failures | None = None,
     ) -> None:
         self.app = app
         self._settings = settings
         self._keys = keys
         self._limiter = limiter
+        self._sign_in = sign_in
         self._failures = failures or Failures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,7 +123,7 @@ class Gate:
             return LOCAL
         keys = presented_keys(scope["headers"])
         if not keys:
-            return None
+            return await self._sign_in.principal(scope) if self._sign_in else None
         address = counted_as(client_address(scope, self._settings.trusted_proxies))
         self._failures.check(address)
         for key in keys:

@@ -12,6 +12,7 @@ from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds
 from web.middleware.browser_security import Browsers
 from web.middleware.request_log import RequestLog
+from web.sign_in import SignIn
 
 EXPOSED_HEADERS = (
     "x-request-id",
@@ -28,17 +29,19 @@ EXPOSED_HEADERS = (
 )
 
 
-def add_middleware(app: FastAPI, settings: Settings, book: KeyBook, limiter: RateLimiter) -> None:
+def add_middleware(
+    app: FastAPI, settings: Settings, book: KeyBook, limiter: RateLimiter, sign_in: SignIn
+) -> None:
     """The last added is the outermost."""
     app.add_middleware(Bounds, settings=settings)
-    app.add_middleware(Gate, settings=settings, keys=book, limiter=limiter)
+    app.add_middleware(Gate, settings=settings, keys=book, limiter=limiter, sign_in=sign_in)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            allow_credentials=False,  # keys travel in a header; no cookie is ever read
+            allow_credentials=False,  # the page's cookie is for no other origin
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, keys=book)

@@ -9,7 +9,9 @@ from web.routes import (
     health,
     keys,
     mcp,
+    metrics,
     models,
+    page,
     pool,
     root,
     session_files,
@@ -22,6 +24,6 @@ ROUTERS = tuple(
     module.router
     for module in (
         *(chat, sessions, session_files, models, usage, keys, tools),
-        *(mcp, debug, auth, pool, health, root),
+        *(mcp, debug, auth, pool, metrics, health, root, page),
     )
 )

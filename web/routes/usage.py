@@ -18,10 +18,11 @@ from models import ErrorBody
 from stores.usage import Numbered, TurnFilter, TurnRecord, UsageFilter, UsageLedger, UsageSum
 from turns.usage import UsageRecorder
 from web.csv_text import csv_text
-from web.dependencies import Budgets, Engine, Principal, Usage, VisibleKey
+from web.dependencies import Bodies, Budgets, Engine, Operator, Principal, Usage, VisibleKey
 from web.usage_models import (
     LimitWindow,
     PageQuery,
+    RequestBody,
     RequestList,
     RequestQuery,
     RequestRecord,
@@ -103,6 +104,15 @@ async def get_request(
     if found is None or visible not in (None, found[1].key):
         raise NotFound(f"There is no request {request_id[:64]!r}.")
     return record_of(*found)
+
+
+@router.get("/requests/{request_id}/body", summary="What was asked and answered, with LOG_BODIES")
+async def get_body(request_id: str, operator: Operator, bodies: Bodies) -> RequestBody:
+    """For operators, of the last 200 requests to this server; long texts are cut."""
+    found = bodies.find(request_id)
+    if found is None:
+        raise NotFound("This server has not kept that body (LOG_BODIES).")
+    return RequestBody(path=found.path, request=found.request, answer=found.answer)
 
 
 @router.get("/limits", summary="What is left: of the caller's key, and of the subscription")
