@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test check fmt lock upgrade audit clean
+.PHONY: help install browser demo bench test check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -13,6 +13,10 @@ help: ## Show this help
 
 install: ## Build .venv from poetry.lock (needs Python 3.11+, nothing else)
 	@$(BOOTSTRAP) install
+
+browser: ## Fetch what the tests of the page need: Chromium (Debian) and axe-core (npm)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	@npm install --silent --no-save --prefix .cache/browser axe-core@4
 
 demo: install ## Try it offline: a tour with a streamed chat, no account needed
 	@$(BIN)/python -m demo.tour

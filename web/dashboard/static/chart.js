@@ -1,25 +1,36 @@
 // Stacked bars as SVG, with a table of the same numbers for those who do not see them.
 import { h, svg } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 220, LEFT = 52, BOTTOM = 24, TOP = 8, MOST_SERIES = 8;
+const HEIGHT = 220, LEFT = 52, BOTTOM = 24, TOP = 8, MOST_SERIES = 8;
 
-// `points`: [{label, values: {series: number}}], oldest first.
+// `points`: [{label, values: {series: number}}], oldest first. Drawn as wide as its place is.
 export function bars(title, points, format) {
   const names = ranked(points);
+  const place = h("div", {});
+  new ResizeObserver(([entry]) => {
+    const width = Math.round(entry.contentRect.width);
+    if (width > 0) place.replaceChildren(drawn(title, points, names, format, width));
+  }).observe(place);
+  return h("figure", {}, h("figcaption", {}, title), place, legend(names), asTable(title, points, names, format));
+}
+
+function drawn(title, points, names, format, width) {
   const total = (point) => names.reduce((sum, name) => sum + (point.values[name] ?? 0), 0);
   const top = nice(Math.max(...points.map(total), 0));
-  const step = (WIDTH - LEFT) / Math.max(1, points.length);
+  const step = (width - LEFT) / Math.max(1, points.length);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
   const marks = [];
   for (const share of [0, 0.5, 1]) {
-    marks.push(svg("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: y(top * share), y2: y(top * share) }));
+    marks.push(svg("line", { class: "axis", x1: LEFT, x2: width, y1: y(top * share), y2: y(top * share) }));
     marks.push(svg("text", { x: LEFT - 8, y: y(top * share) + 4, "text-anchor": "end" }, format(top * share)));
   }
   points.forEach((point, at) => marks.push(...column(point, at, names, step, y, format)));
-  marks.push(...labels(points, step));
-  const drawn = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${points.length} bars` }, marks);
-  return h("figure", {}, h("figcaption", {}, title), drawn, legend(names), asTable(title, points, names, format));
+  marks.push(...labels(points, step, width));
+  const label = `${title}: ${points.length} bars, the highest is ${format(Math.max(...points.map(total), 0))}`;
+  return svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label }, marks);
 }
+
+const colour = (names, name) => (name === "failed" ? "s-failed" : name === "answered" ? "s1" : `s${names.indexOf(name)}`);
 
 function ranked(points) {
   const sums = new Map();
@@ -35,27 +46,27 @@ function column(point, at, names, step, y, format) {
     const value = point.values[name], from = y(below), to = y(below + value);
     below += value;
     const box = { x: LEFT + at * step + (step - width) / 2, width, y: to, height: Math.max(0.5, from - to) };
-    return svg("rect", { ...box, rx: 2, class: `s${names.indexOf(name)}` }, svg("title", {}, `${point.label} · ${name}: ${format(value)}`));
+    return svg("rect", { ...box, rx: 2, class: colour(names, name) }, svg("title", {}, `${point.label} · ${name}: ${format(value)}`));
   });
 }
 
-function labels(points, step) {
-  const every = Math.ceil(points.length / 7);
+function labels(points, step, width) {
+  const every = Math.ceil(points.length / Math.max(2, Math.floor(width / 90)));
   return points.map((point, at) => (at % every ? null
     : svg("text", { x: LEFT + (at + 0.5) * step, y: HEIGHT - 6, "text-anchor": "middle" }, point.label)));
 }
 
 function legend(names) {
   if (names.length < 2) return null;
-  return h("ul", { class: "legend" }, names.map((name, at) =>
-    h("li", {}, svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("rect", { width: 10, height: 10, rx: 2, class: `s${at}` })), name)));
+  return h("ul", { class: "legend" }, names.map((name) =>
+    h("li", {}, svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("rect", { width: 10, height: 10, rx: 2, class: colour(names, name) })), name)));
 }
 
 function asTable(title, points, names, format) {
   const rows = points.filter((point) => names.some((name) => point.values[name]));
-  return h("table", { class: "visually-hidden" }, h("caption", {}, title),
+  return h("div", { class: "visually-hidden" }, h("table", {}, h("caption", {}, title),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "When"), names.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map((point) => h("tr", {}, h("th", { scope: "row" }, point.label), names.map((name) => h("td", {}, format(point.values[name] ?? 0)))))));
+    h("tbody", {}, rows.map((point) => h("tr", {}, h("th", { scope: "row" }, point.label), names.map((name) => h("td", {}, format(point.values[name] ?? 0))))))));
 }
 
 function nice(value) {

@@ -6,7 +6,7 @@ export const compact = (n) => (n === null || n === undefined ? "–" : n < 10000
 export const usd = (n) => {
   if (n === null || n === undefined) return "–";
   if (n === 0) return "$0";
-  return n < 0.01 ? `$${n.toFixed(5)}` : n < 1 ? `$${n.toFixed(3)}` : `$${n.toFixed(2)}`;
+  return n < 0.01 ? `$${n.toFixed(5)}` : n < 0.1 ? `$${n.toFixed(3)}` : `$${n.toFixed(2)}`;
 };
 export const ms = (n) => {
   if (n === null || n === undefined) return "–";
