@@ -51,6 +51,7 @@ from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
 from turns.state import State
 from turns.tool_stats import ToolStats
+from turns.tracing import tracing_of
 from turns.usage import UsageRecorder
 from web import dashboard, errors, openapi
 from web.middleware.body_limits import check_shape
@@ -121,6 +122,7 @@ def _lifespan(
     *,
     demo: bool,
 ) -> Lifespan:
+    tracing = tracing_of(settings)
     is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
 
     @asynccontextmanager
@@ -148,6 +150,9 @@ def _lifespan(
             await stack.enter_async_context(recorder)
             metrics = Metrics(engine, recorder.running.total)
             recorder.listeners.append(metrics.note)
+            if tracing is not None:
+                recorder.listeners.append(tracing.note)
+                stack.push_async_callback(tracing.aclose)
             app.state.gateway = State(
                 settings=used,
                 credentials=credentials,

@@ -109,6 +109,7 @@ class Pipeline:
             dialect=dialect.name,
             model_asked=request.model,
             stream=bool(request.stream),
+            headers=asker.raw_headers,
         )
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import anyio
 
@@ -40,9 +41,11 @@ MOST_NAME = 128
 """Characters of a model's name that are kept: a client chose it."""
 
 CLIENT_LEFT = 499
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 NotedRun = Callable[[Turn, TurnNotes], AsyncGenerator[Event, None]]
-Listener = Callable[[TurnRecord], None]
+Listener = Callable[[TurnRecord, Mapping[str, str]], None]
+"""Gets a record and the headers of its request."""
 
 
 class UsageRecorder:
@@ -84,7 +87,7 @@ class UsageRecorder:
         if self._waiting:
             log.error("%s turns could not be written to the usage ledger", len(self._waiting))
 
-    def record(self, record: TurnRecord) -> None:
+    def record(self, record: TurnRecord, headers: Mapping[str, str] = NO_HEADERS) -> None:
         """Never waits."""
         if len(self._waiting) >= MOST_WAITING:
             self.lost += 1
@@ -92,7 +95,7 @@ class UsageRecorder:
         self._waiting.append(record)
         self._wake.set()
         for listener in self.listeners:
-            listener(record)
+            listener(record, headers)
 
     def unwritten(self, key: str) -> list[TurnRecord]:
         """What the ledger does not have yet of a key."""
@@ -174,6 +177,7 @@ class Meter:
     session: SessionCall | None = None
     response_id: str | None = None
     body: Body | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     at: float = field(default_factory=time.time)
     _started: float = field(default_factory=time.perf_counter)
     _first_at: float | None = None
@@ -226,7 +230,7 @@ class Meter:
             self._status, self._code = failure.status, failure.code or ""
         elif isinstance(failure, Exception):
             self._status, self._code = 500, "internal_error"
-        self.recorder.record(self._record())
+        self.recorder.record(self._record(), self.headers)
 
     def _record(self) -> TurnRecord:
         now = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A real headless Chromium for the tests of the page; they are skipped by name where there is none."""
+"""A real headless Chromium for the tests of the page, which are skipped where there is none."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ XSS = "<img src=x onerror=\"document.title='owned'\"><script>document.title='own
 
 async def test_no_text_becomes_part_of_the_page(operated: Gateway) -> None:
     """What a model says, a client calls a model, and a session holds."""
-    said = f"!demo text={XSS!r}"
+    said = f"!demo text={json.dumps(XSS)}"
     await operated.http.post(URL, json=asking(said, session_id="s"), headers=OPERATOR)
     await operated.http.post(URL, json=asking("hi", model=XSS), headers=OPERATOR)
     async with browser() as context:
