@@ -21,8 +21,8 @@ browser: ## Fetch what the tests of the page need: Chromium (Debian) and axe-cor
 demo: install ## Try it offline: a tour with a streamed chat, no account needed
 	@$(BIN)/python -m demo.tour
 
-bench: install ## Measure it beside the naive way (BENCH_ARGS="--soak 5000" for a soak)
-	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: install ## Measure it beside the naive way (PEERS=1: LiteLLM too; BENCH_ARGS="--soak 5000")
+	@PEERS="$(PEERS)" $(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 test: install ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)

@@ -49,6 +49,9 @@ UNKNOWN_SECONDS = 0.2
 
 KEY_PREFIX = "sk-"
 KEY_BYTES = 32
+MAX_PRESENTED = 3
+"""Different keys of one request: one for each header that may carry one."""
+
 NAME = r"[A-Za-z0-9_.@-]{1,64}"
 
 
@@ -306,15 +309,15 @@ def _problem(error: ValidationError) -> str:
 
 
 def presented_keys(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
-    """What a request offers as `Authorization: Bearer`, `x-api-key` or `api-key`."""
-    found = []
+    """What a request offers as `Authorization: Bearer`, `x-api-key` or `api-key`, each key once."""
+    found: dict[bytes, None] = {}
     for name, value in headers:
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")
             if scheme.lower() == b"bearer" and key.strip():
-                found.append(key.strip())
+                found[key.strip()] = None
         elif name in (b"x-api-key", b"api-key") and value.strip():
-            found.append(value.strip())
+            found[value.strip()] = None
     return tuple(found)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -17,9 +16,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from config.credentials import Credentials
+from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
-from core.conversation import JsonObject, system_text
+from core.conversation import JsonObject, system_text, weighs_more
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
 from core.notes import TurnNotes
@@ -28,6 +28,7 @@ from engine.agent_worker import AgentWorker
 from engine.ask import Ask
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
+from engine.guardian import Guardian, clear_abandoned
 from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 
 AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
 
+LARGE_CHARACTERS = 256 * 1024
 MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
 
@@ -92,8 +94,9 @@ class ClaudeEngine:
         )
 
     async def __aenter__(self) -> ClaudeEngine:
-        directory = tempfile.TemporaryDirectory(prefix="claude-", ignore_cleanup_errors=True)
-        scratch = Path(self._stack.enter_context(directory))
+        await asyncio.to_thread(clear_abandoned)
+        scratch = self._stack.enter_context(scratch_directory())
+        await self._stack.enter_async_context(Guardian(scratch))
         self._launcher = Launcher(self._settings, self._credentials, scratch)
         await self._stack.enter_async_context(self.pool)
         self._stack.push_async_callback(self.catalogue.aclose)
@@ -208,7 +211,7 @@ class ClaudeEngine:
         restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         watch = FirstTokenWatch(lease, self.first_tokens, notes)
-        async with aclosing(self._asked(lease, turn, without, notes)) as events:
+        async with aclosing(await self._asked(lease, turn, without, notes)) as events:
             async for event in events:
                 watch.feed(event)
                 for passed in restorer.feed(event):
@@ -217,12 +220,18 @@ class ClaudeEngine:
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
 
-    def _asked(
+    async def _asked(
         self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
+        is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
+        if is_large:  # nobody else is to wait while it is written
+            body = await asyncio.to_thread(self._body, turn, without)
+        else:
+            body = self._body(turn, without)
         ask = Ask(
             turn.model,
-            self._body(turn, without),
+            body,
+            is_large=is_large,
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
@@ -277,6 +286,7 @@ class ClaudeEngine:
 def _limits(settings: Settings) -> PoolLimits:
     return PoolLimits(
         max_processes=settings.max_processes,
+        max_per_principal=settings.max_processes_per_key,
         warm=settings.pool_warm,
         idle_seconds=settings.pool_idle_seconds,
         max_uses=settings.pool_max_uses,

@@ -29,7 +29,7 @@ from functools import cache
 
 from fastapi import Depends, FastAPI
 
-from auth import KeyBook, load_keyring
+from auth import KeyBook, Keyring, load_keyring
 from claude_cli import ClaudeEngine
 from commands.demo_mode import demo_credentials, with_scratch_workspaces
 from config.credentials import detect_credentials
@@ -83,6 +83,7 @@ def create_app(
     settings = settings or load_settings()
     base_rules(settings)
     keyring = load_keyring(settings)
+    settings = _with_shares(settings, keyring)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
@@ -105,6 +106,15 @@ def create_app(
     app.mount("/assets", dashboard.assets(), name="assets")
     add_middleware(app, settings, book, limiter, sign_in)
     return app
+
+
+def _with_shares(settings: Settings, keyring: Keyring) -> Settings:
+    """Where there are several keys, none can take all processes."""
+    most = settings.max_processes
+    if settings.max_processes_per_key is not None or len(keyring.names()) < 2 or most < 2:
+        return settings
+    share = most - max(1, most // 4)
+    return settings.model_copy(update={"max_processes_per_key": share})
 
 
 def create_demo_app() -> FastAPI:
@@ -159,6 +169,7 @@ def _lifespan(
                 engine=engine,
                 catalogue=engine.catalogue,
                 images=images,
+                limiter=limiter,
                 sessions=sessions,
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, book, is_exposed=is_exposed),
@@ -206,6 +217,7 @@ def _sessions(
         wait_seconds=settings.session_wait_seconds,
         lease_seconds=settings.session_lease_seconds,
         max_bytes=settings.max_session_bytes,
+        max_owner_bytes=settings.max_stored_bytes,
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)

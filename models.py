@@ -197,7 +197,7 @@ class AnswerToolCall(BaseModel):
 
 
 class ClaudeActivity(BaseModel):
-    """One use of a tool of Claude Code's own or of an MCP server. Long texts in `input` and
+    """One use of a built-in tool or of an MCP server's. Long texts in `input` and
     `result` are cut; `result_chars` counts the whole."""
 
     id: str

@@ -21,6 +21,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 from starlette.requests import Request
+from starlette.types import Scope
 
 from auth import Principal
 from config.settings import Settings
@@ -93,12 +94,19 @@ class RateLimiter:
             assert isinstance(self._storage.bridge, RedispyBridge)
             await self._storage.bridge.storage.aclose()
 
-    async def count(self, request: Request) -> Allowance | None:
-        """Counts one request; None where no limit applies, or none can be looked up."""
+    async def count(self, request: Request, requests: int = 1) -> Allowance | None:
+        """Counts one request, or one that is worth several; None where no limit applies, or none
+        can be looked up."""
         rule = self._rule(request)
         if rule is None:
             return None
-        return await self._counted(rule, rule.key_func(request))
+        return await self._counted(rule, rule.key_func(request), requests)
+
+    async def count_choices(self, scope: Scope, n: int) -> None:
+        """Counts what `n` answers cost beyond the one that was counted already. Raises
+        LimitExceeded."""
+        if n > 1 and (allowance := await self.count(Request(scope), n - 1)) and allowance.exceeded:
+            raise allowance.error()
 
     def _rule(self, request: Request) -> Limit | None:
         """A key's own limit counts even where general limits are off."""
@@ -123,14 +131,14 @@ class RateLimiter:
             return f"key:{principal.name}"
         return f"ip:{counted_as(client_address(request.scope, self._settings.trusted_proxies))}"
 
-    async def _counted(self, rule: Limit, caller: str) -> Allowance | None:
+    async def _counted(self, rule: Limit, caller: str, requests: int) -> Allowance | None:
         if self._clock() < self._retry_at:
             self.unchecked += 1
             return None
         where = (KEY_PREFIX, caller, rule.scope)
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                passed = await self._windows.hit(rule.limit, *where)
+                passed = await self._windows.hit(rule.limit, *where, cost=requests)
                 window = await self._windows.get_window_stats(rule.limit, *where)
         except (StorageError, TimeoutError, OSError) as error:
             self._note_failure(error)

@@ -45,6 +45,8 @@ UNREACHABLE = frozenset({".", "..", "stats"})
 """Names that mean something else in the path of /v1/sessions/…."""
 
 WRITE_SECONDS = 20.0
+CHECK_SECONDS = 5.0
+CHECKED_SECONDS = 2.0
 SWEEP_BATCH = 500
 CACHE_BYTES = 64 * 1024 * 1024
 UNCHANGED = "The session keeps its history as it was before this request."
@@ -101,6 +103,7 @@ class SessionRules:
     wait_seconds: float = 30.0
     lease_seconds: float = 15.0
     max_bytes: int = 64 * 1024 * 1024
+    max_owner_bytes: int = 1024 * 1024 * 1024
     sweep_seconds: float = 60.0
 
 
@@ -138,6 +141,8 @@ class SessionManager:
         self._rules = rules
         self._cache = HistoryCache(CACHE_BYTES)
         self._leases = Leases(store, rules.wait_seconds, rules.lease_seconds)
+        self._problem: str | None = None
+        self._checked_until = 0.0
         self._stopping = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -183,7 +188,8 @@ class SessionManager:
             return
         history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
-        self._check_size(lease.session, history)
+        added_bytes = self._check_size(lease.session, history)
+        await self._check_total(call.turn.principal, added_bytes)
         reply, run = Reply(), call.run or self._run_turn
         async with aclosing(run(_whole_turn(call, lease, history))) as events:
             async for event in events:
@@ -198,7 +204,8 @@ class SessionManager:
         known = self._cache.get(lease.session)
         return await self.store.messages(lease.session.key) if known is None else known
 
-    def _check_size(self, session: Session, history: History) -> None:
+    def _check_size(self, session: Session, history: History) -> int:
+        """How many bytes the request adds."""
         kept = session.bytes
         if history.rewritten:
             kept = sum(message_bytes(message) for message in history.messages[: history.keep])
@@ -207,6 +214,17 @@ class SessionManager:
             raise SessionTooLarge(
                 f"The session would hold {size} bytes, at most {self._rules.max_bytes} are "
                 "allowed (MAX_SESSION_BYTES): clear it, or go on in a new one.",
+                param="session_id",
+            )
+        return size - session.bytes
+
+    async def _check_total(self, owner: str, added_bytes: int) -> None:
+        """Raises SessionTooLarge where all sessions of a key would hold too much."""
+        most = self._rules.max_owner_bytes
+        if added_bytes > 0 and await self.store.stored_bytes(owner) + added_bytes > most:
+            raise SessionTooLarge(
+                f"All sessions of this API key would hold more than {most} bytes "
+                "(MAX_STORED_BYTES): delete some.",
                 param="session_id",
             )
 
@@ -238,6 +256,22 @@ class SessionManager:
         lease.over = True
         call.stored_messages = len(completed.messages)
         self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
+
+    async def check(self) -> str | None:
+        """None where a turn could be stored now, else the reason why not. Asks the database every
+        two seconds at most."""
+        if asyncio.get_running_loop().time() < self._checked_until:
+            return self._problem
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self.store.ping()
+            self._problem = None
+        except StoreUnavailable as error:
+            self._problem = error.message
+        except TimeoutError:
+            self._problem = "The sessions' database does not answer."
+        self._checked_until = asyncio.get_running_loop().time() + CHECKED_SECONDS
+        return self._problem
 
     async def clear(self, owner: str, session_id: str) -> Session:
         """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""

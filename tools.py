@@ -155,6 +155,14 @@ class ToolPolicy:
         if owner != SERVER and owner not in self._names:
             raise NotFound(f"No such API key: {owner[:64]!r}.", param="key")
 
+    def is_operator(self, principal: Principal) -> bool:
+        """Whether it may see and change what concerns others."""
+        try:
+            self.check_operator(principal)
+        except PermissionDenied:
+            return False
+        return True
+
     def check_operator(self, principal: Principal) -> None:
         """Raises PermissionDenied. Without keys whoever works on this computer is the operator."""
         if self._is_exposed:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -15,9 +16,10 @@ from benchmarks.client import BenchmarkError
 from benchmarks.contenders import ROOT
 from benchmarks.plan import FULL, QUICK
 from benchmarks.plot import svg
-from benchmarks.report import as_text, verdicts, write_document
+from benchmarks.promises import verdicts
+from benchmarks.report import as_text, write_document
 from benchmarks.results import Results, read_results
-from benchmarks.run import compare, machine, soak
+from benchmarks.run import PHASES, compare, machine, soak
 from demo.__main__ import fast_loop
 
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
@@ -28,11 +30,7 @@ PLOT = ROOT / "docs" / "performance.svg"
 
 def main(argv: list[str]) -> int:
     """The exit status is 1 where a promise was not kept, 2 where nothing could be measured."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    made.add_argument("--quick", action="store_true", help="under a minute; keeps nothing")
-    made.add_argument("--soak", type=int, metavar="N", help="N mixed requests instead, kept too")
-    made.add_argument("--output", type=Path, default=LATEST, help="the JSON file to keep it in")
-    options = made.parse_args(argv)
+    options = _parser().parse_args(argv)
     if (busy := os.getloadavg()[0]) > BUSY:
         say(f"this machine is busy (load {busy:.1f}): the figures will be noisy")
     try:
@@ -43,22 +41,51 @@ def main(argv: list[str]) -> int:
         return 2
     sys.stdout.write(f"\n{as_text(results)}\n")
     sys.stdout.write(f"{guards.as_text()}\n")
-    if not options.quick:
+    if options.output != LATEST or not (options.quick or options.only):
         keep(results, options.output)
     return 1 if any(verdict.kept is False for verdict in verdicts(results)) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument("--quick", action="store_true", help="little of everything; keeps nothing")
+    made.add_argument("--soak", type=int, metavar="N", help="N mixed requests instead, kept too")
+    made.add_argument(
+        "--only", choices=PHASES, action="append", help="this phase; repeatable, and keeps nothing"
+    )
+    made.add_argument(
+        "--server",
+        metavar="[NAME=]COMMAND",
+        action="append",
+        default=[],
+        help="what starts a server, {port} where its port belongs: in this one's place, or, with a "
+        "name, one more; 'before' is what processor time is compared with",
+    )
+    made.add_argument("--output", type=Path, default=LATEST, help="keep it here as JSON")
+    return made
 
 
 async def _measured(options: argparse.Namespace) -> Results:
     """A comparison keeps the last soak, a soak the last comparison."""
     earlier = read_results(options.output)
+    commands = dict(map(command, options.server))
     if options.soak:
         results = earlier or Results(plan="soak", machine=machine())
-        results.soak = await soak(options.soak, say)
+        results.soak = await soak(options.soak, say, commands)
         return results
-    results = await compare(QUICK if options.quick else FULL, say)
+    plan = QUICK if options.quick else FULL
+    results = await compare(plan, say, commands, options.only or PHASES)
     if earlier is not None and not options.quick:
         results.soak = earlier.soak
     return results
+
+
+def command(text: str) -> tuple[str, list[str]]:
+    """A name and a command line out of `NAME=COMMAND`; `ours` where no name is given."""
+    name, equals, rest = text.partition("=")
+    if not equals or not name.isidentifier():
+        return "ours", shlex.split(text)
+    return name, shlex.split(rest)
 
 
 def keep(results: Results, path: Path) -> None:

@@ -1,5 +1,6 @@
-"""The three that are compared, each a process of its own: the fake upstream asked directly (the
-floor), this server, and the naive way. All see an environment built from scratch.
+"""Those that are compared, each a process of its own: the fake upstream asked directly (the floor),
+this server, the naive way, a peer where one is asked for, and any server that is started by a
+command. All see an environment built from scratch.
 """
 
 from __future__ import annotations
@@ -19,15 +20,21 @@ from typing import Any
 
 import psutil
 
+from benchmarks import peers
 from benchmarks.client import BenchmarkError, Connection, Exchange
 from benchmarks.conversations import for_messages_api
-from benchmarks.results import Name, Served
+from benchmarks.results import Name
 from demo import FakeAnthropic
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 POLL_SECONDS = 0.005
 QUIET_SECONDS = 5.0
+OURS = [sys.executable, str(ROOT / "main.py"), "{port}"]
+NAIVE = [sys.executable, "-m", "benchmarks.naive", "{port}"]
+
+Commands = dict[Name, list[str]]
+"""What starts a contender's server, `{port}` where its port belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +63,30 @@ class Contender:
 
     def cpu_seconds(self) -> float:
         """Processor time of the server and all processes it ever started."""
+        return sum(self.cpu_split())
+
+    def cpu_split(self) -> tuple[float, float]:
+        """Processor time in seconds: of the server's own process, of all that it ever started."""
         own = self.process.cpu_times()
-        total = own.user + own.system + own.children_user + own.children_system
+        started = own.children_user + own.children_system
         for child in self.process.children(recursive=True):
             try:
                 times = child.cpu_times()
             except psutil.NoSuchProcess:
                 continue
-            total += times.user + times.system + times.children_user + times.children_system
-        return float(total)
+            started += times.user + times.system + times.children_user + times.children_system
+        return float(own.user + own.system), float(started)
+
+    def memory_bytes(self) -> int:
+        """Of the server and all its processes, each shared page counted once where Linux says."""
+        total = 0
+        for process in (self.process, *self.process.children(recursive=True)):
+            try:
+                info = process.memory_full_info()
+            except psutil.Error:
+                continue
+            total += getattr(info, "pss", info.uss)
+        return total
 
     def cli_processes(self) -> list[psutil.Process]:
         found = []
@@ -84,6 +106,7 @@ class Contest:
     contenders: dict[Name, Contender]
     environment: dict[str, str]
     logs: Path
+    command: list[str]
 
     @property
     def ours(self) -> Contender:
@@ -91,18 +114,26 @@ class Contest:
 
 
 @asynccontextmanager
-async def contest() -> AsyncIterator[Contest]:
-    """Starts all three; they are gone afterwards."""
+async def contest(commands: Commands | None = None) -> AsyncIterator[Contest]:
+    """Starts the floor, this server, the naive way, and what these commands start: `ours` is
+    another server in this one's place, any other name one more. All are gone afterwards."""
     async with AsyncExitStack() as stack:
         scratch = TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
         home = Path(stack.enter_context(scratch))
         floor = await stack.enter_async_context(fake_upstream(home))
         environment = child_environment(home, floor.port)
         running: dict[Name, Contender] = {"floor": floor}
-        names: tuple[Served, ...] = ("ours", "naive")
-        for name in names:
-            running[name] = await stack.enter_async_context(server(name, environment, home))
-        yield Contest(running, environment, home)
+        for name, command in {"ours": OURS, "naive": NAIVE, **(commands or {})}.items():
+            started = server(name, environment, home, command)
+            running[name] = await stack.enter_async_context(started)
+        yield Contest(running, environment, home, (commands or {}).get("ours", OURS))
+
+
+def with_peers(commands: Commands, scratch: Path) -> Commands:
+    """The commands, and that of the peer where `PEERS` asks for it; installs it."""
+    if not peers.wanted():
+        return commands
+    return {**commands, peers.PEER: peers.command_line(ROOT, scratch)}
 
 
 @asynccontextmanager
@@ -125,33 +156,37 @@ def child_environment(home: Path, upstream_port: int) -> dict[str, str]:
 
 @asynccontextmanager
 async def fake_upstream(home: Path) -> AsyncIterator[Contender]:
-    port = free_port()
-    argv = ["-m", "demo", "--port", str(port)]
-    async with _running("floor", argv, {"HOME": str(home)}, ROOT, home, port) as contender:
+    command = [sys.executable, "-m", "demo", "--port", "{port}"]
+    async with _running("floor", command, {"HOME": str(home)}, ROOT, home) as contender:
         yield contender
 
 
 @asynccontextmanager
-async def server(name: Served, environment: dict[str, str], home: Path) -> AsyncIterator[Contender]:
-    """This server or the naive one, on a free port; ready when `/health` answers."""
-    port = free_port()
-    if name == "ours":  # the scratch directory keeps a developer's .env out
-        argv, directory = [str(ROOT / "main.py"), str(port)], home
-    else:
-        argv, directory = ["-m", "benchmarks.naive", str(port)], ROOT
-    async with _running(name, argv, environment, directory, home, port) as contender:
+async def server(
+    name: Name, environment: dict[str, str], home: Path, command: list[str] | None = None
+) -> AsyncIterator[Contender]:
+    """This server or another one, on a free port; ready when `/health` answers."""
+    if command is None:
+        command = NAIVE if name == "naive" else OURS
+    if name == peers.PEER:
+        environment = peers.environment(environment)
+    # the scratch directory keeps a developer's .env out
+    directory = ROOT if name == "naive" else home
+    async with _running(name, command, environment, directory, home) as contender:
         yield contender
 
 
 @asynccontextmanager
 async def _running(
-    name: Name, argv: list[str], environment: dict[str, str], directory: Path, logs: Path, port: int
+    name: Name, command: list[str], environment: dict[str, str], directory: Path, logs: Path
 ) -> AsyncIterator[Contender]:
+    port = free_port()
     log = logs / f"{name}-{port}.log"
+    argv = [part.replace("{port}", str(port)) for part in command]
     began_at = time.perf_counter()
-    process = _started([sys.executable, *argv], environment, directory, log)
+    process = _started(argv, environment, directory, log)
     try:
-        await _until_healthy(process, port)
+        await _until_healthy(name, process, port)
         healthy_at = time.perf_counter()
         yield Contender(name, port, psutil.Process(process.pid), began_at, healthy_at)
     except BenchmarkError as error:
@@ -175,11 +210,13 @@ def _started(
         )
 
 
-async def _until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.perf_counter() + START_SECONDS
-    while not await _healthy(port):
+async def _until_healthy(name: Name, process: subprocess.Popen[bytes], port: int) -> None:
+    is_peer = name == peers.PEER
+    path = peers.HEALTH if is_peer else "/health"
+    deadline = time.perf_counter() + (peers.START_SECONDS if is_peer else START_SECONDS)
+    while not await _healthy(port, path):
         if process.poll() is not None or time.perf_counter() > deadline:
-            raise BenchmarkError("a server did not start")
+            raise BenchmarkError(f"{name}: a server did not start")
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -187,13 +224,14 @@ def _tail(log: Path) -> str:
     return log.read_text()[-2000:]
 
 
-async def _healthy(port: int) -> bool:
+async def _healthy(port: int, path: str) -> bool:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         return False
     try:
-        writer.write(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode())
         return bool(await reader.readline())  # the fake upstream has no such route, and says so
     except OSError:
         return False

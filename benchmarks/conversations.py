@@ -24,6 +24,10 @@ WEATHER: Body = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
+PACE = "!demo tokens=100 rate=50 first_delay=0.5"
+"""A real model's: half a second to the first token, then 20 ms a token, a hundred of them."""
+
+LONG = 200
 _numbers = itertools.count(1)
 
 
@@ -40,6 +44,19 @@ def unseen() -> Body:
     """A new conversation whose system prompt was never seen before."""
     system = f"You are assistant number {next(_numbers)}.\n!demo tokens=20"
     return _body([{"role": "system", "content": system}, _user()])
+
+
+def paced() -> Body:
+    """A new conversation that is answered at a real model's pace."""
+    system = f"You are a helpful assistant. Take your time.\n{PACE}"
+    return _body([{"role": "system", "content": system}, _user()])
+
+
+def long_history() -> Body:
+    """A question after LONG messages that no server has seen before, not even in part."""
+    said = {"role": "assistant", "content": "It is the smallest of its kind, as far as is known."}
+    turns = [message for _ in range(LONG // 2) for message in (_user(), said)]
+    return _body([{"role": "system", "content": SYSTEM}, *turns, _user()])
 
 
 def with_tool() -> Body:

@@ -16,10 +16,10 @@ from benchmarks import conversations
 from benchmarks.client import BenchmarkError, Connection, Exchange
 from benchmarks.contenders import Contender, Contest, quiet, server
 from benchmarks.plan import Plan
-from benchmarks.results import Latency, Load, Memory, Name, Scenario, Served, Startup, Streams
+from benchmarks.results import Latency, Load, Memory, Name, Scenario, Startup, Streams
 
 MB = 1_000_000
-SERVED: tuple[Served, ...] = ("ours", "naive")
+STARTED = ("ours", "naive")
 Asked = Callable[[Contender, Connection], Awaitable[Exchange]]
 
 
@@ -47,6 +47,10 @@ async def unseen(contender: Contender, connection: Connection) -> Exchange:
     return await contender.ask(connection, conversations.unseen())
 
 
+async def long(contender: Contender, connection: Connection) -> Exchange:
+    return await contender.ask(connection, conversations.long_history())
+
+
 async def _second_answer(
     contender: Contender,
     connection: Connection,
@@ -61,10 +65,13 @@ async def _second_answer(
 
 ASKED: dict[Scenario, Asked] = {
     "fresh": fresh,
+    "unseen": unseen,
     "follow_up": follow_up,
     "tool": tool,
-    "unseen": unseen,
+    "long": long,
 }
+NOT_NAIVE = ("tool", "long")
+"""The naive way has no tools, and writes a history out as one prompt."""
 
 
 @dataclass(slots=True)
@@ -119,7 +126,7 @@ class Bench:
             for scenario in ASKED
             for contender in self.in_turn(number)
             if contender.name != "naive"
-            or (scenario != "tool" and number % self.plan.naive_every == 0)
+            or (scenario not in NOT_NAIVE and number % self.plan.naive_every == 0)
         ]
 
     async def load(self) -> dict[Name, dict[str, Load]]:
@@ -182,9 +189,12 @@ class Bench:
         found: dict[Name, Startup] = {}
         times: dict[Name, list[tuple[float, float]]] = defaultdict(list)
         for _ in range(self.plan.startup_rounds):
-            for name in SERVED:
+            for name in STARTED:
                 await quiet()
-                async with server(name, self.contest.environment, self.contest.logs) as contender:
+                command = self.contest.command if name == "ours" else None
+                async with server(
+                    name, self.contest.environment, self.contest.logs, command
+                ) as contender:
                     async with contender.connection() as connection:
                         exchange = await fresh(contender, connection)
                     first_token_at = exchange.began_at + exchange.first_token_seconds

@@ -10,8 +10,9 @@ class Plan:
     """Counts and durations (seconds) of one run.
 
     `naive_every`: the naive way joins only each n-th latency round, being slow and steady.
-    `stream_shape`: parallel streams -> tokens of each. `budget_seconds` ends the repetitions of
-    every phase early; the first of each is always measured.
+    `stream_shape`: parallel streams -> tokens of each. `paced_clients` ask at a real model's pace:
+    `paced_warm_up_seconds`, then `paced_seconds` that count. `budget_seconds` ends the repetitions
+    of every phase before that one early; the first of each is always measured.
     """
 
     name: str
@@ -24,6 +25,10 @@ class Plan:
     stream_shape: tuple[tuple[int, int], ...]
     stream_rounds: int
     startup_rounds: int
+    paced_clients: tuple[int, ...]
+    paced_rounds: int
+    paced_warm_up_seconds: float
+    paced_seconds: float
     budget_seconds: float
 
 
@@ -38,6 +43,10 @@ FULL = Plan(
     stream_shape=((1, 20_000), (16, 2_000)),
     stream_rounds=3,
     startup_rounds=3,
+    paced_clients=(4, 16, 32),
+    paced_rounds=2,
+    paced_warm_up_seconds=10.0,
+    paced_seconds=15.0,
     budget_seconds=300.0,
 )
 QUICK = Plan(
@@ -51,6 +60,10 @@ QUICK = Plan(
     stream_shape=((1, 20_000), (4, 2_000)),
     stream_rounds=1,
     startup_rounds=1,
+    paced_clients=(4,),
+    paced_rounds=1,
+    paced_warm_up_seconds=2.6,
+    paced_seconds=3.0,
     budget_seconds=25.0,
 )
 SMOKE = Plan(
@@ -64,5 +77,9 @@ SMOKE = Plan(
     stream_shape=((1, 50),),
     stream_rounds=1,
     startup_rounds=0,
+    paced_clients=(1,),
+    paced_rounds=1,
+    paced_warm_up_seconds=0.0,
+    paced_seconds=0.1,
     budget_seconds=20.0,
 )

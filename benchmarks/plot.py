@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from benchmarks.results import CONTENDERS, SCENARIOS, Name, Results
+from benchmarks.results import SCENARIOS, Name, Results, in_order, title
 
-COLOURS: dict[Name, str] = {"floor": "#9aa5b1", "ours": "#2563eb", "naive": "#dc6803"}
+COLOURS: dict[Name, str] = {
+    "floor": "#9aa5b1",
+    "ours": "#2563eb",
+    "litellm": "#0f9960",
+    "naive": "#dc6803",
+}
+OTHER = "#7c3aed"
 WIDTH, HEIGHT = 900, 380
 TOP, BOTTOM = 70, 320
-SCENARIO_LABELS = ("fresh", "follow-up", "tool result", "unseen prompt")
+SCENARIO_LABELS = ("fresh", "unseen prompt", "follow-up", "tool result", "200 messages")
 
 
 def svg(results: Results) -> str:
-    parts = [*_legend(), *_latency_panel(results), *_load_panel(results)]
+    parts = [*_legend(results), *_latency_panel(results), *_load_panel(results)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12" fill="#1f2933">'
@@ -47,15 +53,17 @@ def _latency_panel(results: Results) -> Iterable[str]:
     yield _text(60, 50, "First token in ms: p50, line to p95", bold=True)
     yield from scale.grid(60, 480)
     for group, scenario in enumerate(SCENARIOS):
-        left = 72 + group * 103
-        yield _text(left + 42, BOTTOM + 20, SCENARIO_LABELS[group], anchor="middle")
-        for position, name in enumerate(CONTENDERS):
-            if (one := results.latency.get(scenario, {}).get(name)) is None:
-                continue
-            x, y = left + position * 29, scale.y(one.p50_ms)
-            yield f'<rect x="{x}" y="{y}" width="25" height="{BOTTOM - y}" fill="{COLOURS[name]}"/>'
-            yield f'<path d="M{x + 12.5} {y}V{scale.y(one.p95_ms)}" stroke="#1f2933"/>'
-            yield _text(x + 12.5, scale.y(one.p95_ms) - 4, f"{one.p50_ms:.0f}", anchor="middle")
+        left = 72 + group * 84
+        yield _text(left + 36, BOTTOM + 20, SCENARIO_LABELS[group], anchor="middle")
+        by = results.latency.get(scenario, {})
+        width = 76 / max(1, len(by))
+        for position, name in enumerate(in_order(by)):
+            one, x = by[name], round(left + position * width, 1)
+            y, middle, bar = scale.y(one.p50_ms), x + width / 2, width - 3
+            yield f'<rect x="{x}" y="{y}" width="{bar:.1f}" height="{BOTTOM - y:.1f}" '
+            yield f'fill="{_colour(name)}"/>'
+            yield f'<path d="M{middle:.1f} {y}V{scale.y(one.p95_ms)}" stroke="#1f2933"/>'
+            yield _text(middle, scale.y(one.p95_ms) - 4, f"{one.p50_ms:.0f}", anchor="middle")
 
 
 def _load_panel(results: Results) -> Iterable[str]:
@@ -69,20 +77,25 @@ def _load_panel(results: Results) -> Iterable[str]:
     for name, points in rates.items():
         places = [(585 + index * 66, scale.y(rate)) for index, (_, rate) in enumerate(points)]
         line = " ".join(f"{x},{y}" for x, y in places)
-        yield f'<polyline points="{line}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>'
+        yield f'<polyline points="{line}" fill="none" stroke="{_colour(name)}" stroke-width="2"/>'
         for (x, y), (clients, rate) in zip(places, points, strict=True):
-            yield f'<circle cx="{x}" cy="{y}" r="3.5" fill="{COLOURS[name]}"/>'
+            yield f'<circle cx="{x}" cy="{y}" r="3.5" fill="{_colour(name)}"/>'
             yield _text(x, y - 9, f"{rate:.3g}", anchor="middle")
             yield _text(x, BOTTOM + 20, clients, anchor="middle")
 
 
-def _legend() -> Iterable[str]:
-    for position, (name, title) in enumerate(CONTENDERS.items()):
-        x = 60 + position * 230
-        yield f'<rect x="{x}" y="12" width="12" height="12" fill="{COLOURS[name]}"/>'
-        yield _text(x + 18, 22, title.replace("`", ""))
+def _legend(results: Results) -> Iterable[str]:
+    names = {name for by in results.latency.values() for name in by} | set(results.load)
+    for position, name in enumerate(in_order(names)):
+        x = 60 + position * 205
+        yield f'<rect x="{x}" y="12" width="12" height="12" fill="{_colour(name)}"/>'
+        yield _text(x + 18, 22, title(name).replace("`", ""))
+
+
+def _colour(name: Name) -> str:
+    return COLOURS.get(name, OTHER)
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False) -> str:
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}"{weight}>{text}</text>'
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{weight}>{text}</text>'

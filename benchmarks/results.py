@@ -5,24 +5,38 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Served = Literal["ours", "naive"]
-Name = Literal["floor", "ours", "naive"]
-Scenario = Literal["fresh", "follow_up", "tool", "unseen"]
+Name = str
+"""Of a contender: one of TITLES, or what the command line calls a further server."""
+
+Scenario = Literal["fresh", "follow_up", "tool", "unseen", "long"]
 SCENARIOS: dict[Scenario, str] = {
-    "fresh": "Fresh conversation, known profile",
+    "fresh": "Fresh conversation, known system prompt",
+    "unseen": "Fresh conversation, system prompt never seen",
     "follow_up": "Follow-up, history resent",
     "tool": "Tool continuation",
-    "unseen": "System prompt never seen",
+    "long": "History of 200 messages, never seen",
 }
-CONTENDERS: dict[Name, str] = {
+TITLES: dict[Name, str] = {
     "floor": "Fake upstream directly (floor)",
     "ours": "This server",
+    "litellm": "LiteLLM's proxy",
     "naive": "Naive: `query()` per request",
 }
+
+
+def title(name: Name) -> str:
+    return TITLES.get(name, name)
+
+
+def in_order(names: Iterable[Name]) -> list[Name]:
+    """Contenders as tables show them: those of TITLES in its order, then the others."""
+    known = list(TITLES)
+    return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,30 @@ class Load:
     cpu_ms: float
     generator_cpu_ms: float
     requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """A closed loop of clients at a real model's pace, after a warm-up of the same load; medians
+    over the rounds. `over_p50_ms` and `over_p95_ms`: the first token over the upstream's own, whose
+    p50 is that of the floor with as many clients. `server_cpu_us` and `cli_cpu_us`: microseconds of
+    processor time a token, of the server's own process and of all that it started. `memory_mb`: the
+    server and its processes, shared pages counted once (proportional set size)."""
+
+    requests_per_second: float
+    over_p50_ms: float
+    over_p95_ms: float
+    whole_p50_ms: float
+    server_cpu_us: float
+    cli_cpu_us: float
+    processes: float
+    memory_mb: float
+    requests: float
+
+    @property
+    def cpu_ms_an_answer(self) -> float:
+        """Of a hundred tokens."""
+        return (self.server_cpu_us + self.cli_cpu_us) / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +155,7 @@ class Results:
     seconds: float = 0.0
     latency: dict[Scenario, dict[Name, Latency]] = field(default_factory=dict)
     load: dict[Name, dict[str, Load]] = field(default_factory=dict)
+    paced: dict[Name, dict[str, Paced]] = field(default_factory=dict)
     streams: dict[Name, dict[str, Streams]] = field(default_factory=dict)
     startup: dict[Name, Startup] = field(default_factory=dict)
     memory: Memory | None = None
@@ -131,16 +170,26 @@ def read_results(path: Path) -> Results | None:
     if not path.exists():
         return None
     data = json.loads(path.read_text())
+    tables: dict[str, Callable[..., Any]] = {
+        "latency": Latency,
+        "load": Load,
+        "paced": Paced,
+        "streams": Streams,
+    }
     return Results(
         plan=data["plan"],
         machine=data["machine"],
         seconds=data["seconds"],
-        latency={s: {n: Latency(**v) for n, v in by.items()} for s, by in data["latency"].items()},
-        load={n: {c: Load(**v) for c, v in by.items()} for n, by in data["load"].items()},
-        streams={n: {c: Streams(**v) for c, v in by.items()} for n, by in data["streams"].items()},
         startup={n: Startup(**v) for n, v in data["startup"].items()},
         memory=Memory(**data["memory"]) if data["memory"] else None,
         soak=_soak(data["soak"]) if data["soak"] else None,
+        **{
+            table: {
+                row: {column: make(**value) for column, value in by.items()}
+                for row, by in data.get(table, {}).items()
+            }
+            for table, make in tables.items()
+        },
     )
 
 

@@ -5,51 +5,77 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks.contenders import Contender, Contest, contest, fake_upstream_only, server
+from benchmarks.contenders import (
+    Commands,
+    Contender,
+    Contest,
+    contest,
+    fake_upstream_only,
+    server,
+    with_peers,
+)
 from benchmarks.measure import Bench, MemoryWatch
+from benchmarks.pace import paced
 from benchmarks.plan import Plan
 from benchmarks.results import Results, Soak
 from benchmarks.soak import CLIENTS, WARM_UP, Soaker
 
 Say = Callable[[str], None]
+PHASES = ("startup", "latency", "load", "streams", "paced")
 
 
-async def compare(plan: Plan, say: Say) -> Results:
-    """This server between the floor and the naive way."""
-    async with contest() as everyone:
-        return await compared(everyone, plan, say)
+async def compare(
+    plan: Plan, say: Say, commands: Commands | None = None, only: Collection[str] = PHASES
+) -> Results:
+    """This server between the floor and the naive way, beside a peer and what else is named."""
+    with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as scratch:
+        chosen = with_peers(commands or {}, Path(scratch))
+        async with contest(chosen) as everyone:
+            return await compared(everyone, plan, say, only)
 
 
-async def compared(everyone: Contest, plan: Plan, say: Say) -> Results:
+async def compared(
+    everyone: Contest, plan: Plan, say: Say, only: Collection[str] = PHASES
+) -> Results:
     """Those that run already."""
     results = Results(plan=plan.name, machine=machine())
     async with MemoryWatch(everyone.ours) as memory:
         bench = Bench(everyone, plan)
         await bench.warm_up()
-        say("start-up")
-        results.startup = await bench.startup()
-        say("first tokens")
-        results.latency = await bench.latency()
-        say("requests a second")
-        results.load = await bench.load()
-        say("long answers")
-        results.streams = await bench.streams()
+        if "startup" in only:
+            say("start-up")
+            results.startup = await bench.startup()
+        if "latency" in only:
+            say("first tokens")
+            results.latency = await bench.latency()
+        if "load" in only:
+            say("requests a second")
+            results.load = await bench.load()
+        if "streams" in only:
+            say("long answers")
+            results.streams = await bench.streams()
         results.memory = memory.found()
-        results.seconds = round(time.perf_counter() - bench.started_at, 1)
+    if "paced" in only:
+        say("a real model's pace")
+        results.paced = await paced(everyone, plan, say)
+    results.seconds = round(time.perf_counter() - bench.started_at, 1)
+    results.machine["load after (1 min)"] = round(os.getloadavg()[0], 1)
     return results
 
 
-async def soak(requests: int, say: Say) -> Soak:
+async def soak(requests: int, say: Say, commands: Commands | None = None) -> Soak:
     """This server alone, for long: so many requests after those that warm it up."""
     say(f"soak of {requests:,} requests")
     async with (
         fake_upstream_only() as (environment, home),
-        server("ours", environment, home) as contender,
+        server("ours", environment, home, (commands or {}).get("ours")) as contender,
     ):
         return await soaked(contender, requests, say)
 

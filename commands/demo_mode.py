@@ -6,10 +6,9 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from config.credentials import Credentials, detect_credentials
+from config.scratch import scratch_directory
 from config.settings import Settings
 
 
@@ -21,8 +20,7 @@ async def demo_credentials(
     from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
     upstream = await stack.enter_async_context(FakeAnthropic(record=100))
-    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-    home = stack.enter_context(scratch)
+    home = str(stack.enter_context(scratch_directory()))
     own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}
     own |= {"PATH": environ.get("PATH", os.defpath), **upstream.environment("anthropic")}
     plain = settings.model_copy(
@@ -36,5 +34,5 @@ def with_scratch_workspaces(stack: AsyncExitStack, settings: Settings) -> Settin
     """For a demo, which leaves no directories behind, unless a place is set."""
     if "workspace_root" in settings.model_fields_set:
         return settings
-    scratch = TemporaryDirectory(prefix="claude-demo-", ignore_cleanup_errors=True)
-    return settings.model_copy(update={"workspace_root": Path(stack.enter_context(scratch))})
+    scratch = stack.enter_context(scratch_directory())
+    return settings.model_copy(update={"workspace_root": scratch / "workspaces"})

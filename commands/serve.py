@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from auth import load_keyring, new_key, wants_key
@@ -20,6 +21,7 @@ from config.settings import Settings, SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 PORT_TRIES = 50
@@ -97,9 +99,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()  # 127.0.0.1 too, as the banner says
-    listener = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
-    listener.set_inheritable(True)  # the reloader hands it to its child
-    return listener
+    return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
 
 
 def run(
@@ -127,10 +127,23 @@ def run(
     # uvicorn raises Ctrl-C and SIGTERM again once it has stopped well
     with listener, suppress(KeyboardInterrupt), _sigterm_exits_with(0):
         if reload:
-            ChangeReload(config, target=server.run, sockets=[listener]).run()
+            ChangeReload(config, target=Reloaded(server).run, sockets=[listener]).run()
         else:
             server.run(sockets=[listener])
     return 0 if reload or server.started else STARTUP_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The server in the process that the reloader starts. What it inherits it must not hand on: a
+    CLI that outlived it would keep the port."""
+
+    server: uvicorn.Server
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        for inherited in sockets or ():
+            inherited.set_inheritable(False)
+        self.server.run(sockets)
 
 
 @contextmanager

@@ -123,6 +123,9 @@ class Settings(BaseSettings):
     max_header_bytes: PositiveInt = Field(
         32 * 1024, description="Largest request head: its URL and headers"
     )
+    max_json_values: PositiveInt = Field(
+        100_000, description="Maximum number of values in a request's JSON"
+    )
     max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
     max_messages: PositiveInt = Field(5_000, description="Maximum messages in one request")
     max_tools: PositiveInt = Field(1_000, description="Maximum tools or functions in one request")
@@ -149,6 +152,11 @@ class Settings(BaseSettings):
     max_processes: PositiveInt = Field(
         default_factory=default_max_processes,
         description="Maximum number of CLI processes (220 MB each); computed from free memory",
+    )
+    max_processes_per_key: PositiveInt | None = Field(
+        None,
+        description="Maximum number of processes that one API key uses at a time; default is three "
+        "quarters of all where there are several keys, else all",
     )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(
@@ -192,6 +200,9 @@ class Settings(BaseSettings):
     max_sessions: PositiveInt = Field(10_000, description="Maximum sessions of one API key")
     max_session_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Maximum bytes of text and images in one session"
+    )
+    max_stored_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
     )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),

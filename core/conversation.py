@@ -8,11 +8,14 @@ further key (`cache_control`, `citations`), which travel as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 JsonObject: TypeAlias = dict[str, Any]
+
+BLOCK_CHARACTERS = 128
+"""What a block weighs beside its text: keys, quotes, and the time that it takes."""
 
 Role = Literal["user", "assistant"]
 
@@ -119,3 +122,22 @@ def merged(messages: Sequence[Message]) -> tuple[Message, ...]:
             message = Message(message.role, before.content + message.content, model)
         joined.append(message)
     return tuple(joined)
+
+
+def weighs_more(messages: Iterable[Message], characters: int) -> bool:
+    """Whether texts and data of the messages have more characters; each block counts for some."""
+    weight = 0
+    for message in messages:
+        for block in message.content:
+            weight += BLOCK_CHARACTERS + _characters(block)
+            if weight > characters:
+                return True
+    return False
+
+
+def _characters(block: Mapping[str, Any]) -> int:
+    source = block.get("source")
+    data = source.get("data") if isinstance(source, dict) else None
+    content = block.get("content")
+    texts = (block.get("text"), data, content)
+    return sum(len(text) for text in texts if isinstance(text, str | list))

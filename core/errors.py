@@ -22,7 +22,7 @@ GatewayError
 ├── RequestTooLarge             413  request_too_large
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
-├── RateLimited                 429  too_many_requests
+├── RateLimited                 429  rate_limit_exceeded
 │   ├── LimitExceeded           429  too_many_requests
 │   └── QuotaExceeded           429  insufficient_quota
 ├── HeadersTooLarge             431  request_header_fields_too_large
@@ -125,7 +125,7 @@ class TooManySessions(InvalidRequest):
 
 class InvalidApiKey(GatewayError):
     status = 401
-    type = "authentication_error"
+    type = "invalid_request_error"
     default_code = "invalid_api_key"
     anthropic_type = "authentication_error"
 
@@ -213,9 +213,11 @@ class SessionTooLarge(RequestTooLarge):
 
 
 class RateLimited(GatewayError):
+    """The API's own limit."""
+
     status = 429
     type = "rate_limit_exceeded"
-    default_code = "too_many_requests"
+    default_code = "rate_limit_exceeded"
     anthropic_type = "rate_limit_error"
 
 
@@ -231,6 +233,8 @@ class QuotaExceeded(RateLimited):
 
 class LimitExceeded(RateLimited):
     """One of this server's own limits; `retry_after` in seconds is in the body too."""
+
+    default_code = "too_many_requests"
 
     def __init__(self, retry_after: float) -> None:
         seconds = max(1, math.ceil(retry_after))

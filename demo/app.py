@@ -70,6 +70,8 @@ class Messages:
                 await refuse(line, error, request_id, self.provider)
             except ClientLeft:
                 pass
+            finally:
+                await line.end()
 
     async def answer(self, request: RecordedRequest, line: Line, size: int, request_id: str) -> str:
         """Let the model answer; return the outcome. Raises `ApiError` before anything is sent."""

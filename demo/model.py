@@ -19,6 +19,7 @@ from demo.schema import instance
 _QUOTED_CHARS: Final = 2000
 _DEFAULT_STOP: Final = "end_turn"
 _STRUCTURED: Final = "StructuredOutput"
+_INSTRUCTED: Final = re.compile(r"by calling (?:the tool|at least one of the tools) `([^`]+)`")
 STOP_REASONS: Final = frozenset(
     {
         "end_turn",
@@ -199,6 +200,8 @@ def _named_calls(asks: Directive) -> list[Call]:
 def _unasked_calls(talk: Conversation) -> list[str]:
     """What a model would call of itself: a forced tool, or one that the text names."""
     names = [tool["name"] for tool in talk.tools if tool.get("name")]
+    if instructed := _INSTRUCTED.findall(talk.system):
+        return [instructed[-1]] if instructed[-1] in names else []
     match talk.tool_choice["type"]:
         case "tool":
             return [talk.tool_choice["name"]]

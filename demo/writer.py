@@ -29,6 +29,9 @@ class Line:
 
     def __init__(self, receive: Receive, send: Send, closing: asyncio.Event) -> None:
         self._receive, self._send, self._closing = receive, send, closing
+        self._watcher: asyncio.Task[None] | None = None
+        self._left = False
+        self._waiting: asyncio.Future[None] | None = None
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status line and the headers."""
@@ -40,20 +43,49 @@ class Line:
 
     async def wait(self, seconds: float | None) -> None:
         """Be silent for a time, or indefinitely; raise `ClientLeft` as soon as nobody listens."""
+        loop = asyncio.get_running_loop()
+        if self._watcher is None:
+            self._watcher = asyncio.ensure_future(self._watch())
+        if self._left:
+            raise ClientLeft
+        # a future and a timer: at a model's pace a task for each delta would cost more than it
+        waiting = self._waiting = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _wake, waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            if timer is not None:
+                timer.cancel()
+        if self._left:
+            raise ClientLeft
+
+    async def end(self) -> None:
+        """Stop watching the client."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+
+    async def _watch(self) -> None:
         gone = asyncio.ensure_future(self._gone())
         closing = asyncio.ensure_future(self._closing.wait())
-        waiters = {gone, closing}
         try:
-            done, _ = await asyncio.wait(waiters, timeout=seconds, return_when="FIRST_COMPLETED")
+            await asyncio.wait([gone, closing], return_when="FIRST_COMPLETED")
         finally:
-            for waiter in waiters:
-                waiter.cancel()
-        if done:
-            raise ClientLeft
+            gone.cancel()
+            closing.cancel()
+        self._left = True
+        if self._waiting is not None:
+            _wake(self._waiting)
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)

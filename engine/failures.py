@@ -35,10 +35,10 @@ ERROR_LOG_FILTER = "error in api request"
 """The one category of the CLI's debug log that is on: the API's own answer to a failed request. On
 stdout the CLI puts its advice for a person at a terminal in its place."""
 
-API_ERROR_LINE = re.compile(r"Error in API request: (?:\d{3} )?(\{.*\})\s*$")
+API_ERROR_LINE = re.compile(r"Error in API request: (?:\d{3} )?(.+?)\s*$")
 ADVICE = re.compile(
     r"^(?:.*?API Error: (?:\d{3} )?)?(?:Request rejected \(\d{3}\) · )?"
-    r"|\. This is a server-side issue.*$| If it persists, check .*$| · .*$",
+    r"|\. This is a server-side issue.*$| If it persists, check .*$| Accumulated images .*$| · .*$",
     re.DOTALL,
 )
 OUT_OF_CREDIT = re.compile(
@@ -46,6 +46,9 @@ OUT_OF_CREDIT = re.compile(
     re.IGNORECASE,
 )
 TOO_LONG = re.compile(r"prompt is too long|exceed context limit|context window", re.IGNORECASE)
+CLI_MODEL = re.compile(r"(?:issue with the selected model \(|The model )([^\s)]+)(?:\)| is not)")
+"""A 404 is the one failure that the CLI does not log; the API says `model: NAME`."""
+
 PLACE = re.compile(r"^`?([a-z_]+(?:\.[A-Za-z0-9_]+)*)`?: ")
 LOG_IN = (
     "Run `python main.py login`, or set ANTHROPIC_API_KEY; /v1/auth/status says what was found."
@@ -65,14 +68,28 @@ class Failure:
 
     @property
     def words(self) -> str:
-        return self.message or ADVICE.sub("", self.text).strip() or "The request failed."
+        text = ADVICE.sub("", self.text).strip()
+        return self.message or _message(text) or text or "The request failed."
+
+
+def is_api_error_line(line: str) -> bool:
+    """Whether a line of the CLI's log has what the API said: it may quote the request."""
+    return ERROR_LOG_FILTER in line.lower()
 
 
 def logged_message(line: str) -> str | None:
-    """The API's message out of a line of the CLI's log; None where it has none."""
+    """The API's message out of a line of the CLI's log, where it is the body of the error or, from
+    Bedrock, its text; None where the line has none."""
     found = API_ERROR_LINE.search(line)
+    if found is None:
+        return None
+    return _message(found[1]) if found[1].startswith("{") else found[1]
+
+
+def _message(body_text: str) -> str | None:
+    """The message in the body of an error; None where it is no such body."""
     try:
-        body: JsonObject = json.loads(found[1]) if found else {}
+        body: JsonObject = json.loads(body_text) if body_text.startswith("{") else {}
         error = body.get("error")
         message = error.get("message") if isinstance(error, dict) else body.get("message")
         return message if isinstance(message, str) else None
@@ -99,7 +116,8 @@ def api_error(failure: Failure) -> GatewayError:
             why = message.rstrip(".")
             return ClaudeAuthFailed(f"Claude refused the server's credentials: {why}. {LOG_IN}")
         case 404:
-            return ModelNotFound(message, param="model")
+            named = CLI_MODEL.search(message)
+            return ModelNotFound(f"model: {named[1]}" if named else message, param="model")
         case 413:
             return RequestTooLarge(message)
         case 429:

@@ -24,7 +24,7 @@ from core.conversation import JsonObject
 from core.turn import ToolGrant
 from engine.caller_tools import ALLOW_ALL
 from engine.failures import ERROR_LOG_FILTER
-from engine.process_tree import MARK
+from engine.process_tree import PROCESS_MARK_VARIABLE
 from engine.transport import CliTransport
 
 GC_INTERVAL_VARIABLE = "BUN_GC_TIMER_INTERVAL"
@@ -93,12 +93,18 @@ class ScratchFiles:
         return self.root / "config"
 
     @property
+    def temporary(self) -> Path:
+        """For what the CLI and its commands leave: its sandbox's sockets, for one."""
+        return self.root / "tmp"
+
+    @property
     def mcp_file(self) -> Path:
         return self.root / "mcp.json"
 
     def make(self) -> None:
         self.root.mkdir(mode=0o700)
         self.work.mkdir()
+        self.temporary.mkdir()
         if self.mcp_config:
             self.mcp_file.touch(mode=0o600)  # on the command line its secrets could be seen
             self.mcp_file.write_text(self.mcp_config)
@@ -116,6 +122,8 @@ class Launcher:
         self._credentials = credentials
         self._scratch = scratch = scratch.resolve()  # as the system names a process's directory
         self._command = (str(cli_path(settings)), *ARGUMENTS)
+        self._temporary = scratch / "tmp"
+        self._temporary.mkdir()
         self._command_prefix = scratch / "command.sh"
         _write_executable(self._command_prefix, _command_script(credentials.environment))
 
@@ -132,11 +140,13 @@ class Launcher:
 
     def granted(self, own: ToolGrant) -> CliTransport:
         """A process with what was granted. Its temporary files go with it."""
-        mark = secrets.token_hex(16)
-        files = ScratchFiles(self._scratch / mark, own.mcp_config)
+        name = secrets.token_hex(6)  # short: a socket's path may have 107 characters
+        mark = f"{self._scratch.name}/{name}"
+        files = ScratchFiles(self._scratch / name, own.mcp_config)
         directory = Path(own.directory or files.work)
         environment = self._environment(directory) | {
-            MARK: mark,
+            PROCESS_MARK_VARIABLE: mark,
+            "TMPDIR": str(files.temporary),
             "CLAUDE_CODE_SHELL_PREFIX": str(self._command_prefix),
             "CLAUDE_CODE_TMPDIR": str(files.root),
             "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a command over its time ends
@@ -182,13 +192,15 @@ class Launcher:
             self._settings,
             self._credentials.environment,
             hidden=(self._scratch,),
-            shown=(directory, temporary, files.config, self._command_prefix),
+            shown=(directory, temporary, files.temporary, files.config, self._command_prefix),
         )
 
     def _environment(self, directory: Path) -> dict[str, str]:
         environment = {**self._credentials.environment, **ENVIRONMENT}
         environment["CLAUDE_CODE_MAX_RETRIES"] = str(self._settings.upstream_max_retries)
         environment["PWD"] = str(directory)
+        environment[PROCESS_MARK_VARIABLE] = self._scratch.name
+        environment["TMPDIR"] = str(self._temporary)
         if self._credentials.bare:
             # Under a login the CLI must keep it; elsewhere it only costs prompt-cache hits.
             environment["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"

@@ -48,7 +48,8 @@ class PoolLimits:
     """Bounds of a pool. Times in seconds, memory in bytes.
 
     `queue_size` counts those who wait although every place is busy; who waits for a worker that
-    starts is not one of them. `max_starting` workers start at once, and `max_preparing` turns are
+    starts is not one of them. `max_per_principal` bounds the workers that one principal uses at a
+    time, None does not. `max_starting` workers start at once, and `max_preparing` turns are
     between their lease and `Lease.asked`: both are what the processor can do at a time.
     """
 
@@ -60,13 +61,15 @@ class PoolLimits:
     max_memory_bytes: int = 400 * 1024 * 1024
     max_starting: int = 2
     max_preparing: int = 3
+    max_per_principal: int | None = None
     queue_size: int = 100
     queue_timeout: float = 30.0
 
 
 @dataclass(eq=False, slots=True)
 class Slot(Generic[P, W]):
-    """One worker and what the pool knows of it. `since` is when it came into its state."""
+    """One worker and what the pool knows of it. `since` is when it came into its state;
+    `principal` whom it serves, or served last."""
 
     worker: W
     number: int
@@ -75,6 +78,7 @@ class Slot(Generic[P, W]):
     since: float
     state: State = "starting"
     profile: P | None = None
+    principal: str = ""
     uses: int = 0
     memory_bytes: int = 0
 

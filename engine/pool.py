@@ -121,7 +121,8 @@ class Pool(Generic[P, W]):
         worker's start raises where none is left to wait for.
         """
         asked_at = self._clock()
-        found = None if self._waiters or self._closed else self._take(profile)
+        must_wait = self._waiters or self._closed or not self._has_share(principal)
+        found = None if must_wait else self._take(profile, principal)
         slot, kind = found or await self._queue_up(profile, principal)
         lease = self._leased(slot, profile, kind, asked_at)
         try:
@@ -200,7 +201,14 @@ class Pool(Generic[P, W]):
             self._move(slot, "blank" if kind == "blank" else "idle")
             self._serve()
 
-    def _take(self, profile: P) -> tuple[Slot[P, W], LeaseKind] | None:
+    def _has_share(self, principal: str) -> bool:
+        """Whether a principal may have another worker: one that floods leaves some to others."""
+        most = self.limits.max_per_principal
+        return most is None or most > sum(
+            slot.principal == principal for slot in self.in_state("busy")
+        )
+
+    def _take(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind] | None:
         """A worker that is there already, the one used last; None while the processor has enough
         to do."""
         if not self._may_prepare():
@@ -208,15 +216,16 @@ class Pool(Generic[P, W]):
         free = [slot for slot in reversed(self._slots) if self._is_free(slot)]
         for slot in free:
             if slot.state == "idle" and slot.profile == profile:
-                return self._hand_over(slot), "reuse"
+                return self._hand_over(slot, principal), "reuse"
         kind = self._kind_of(profile)
         for slot in free:
             if slot.state == "blank" and slot.kind == kind:
-                return self._hand_over(slot), "blank"
+                return self._hand_over(slot, principal), "blank"
         return None
 
-    def _hand_over(self, slot: Slot[P, W]) -> Slot[P, W]:
+    def _hand_over(self, slot: Slot[P, W], principal: str) -> Slot[P, W]:
         self._preparing[slot] = self._clock()
+        slot.principal = principal
         return self._move(slot, "busy")
 
     def _may_prepare(self) -> bool:
@@ -288,7 +297,9 @@ class Pool(Generic[P, W]):
         for waiter in list(self._waiting()):
             if not self._may_prepare() or not any(map(self._is_free, self._slots)):
                 break
-            found = self._take(waiter.profile)
+            if not self._has_share(waiter.principal):
+                continue
+            found = self._take(waiter.profile, waiter.principal)
             if found is not None:
                 self._leave(waiter)
                 if waiter.principal in self._waiters:
@@ -308,7 +319,7 @@ class Pool(Generic[P, W]):
         coming = Counter(slot.kind for slot in self.in_state("starting"))
         may_start = self.limits.max_starting - coming.total()
         missing = 0
-        for position, waiter in enumerate(self._waiting()):
+        for position, waiter in enumerate(filter(self._may_be_served, self._waiting())):
             coming[waiter.kind] -= 1
             if coming[waiter.kind] >= 0 or not self._is_worth_a_start(waiter, position):
                 continue
@@ -320,6 +331,9 @@ class Pool(Generic[P, W]):
             else:
                 missing += 1
         self._evict(missing - len(self.in_state("closing")))
+
+    def _may_be_served(self, waiter: Waiter[P, W]) -> bool:
+        return self._has_share(waiter.principal)
 
     def _is_worth_a_start(self, waiter: Waiter[P, W], position: int) -> bool:
         """Whether the wait for those in use will be longer than a start. A turn that has run for
@@ -337,8 +351,10 @@ class Pool(Generic[P, W]):
         return self._may_prepare() and (position + 1) / turns_per_second > self._start_seconds
 
     def _backs_off(self) -> bool:
-        """After a failed start: the next may wait while somebody is to be free anyway."""
-        return self._clock() < self._start_again_at and bool(self.in_state("busy"))
+        """After a failed start: the next may wait while somebody is to be free anyway, or where
+        nobody is waiting for it."""
+        is_not_urgent = bool(self.in_state("busy")) or not self._waiters
+        return self._clock() < self._start_again_at and is_not_urgent
 
     def _evict(self, count: int) -> None:
         """Makes room for those whom nothing that is free can serve."""
@@ -423,8 +439,9 @@ class Pool(Generic[P, W]):
             return spare and seconds > self.limits.idle_seconds
         return seconds > self.limits.idle_seconds or not self._may_stay(slot)
 
-    def snapshot(self) -> dict[str, Any]:
-        """What `GET /v1/pool` shows: counts, and each worker without its content. Seconds."""
+    def snapshot(self, principal: str | None = None) -> dict[str, Any]:
+        """What `GET /v1/pool` shows: counts, and each worker without its content; only those that
+        serve a `principal`, where one is named. Seconds."""
         now = self._clock()
         waits = sorted(self.waits)
         states: Counter[str] = Counter(slot.state for slot in self._slots)
@@ -450,6 +467,7 @@ class Pool(Generic[P, W]):
                     **slot.worker.describe(),
                 }
                 for slot in self._slots
+                if principal is None or (slot.state == "busy" and slot.principal == principal)
             ],
         }
 

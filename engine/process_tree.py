@@ -1,7 +1,7 @@
 """Ends a process with all that it started, also what left its group, session or parent.
 
 Claude Code runs every command in a session of its own, and a command may detach itself further. On
-Linux such orphans come to the process that was started with `adopt`; elsewhere, and for what
+Linux such orphans come to the process that was started as a subreaper; elsewhere, and for what
 slips through, a variable in the environment marks all that it started.
 """
 
@@ -11,15 +11,20 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import psutil
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PRCTL = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
-MARK = "CLAUDE_GATEWAY_MARK"
+PROCESS_MARK_VARIABLE = "CLAUDE_GATEWAY_MARK"
+"""Its value is the name of the server's scratch directory, and behind a slash what is one process's
+own."""
+
 PASSES = 20
 """A process may start another while we look; each pass finds what the one before did not."""
 
@@ -30,11 +35,19 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def adopt() -> None:
-    """Makes this process the one that orphans among its descendants come to (Linux: prctl(2),
-    PR_SET_CHILD_SUBREAPER); it survives `exec`. To be called between fork and exec."""
-    if PRCTL is not None:
-        PRCTL(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def preparation(*, subreaper: bool) -> Callable[[], None] | None:
+    """What a child does between fork and exec, where the system has it: it asks to be killed when
+    this process ends (Linux: prctl(2), PR_SET_PDEATHSIG), and as a `subreaper` orphans among its
+    descendants come to it (PR_SET_CHILD_SUBREAPER). Both survive `exec`."""
+    return None if PRCTL is None else partial(_prepare, PRCTL, os.getpid(), subreaper)
+
+
+def _prepare(prctl: Callable[..., int], parent: int, subreaper: bool) -> None:
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL.value, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before it was asked for
+        os._exit(1)
+    if subreaper:
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill_tree(pid: int) -> None:
@@ -61,8 +74,9 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def kill_marked(mark: str) -> None:
-    """SIGKILL to every process that carries this value of `MARK`. Reads the environment of all
-    processes of this user, some milliseconds: not for the event loop."""
+    """SIGKILL to every process that carries this mark, or one that begins with it and a slash.
+    Reads the environment of all processes of this user, some milliseconds: not for the event
+    loop."""
     for _ in range(PASSES):
         found = list(_marked(mark))
         if not found:
@@ -76,5 +90,6 @@ def kill_marked(mark: str) -> None:
 def _marked(mark: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            value = process.environ().get(PROCESS_MARK_VARIABLE, "")
+            if f"{value}/".startswith(f"{mark}/") and _lives(process):
                 yield process

@@ -7,6 +7,7 @@ the CLI would fill it in otherwise. Source: https://docs.anthropic.com/en/api/me
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -42,6 +43,7 @@ CLI_BETAS = (
 )
 """What the CLI itself asks for with a key; values of the caller's are added to these."""
 
+LOGIN_MESSAGE_MARKS = 2
 LOGIN_BETA = "oauth-2025-04-20"
 UNKNOWN_MODEL = ModelCard("", "")
 
@@ -67,6 +69,10 @@ def request_body(
         body = _composed(turn, card, without, default_effort)
     if login:
         body.pop("system", None)
+    if turn.native is None and not any("cache_control" in block for block in _blocks(body)):
+        _mark_for_caching(body, hour=turn.cache_hour)
+    if login:
+        _make_room_for_login_marks(body)
     if turn.betas:
         betas = (*CLI_BETAS, *([LOGIN_BETA] if login else []), *turn.betas)
         body["betas"] = list(dict.fromkeys(betas))
@@ -118,7 +124,6 @@ def _composed(
         body["output_config"] = output
     for name in without - {"effort", "output_config", "tools", "thinking", "tool_choice"}:
         body.pop(name, None)
-    _mark_for_caching(body, hour=turn.cache_hour)
     return body
 
 
@@ -173,7 +178,8 @@ def system_blocks(turn: Turn, card: ModelCard) -> list[JsonObject]:
 
 def _system(system: SystemPrompt) -> Iterator[Any]:
     if isinstance(system, str):
-        yield text_block(system)
+        if system:  # the API takes no empty block
+            yield text_block(system)
     else:
         yield from system or ()
 
@@ -330,9 +336,7 @@ def _nearest_effort(effort: Effort, card: ModelCard) -> str:
 
 def _mark_for_caching(body: JsonObject, *, hour: bool) -> None:
     """Marks the ends of the tools, the system prompt and the last two user messages, as the CLI
-    would. A mark of the caller's own means that the caller knows better."""
-    if any("cache_control" in block for block in _blocks(body)):
-        return
+    would. Where the caller has set marks of its own, none is added."""
     mark = {"type": "ephemeral", "ttl": "1h"} if hour else {"type": "ephemeral"}
     for blocks in _ends(body):
         block = next((block for block in reversed(blocks) if _is_markable(block)), None)
@@ -340,22 +344,41 @@ def _mark_for_caching(body: JsonObject, *, hour: bool) -> None:
             block["cache_control"] = mark
 
 
+def _make_room_for_login_marks(body: JsonObject) -> None:
+    """Under a login the CLI marks its own system prompt, twice and for an hour: the API takes four
+    marks, none of them for longer than one before it. What is cached there includes the tools."""
+    body["tools"] = [
+        {key: value for key, value in tool.items() if key != "cache_control"}
+        for tool in body["tools"]
+    ]
+    if sum("cache_control" in block for block in _of_messages(body)) > LOGIN_MESSAGE_MARKS:
+        body["messages"] = copy.deepcopy(body["messages"])  # they may be the caller's own
+        marked = [block for block in _of_messages(body) if "cache_control" in block]
+        for block in marked[:-LOGIN_MESSAGE_MARKS]:
+            del block["cache_control"]
+
+
 def _blocks(body: JsonObject) -> Iterator[JsonObject]:
-    for block in (*body["tools"], *body["system"], *_of_messages(body)):
-        yield block
-        inner = block.get("content")
-        if isinstance(inner, list):
-            yield from inner
+    yield from (*body["tools"], *body.get("system", ()), *_of_messages(body))
 
 
 def _of_messages(body: JsonObject) -> Iterator[JsonObject]:
+    """The blocks of all messages, those inside of tool results too."""
     for message in body["messages"]:
-        yield from message["content"]
+        for block in message["content"] if isinstance(message["content"], list) else ():
+            yield block
+            inner = block.get("content")
+            if isinstance(inner, list):
+                yield from inner
 
 
 def _ends(body: JsonObject) -> Iterator[list[JsonObject]]:
     asked = [message for message in body["messages"] if message["role"] == "user"]
-    yield from (body["tools"], body["system"], *(message["content"] for message in asked[-2:]))
+    yield from (
+        body["tools"],
+        body.get("system", []),
+        *(message["content"] for message in asked[-2:]),
+    )
 
 
 def _is_markable(block: JsonObject) -> bool:

@@ -45,7 +45,8 @@ STOP_REASONS: dict[str, StopReason] = {
 class AnswerReader:
     """One answer of the model, from `message_start` to the `message_delta` with a stop reason.
 
-    With `answer_tool`, that tool's input is the answer's text, and what else the model says is not.
+    With `answer_tool`, that tool's input is the answer's text, and what else the model says is not,
+    unless it calls nothing.
     With `functions` only these are the caller's, and the CLI uses all other tools itself, between
     one answer and the next. `api_events` puts an `ApiEvent` before what each event means.
     """
@@ -69,6 +70,7 @@ class AnswerReader:
         self._used: set[str] = set()
         self._early: list[BuiltinToolResult] = []
         self._answered = False
+        self._instead: list[str] = []
         self._spent = Usage()
         self._counted = Usage()
         self._details: JsonObject | None = None
@@ -111,6 +113,7 @@ class AnswerReader:
                 self._count(event.get("usage") or {})
                 self._stopped(event["delta"])
                 if self.stop_reason is not None:
+                    yield from self._said_instead()
                     yield from self._results_so_far()
 
     def _message_started(self, message: dict[str, Any]) -> Iterator[Event]:
@@ -129,8 +132,7 @@ class AnswerReader:
             block.call, self._calls = self._calls, self._calls + 1
             yield ToolCallStart(block.call, content["id"], content["name"])
         elif block.kind == "text":
-            if content.get("text"):
-                yield TextDelta(content["text"])
+            yield from self._text(content.get("text") or "")
             for citation in content.get("citations") or ():
                 yield Citation(citation)
 
@@ -151,9 +153,8 @@ class AnswerReader:
 
     def _block_grew(self, block: _Block, delta: dict[str, Any]) -> Iterator[Event]:
         match delta["type"]:
-            case "text_delta" if delta["text"]:
-                self.visible = True
-                yield TextDelta(delta["text"])
+            case "text_delta":
+                yield from self._text(delta["text"])
             case "thinking_delta" if delta["thinking"]:
                 yield ThinkingDelta(delta["thinking"])
             case "signature_delta":
@@ -166,6 +167,19 @@ class AnswerReader:
                     yield ToolCallDelta(block.call, delta["partial_json"])
                 elif block.kind == "answer":
                     yield TextDelta(delta["partial_json"])
+
+    def _text(self, text: str) -> Iterator[TextDelta]:
+        self.visible = self.visible or bool(text)
+        if self._answer_tool is not None:
+            self._instead.append(text)
+        elif text:
+            yield TextDelta(text)
+
+    def _said_instead(self) -> Iterator[TextDelta]:
+        """The text of an answer that should have come by `answer_tool`, and did not."""
+        text, self._instead = "".join(self._instead), []
+        if text and not (self._answered or self._calls):
+            yield TextDelta(text)
 
     def _block_ended(self, block: _Block) -> Iterator[Event]:
         match block.kind:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
-from engine.process_tree import adopt, kill_group, kill_marked, kill_tree
+from engine.process_tree import kill_group, kill_marked, kill_tree, preparation
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
@@ -46,9 +46,9 @@ class CliTransport(Transport):
     """One CLI process: JSON lines in, JSON lines out.
 
     `consume` sees every message the moment it is read; True keeps it from the SDK. `on_end` is
-    called once, when the process has written its last line; `on_log_line` with each line of stderr.
-    `close` kills: transcripts are not
-    kept, so there is nothing to flush.
+    called once, when the process has written its last line; `on_log_line` with each line of stderr,
+    and True keeps that out of `stderr_tail`. `close` kills: transcripts are not kept, so there is
+    nothing to flush.
 
     `mark` is the value of `process_tree.PROCESS_MARK_VARIABLE` in its environment, where it may run
     commands; `files` are made before it starts and removed when it has ended.
@@ -81,7 +81,7 @@ class CliTransport(Transport):
         self._ended_by_itself: bool | None = None
         self.consume: Consume = lambda message: False
         self.on_end: Callable[[], None] = lambda: None
-        self.on_log_line: Callable[[str], None] = lambda line: None
+        self.on_log_line: Callable[[str], bool] = lambda line: False
 
     @property
     def pid(self) -> int | None:
@@ -89,7 +89,7 @@ class CliTransport(Transport):
 
     @property
     def stderr_tail(self) -> str:
-        """The last that the CLI wrote to stderr."""
+        """The last lines that the CLI wrote to stderr. The SDK logs them."""
         return self._stderr.decode(errors="replace").strip()
 
     def initialize_with(self, **fields: Any) -> None:
@@ -136,7 +136,7 @@ class CliTransport(Transport):
             env=dict(self._environment),
             cwd=self._directory,
             start_new_session=True,
-            preexec_fn=adopt if self._mark else None,
+            preexec_fn=preparation(subreaper=self._mark is not None),
         )
         return process
 
@@ -168,7 +168,12 @@ class CliTransport(Transport):
                 self._take(line)
         else:
             self._pending += chunk
-        if len(self._pending) > LINE_LIMIT_BYTES and self._failure is None:
+        if len(self._pending) > LINE_LIMIT_BYTES:
+            self._end_malformed()
+
+    def _end_malformed(self) -> None:
+        """A line has no end, or a message lacks a field: what comes next cannot be trusted."""
+        if self._failure is None:
             self._failure = "Claude Code sent malformed output"
             self._ended_by_itself = False
             self.kill()
@@ -187,8 +192,11 @@ class CliTransport(Transport):
             # the events of the answer have them as text.
             log.warning("a line of Claude Code's was nested too deeply to be read")
             return
-        if isinstance(message, dict) and not self.consume(message):
-            self._messages.put_nowait(message)
+        try:
+            if isinstance(message, dict) and not self.consume(message):
+                self._messages.put_nowait(message)
+        except KeyError:
+            self._end_malformed()
 
     def pause(self) -> None:
         """Reads no more until `resume`: the pipe fills, and slows the process down."""
@@ -216,11 +224,11 @@ class CliTransport(Transport):
         raise ProcessError("Claude Code ended", exit_code=code, stderr=self.stderr_tail)
 
     def _read_log(self, chunk: bytes) -> None:
-        self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
         *whole, rest = (self._log_line + chunk).split(b"\n")
         self._log_line = rest[-LOG_LINE_BYTES:]
         for line in whole:
-            self.on_log_line(line.decode(errors="replace"))
+            if not self.on_log_line(line.decode(errors="replace")):
+                self._stderr = (self._stderr + line + b"\n")[-STDERR_BYTES:]
 
     def is_ready(self) -> bool:
         return self._is_running and not self.killed

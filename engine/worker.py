@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +22,7 @@ from claude_agent_sdk.types import McpSdkServerConfig
 
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
-from core.events import Event, TextDelta
+from core.events import Event
 from engine.ask import Ask
 from engine.control import (
     NO_CALL,
@@ -34,9 +33,10 @@ from engine.control import (
     settings_line,
     user_line,
 )
-from engine.failures import Failure, api_error, logged_message, sdk_error
+from engine.failures import Failure, api_error, is_api_error_line, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
 from engine.rate_limit_windows import RateLimitWindows
+from engine.running_turn import RunningTurn, TurnFailed
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
 from engine.translate import AnswerReader
 from engine.transport import CliTransport
@@ -51,8 +51,8 @@ LOGIN_PROMPT_LIMIT: Final = "800"
 INTERRUPT_SECONDS = 0.3
 WORDS_SECONDS = 0.1
 AHEAD_EVENTS = 20_000
-"""What waits for a slow client, a few MB: more than a long answer has. Beyond it the process is
-slowed down."""
+"""What waits for a slow client. Beyond it the process is slowed down, which no answer of today's
+models comes to: what waits is put together."""
 
 CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use", "pause_turn"})
 """Stops after which the CLI does not call the API again by itself, if anything was visible."""
@@ -157,10 +157,11 @@ class CliProcess:
             if message.get("error_status") in (429, 503, 529) and isinstance(delay_ms, int | float):
                 self._retry_after = max(1.0, delay_ms / 1000)
 
-    def _note_words(self, line: str) -> None:
+    def _note_words(self, line: str) -> bool:
         if (message := logged_message(line)) is not None:
             self._words = message
             self._words_came.set()
+        return is_api_error_line(line)
 
     def _forget_failures(self) -> None:
         self._retry_after, self._words = None, None
@@ -168,7 +169,7 @@ class CliProcess:
 
     async def _api_error(self, failure: Failure) -> GatewayError:
         """The error in the API's own words, which come by another pipe than the result."""
-        if failure.status is not None:
+        if failure.status not in (None, 404):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._words_came.wait(), WORDS_SECONDS)
         seconds = self._retry_after
@@ -203,7 +204,7 @@ class ClaudeWorker(CliProcess):
         super().__init__(transport, windows)
         self._login = login
         self._limit = LOGIN_PROMPT_LIMIT if login else PROMPT_LIMIT
-        self._turn: _Turn | None = None
+        self._turn: RunningTurn | None = None
         transport.on_end = self._ended
 
     @property
@@ -223,7 +224,7 @@ class ClaudeWorker(CliProcess):
 
     async def _warm_up(self) -> None:
         """Takes a turn all the way but for the call: the first real one then is twice as fast."""
-        turn = self._turn = _Turn(AnswerReader(), lambda: None, lambda: None)
+        turn = self._turn = RunningTurn(AnswerReader(), lambda: None, lambda: None)
         self._transport.write_soon(
             settings_line(turn.settings_id, "sonnet", body_text({"messages": []}), NO_CALL)
             + user_line(PROMPT)
@@ -252,15 +253,20 @@ class ClaudeWorker(CliProcess):
             answer_tool=ask.answer_tool,
             api_events=ask.api_events,
         )
-        turn = self._turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
-        self._model = ask.model
+        turn = RunningTurn(reader, on_asked, on_done, settings_id=self._next_id())
+        try:
+            lines = await self._lines(turn, ask)
+        except InvalidRequest:
+            on_done()  # nothing was written
+            raise
+        self._turn, self._model = turn, ask.model
         self._forget_failures()
         try:
-            await self._write(turn, ask)
+            await self._transport.write(lines)
             while (event := await turn.next()) is not None:
                 self._read_on(turn)
                 yield event
-        except _Failed as failed:
+        except TurnFailed as failed:
             raise await self._api_error(failed.failure) from None
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
@@ -276,19 +282,22 @@ class ClaudeWorker(CliProcess):
         else:
             self.kill()
 
-    async def _write(self, turn: _Turn, ask: Ask) -> None:
+    async def _lines(self, turn: RunningTurn, ask: Ask) -> str:
+        if ask.is_large:
+            settings = await asyncio.to_thread(self._settings_line, turn.settings_id, ask)
+        else:
+            settings = self._settings_line(turn.settings_id, ask)
+        return settings + boundary_line() + user_line(PROMPT)
+
+    def _settings_line(self, request_id: str, ask: Ask) -> str:
         try:
             body = body_text(ask.body)
         except ValueError as error:
             message = "The request holds a number that JSON does not have (NaN or Infinity)."
             raise InvalidRequest(message) from error
-        await self._transport.write(
-            settings_line(turn.settings_id, ask.model, body, self._limit)
-            + boundary_line()
-            + user_line(PROMPT)
-        )
+        return settings_line(request_id, ask.model, body, self._limit)
 
-    async def _interrupt(self, turn: _Turn) -> None:
+    async def _interrupt(self, turn: RunningTurn) -> None:
         """Ends the call of the API at once, and keeps the process where that is seen to work."""
         turn.discard()
         self._transport.resume()
@@ -301,7 +310,7 @@ class ClaudeWorker(CliProcess):
             self._turn = None
             self.kill()
 
-    def _read_on(self, turn: _Turn) -> None:
+    def _read_on(self, turn: RunningTurn) -> None:
         if turn.waiting <= AHEAD_EVENTS // 2:
             self._transport.resume()
 
@@ -366,16 +375,18 @@ class ClaudeWorker(CliProcess):
         if self._login:
             self._guard(turn, message["event"])
 
-    def _guard(self, turn: _Turn, event: JsonObject) -> None:
+    def _guard(self, turn: RunningTurn, event: JsonObject) -> None:
         """Under a login the limit may let a second call pass where the first was tiny: it is
         blocked while the answer is written. Where that was not confirmed in time, the process is
-        killed before it can call."""
+        killed before it can call. So it is after an answer without content, whose usage the limit
+        does not count."""
         reader = turn.reader
-        if event["type"] == "message_start" and reader.usage.prompt_tokens < int(self._limit):
+        is_tiny = reader.usage.prompt_tokens < int(self._limit)
+        if event["type"] == "message_start" and is_tiny:
             turn.block_id = self._next_id()
             self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
-        would_go_on = reader.stop_reason not in CLEAN_STOPS or not reader.visible
-        if turn.block_id and reader.stop_reason and would_go_on and not turn.blocked:
+        is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS
+        if reader.stop_reason and (is_cut or not reader.visible) and not turn.blocked:
             turn.finish(None)
             self.kill()
 
@@ -390,102 +401,6 @@ class ClaudeWorker(CliProcess):
         else:
             status = message.get("api_error_status")
             text = message.get("result") or "; ".join(message.get("errors") or ())
-            turn.fail(_Failed(Failure(status, turn.kind, text)), is_over=True)
+            turn.fail(TurnFailed(Failure(status, turn.kind, text)), is_over=True)
         if turn.confirmed and (was_asked or turn.is_discarded):
             turn.on_done()
-
-
-class _Failed(Exception):
-    """The call of the API failed; its own words are still to be waited for."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.text)
-        self.failure = failure
-
-
-class _Turn:
-    """What has come of one request and waits to be taken. `over`: the CLI is done with it."""
-
-    def __init__(
-        self,
-        reader: AnswerReader,
-        on_asked: Callable[[], None],
-        on_done: Callable[[], None],
-        *,
-        settings_id: str = "gw_0",
-    ) -> None:
-        self.reader = reader
-        self.on_asked = on_asked
-        self.on_done = on_done
-        self.settings_id = settings_id
-        self.block_id = ""
-        self.kind: str | None = None
-        self.cost_usd: float | None = None
-        self.confirmed = False
-        self.blocked = False
-        self.is_discarded = False
-        self.asked = asyncio.Event()
-        self.over = asyncio.Event()
-        self._events: deque[Event] = deque()
-        self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def waiting(self) -> int:
-        return len(self._events)
-
-    def put(self, event: JsonObject) -> None:
-        try:
-            translated = list(self.reader.feed(event))
-        except (KeyError, TypeError, AttributeError):
-            self.fail(UpstreamError("Claude Code sent malformed output."))
-            return
-        if not self.is_discarded:
-            self._events += translated
-            self._wake()
-
-    def finish(self, cost_usd: float | None) -> None:
-        if not self.is_discarded:
-            self._events.append(self.reader.finished(cost_usd))
-        self._set_over()
-
-    def fail(self, error: Exception, *, is_over: bool = False) -> None:
-        self._error = self._error or error
-        if is_over:
-            self._set_over()
-        else:
-            self._wake()
-
-    def discard(self) -> None:
-        """Nobody takes the rest."""
-        self.is_discarded = True
-        self._events.clear()
-
-    def _set_over(self) -> None:
-        self.over.set()
-        self.asked.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def next(self) -> Event | None:
-        """The next event, None after the last. Raises what the turn failed with."""
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            if self.over.is_set():
-                return None
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        event = self._events.popleft()
-        return self._with_what_follows(event) if isinstance(event, TextDelta) else event
-
-    def _with_what_follows(self, event: TextDelta) -> TextDelta:
-        """Text that has come meanwhile goes out in one piece. At a model's pace there is none."""
-        texts = [event.text]
-        while self._events and isinstance(following := self._events[0], TextDelta):
-            texts.append(following.text)
-            self._events.popleft()
-        return event if len(texts) == 1 else TextDelta("".join(texts))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
@@ -13,6 +12,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from core.errors import SessionBusy, StoreUnavailable
+from stores.holders import new_token
 from stores.protocols import Lease, SessionStore
 
 log = logging.getLogger(__name__)
@@ -36,19 +36,24 @@ class Leases:
     async def hold(self, owner: str, session_id: str) -> AsyncIterator[Lease]:
         """The session's lease, kept alive. Requests of this process are queued, first come first
         served; only the first of them asks the database."""
-        token = secrets.token_hex(16)
+        token = new_token(self._lease_seconds)
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         line = self._lines.setdefault((owner, session_id), asyncio.Lock())
         await _wait_in(line, session_id, deadline)
         lease: Lease | None = None
+        may_hold = True
         try:
-            lease = await self._acquire(owner, session_id, token, deadline)
+            try:
+                lease = await self._acquire(owner, session_id, token, deadline)
+            except StoreUnavailable:
+                may_hold = False  # and giving back would wait for the database again
+                raise
             async with self._renewed(lease):
                 yield lease
         finally:
             try:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(RELEASE_SECONDS):
-                    if lease is None or not lease.over:
+                    if may_hold and (lease is None or not lease.over):
                         await self._give_back(owner, session_id, token)
             finally:
                 line.release()

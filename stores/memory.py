@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from core.conversation import JsonObject
 from core.errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
+from stores.holders import is_void
 from stores.protocols import (
     FORGET_SECONDS,
     CompletedTurn,
@@ -60,7 +61,8 @@ class MemoryStore(SessionStore):
         return not kept.draft and at is not None and at <= self._clock()
 
     def _free(self, kept: _Kept) -> bool:
-        return kept.token is None or kept.until <= self._clock()
+        now = self._clock()
+        return kept.token is None or kept.until <= now or is_void(kept.token, kept.until, now)
 
     def _expiry(self, ttl_seconds: float | None) -> float | None:
         seconds = self._limits.ttl_seconds if ttl_seconds is None else ttl_seconds
@@ -254,6 +256,10 @@ class MemoryStore(SessionStore):
 
     async def remove_mcp_server(self, name: str) -> bool:
         return self._mcp_servers.pop(name, None) is not None
+
+    async def stored_bytes(self, owner: str) -> int:
+        theirs = (kept.session for kept in self._kept.values() if kept.session.owner == owner)
+        return sum(session.bytes for session in theirs)
 
     async def stats(self, owner: str) -> Stats:
         theirs = [k for k in self._kept.values() if k.session.owner == owner and not k.draft]

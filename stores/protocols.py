@@ -166,7 +166,8 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         ...
 
     async def acquire(self, owner: str, id: str, token: str) -> Lease | None:
-        """The lease of the session for `token`, or None while another has it.
+        """The lease of the session for `token`, or None while another has it: a living one, as far
+        as can be known (stores/holders.py).
 
         A session that does not exist is begun: it is invisible until its first turn is written.
         An expired one is leased with `expired` set and stays as it is until then. Raises
@@ -200,6 +201,10 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         `new` has none, the metadata and TTL. Raises SessionExists or TooManySessions."""
         ...
 
+    async def stored_bytes(self, owner: str) -> int:
+        """Of all sessions of an owner that were not emptied yet."""
+        ...
+
     async def stats(self, owner: str) -> Stats: ...
 
     async def sweep(self, limit: int = 500) -> int:
@@ -209,7 +214,8 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         ...
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable where a turn could not be written now: what it writes is gone
+        again in the same transaction."""
         ...
 
 

@@ -21,6 +21,10 @@ from tests.support.store_bench import bench, make_bench
 __all__ = ["bench", "make_bench"]  # fixtures that stand beside what they make
 
 
+SERVERS = {"shared_upstream", "upstream", "gateway", "make_gateway", "postgres", "redis_url"}
+"""Fixtures that start something, directly or by what they ask for."""
+
+
 class MakeGateway(Protocol):
     def __call__(
         self, *, form: str = "anthropic", **settings: object
@@ -32,9 +36,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is given the most time comes first: none of it is left when all else is done."""
+    """What is given the most time comes first: none of it is left when all else is done. What asks
+    for a server by a fixture gets the mark `wire`; other modules that start one mark themselves."""
     items.sort(key=_time_limit, reverse=True)
+    for item in items:
+        if _starts_a_server(item):
+            item.add_marker(pytest.mark.wire)
+
+
+def _starts_a_server(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return bool(SERVERS & {*item.fixturenames}) or "postgresql" in parameters
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,7 +90,7 @@ async def shared_upstream() -> AsyncIterator[FakeAnthropic]:
 async def shared_gateway(
     shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
-    """With places for the processes of all prompts and tools that the tests of a file share."""
+    """With places for the processes of all grants that the tests of a file share."""
     home = tmp_path_factory.mktemp("home")
     settings = {"database_url": f"sqlite:///{home}/s.db", "max_processes": 10}
     async with gateway_at(shared_upstream, home, **settings) as gateway:
@@ -89,17 +105,9 @@ def upstream(shared_upstream: FakeAnthropic) -> FakeAnthropic:
 
 
 @pytest.fixture
-async def gateway(shared_gateway: Gateway, upstream: FakeAnthropic) -> AsyncIterator[Gateway]:
-    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them.
-
-    Processes that still wait for the results of a test's calls are ended with it: they would keep
-    their places from the processes that the next tests could use again.
-    """
-    yield shared_gateway
-    pool = shared_gateway.engine.pool
-    for slot in pool.in_state("held"):
-        slot.worker.kill()
-    pool.sweep()
+def gateway(shared_gateway: Gateway, upstream: FakeAnthropic) -> Gateway:
+    """The shared server, with its pool and its sessions, in SQLite, as earlier tests left them."""
+    return shared_gateway
 
 
 @pytest.fixture

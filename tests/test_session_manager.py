@@ -70,16 +70,17 @@ async def test_a_history_that_is_sent_again_is_not_doubled(gateway: Gateway, ses
     assert system_texts(gateway.upstream.requests[-1].body)[-1] == "Be brief."
 
 
-async def test_the_next_turn_goes_to_the_process_that_remembers(
-    gateway: Gateway, session: str
-) -> None:
-    counts = gateway.engine.pool.counts
-    before = counts["continue"]
-    await gateway.http.get("/v1/models")  # which asks a process too
-    for number in range(3):
+async def test_a_session_needs_no_process_of_its_own(gateway: Gateway, session: str) -> None:
+    await ask(gateway, session, "question 0")
+    started = gateway.engine.pool.counts["started"]
+    for number in range(1, 4):
         await ask(gateway, session, f"question {number}")
-    assert counts["continue"] - before == 2
-    assert len(heard(gateway)) == 5
+        await ask(gateway, f"{session}-{number}", "something else")
+    await ask(gateway, session, "question 4")
+    assert gateway.engine.pool.counts["started"] == started
+    assert [text for role, text in heard(gateway) if role == "user"] == [
+        f"question {number}" for number in range(5)
+    ]
 
 
 async def test_an_edit_rewrites_the_session_from_there(gateway: Gateway, session: str) -> None:

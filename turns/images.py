@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
@@ -26,12 +25,15 @@ from dialects.attachments import (
     unknown_image,
 )
 from dialects.base import ImageUrl
+from turns.resolver import Resolver
 
 if TYPE_CHECKING:  # several MB with what it brings, for requests that few clients send
     import httpx
 
 Address: TypeAlias = IPv4Address | IPv6Address
-Resolve: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
+Resolve: TypeAlias = Callable[[str, int, str], Awaitable[list[str]]]
+"""The addresses of a host and port, for a principal. Raises OSError."""
+
 
 FETCH_SECONDS = 10.0
 MAX_REDIRECTS = 3
@@ -74,13 +76,6 @@ def is_public(address: Address) -> bool:
     return address.is_global and not special and not any(address in net for net in NOT_PUBLIC)
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host, as the system resolves it. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
 class ImageFetcher:
     """Fetches images. The arguments are for tests: by default only `https` and public addresses.
 
@@ -93,14 +88,14 @@ class ImageFetcher:
         *,
         enabled: bool = True,
         allowed: Callable[[Address], bool] = is_public,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         schemes: frozenset[str] = frozenset({"https"}),
         ssl_context: ssl.SSLContext | None = None,
         seconds: float = FETCH_SECONDS,
     ) -> None:
         self._enabled = enabled
         self._allowed = allowed
-        self._resolve = resolve
+        self._resolve = resolve or Resolver()
         self._schemes = schemes
         self._given_context = ssl_context
         self._seconds = seconds
@@ -129,7 +124,7 @@ class ImageFetcher:
             raise _refused("The image's URL needs a host, and no credentials.", where)
         return parsed
 
-    async def fetch(self, url: str, where: str) -> bytes:
+    async def fetch(self, url: str, where: str, principal: str = "") -> bytes:
         """The bytes of a PNG, JPEG, GIF or WebP of at most IMAGE_MAX_BYTES.
 
         Raises InvalidRequest or RequestTooLarge, both naming `where`.
@@ -138,7 +133,7 @@ class ImageFetcher:
 
         try:
             async with asyncio.timeout(self._seconds):
-                data = await self._follow(self.accepted(url, where), where)
+                data = await self._follow(self.accepted(url, where), where, principal)
         except TimeoutError:
             message = f"Fetching the image timed out after {self._seconds:g} s."
             raise _refused(message, where) from None
@@ -148,19 +143,20 @@ class ImageFetcher:
             raise unknown_image(where)
         return data
 
-    async def _follow(self, url: httpx.URL, where: str) -> bytes:
+    async def _follow(self, url: httpx.URL, where: str, principal: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            address = await self._checked_address(url, where)
+            address = await self._checked_address(url, where, principal)
             found = await self._get(url, address, where)
             if isinstance(found, bytes):
                 return found
             url = self.accepted(str(url.join(found)), where)
         raise _refused(f"The image's URL redirects more than {MAX_REDIRECTS} times.", where)
 
-    async def _checked_address(self, url: httpx.URL, where: str) -> str:
+    async def _checked_address(self, url: httpx.URL, where: str, principal: str) -> str:
         """One address of the host; refused where any of them is not allowed."""
         port = url.port or (443 if url.scheme == "https" else 80)
-        addresses = await self._resolve(url.raw_host.decode("ascii").strip("[]"), port)
+        host = url.raw_host.decode("ascii").strip("[]")
+        addresses = await self._resolve(host, port, principal)
         if not addresses or not all(self._allowed(ip_address(one)) for one in addresses):
             raise _refused("The image host resolves to a non-public address.", where)
         return addresses[0]
@@ -201,7 +197,9 @@ async def _body(response: httpx.Response, where: str) -> bytes:
     return bytes(data)
 
 
-async def fetch_images(images: Sequence[ImageUrl], fetcher: ImageFetcher) -> None:
+async def fetch_images(
+    images: Sequence[ImageUrl], fetcher: ImageFetcher, principal: str = ""
+) -> None:
     """Replaces every image URL of a request by a data URL, in place.
 
     At most MAX_URLS a request, AT_ONCE at the same time. Raises InvalidRequest or RequestTooLarge,
@@ -214,7 +212,7 @@ async def fetch_images(images: Sequence[ImageUrl], fetcher: ImageFetcher) -> Non
 
     async def fetch(image: ImageUrl) -> None:
         async with slots:
-            _put(image, await fetcher.fetch(image.url, image.where))
+            _put(image, await fetcher.fetch(image.url, image.where, principal))
 
     try:
         async with asyncio.TaskGroup() as tasks:

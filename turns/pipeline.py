@@ -8,7 +8,8 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from auth import Principal
 from config.logs import current_request_id
 from core.conversation import JsonObject
-from core.errors import GatewayError, PermissionDenied, UnsupportedParameter
+from core.errors import GatewayError, ModelNotFound, PermissionDenied, UnsupportedParameter
 from core.events import ChoiceEvent
 from dialects.base import Call, Context, Dialect, Request, with_grant
 from models import TurnHeaders
@@ -32,13 +33,27 @@ from turns.usage import Meter
 R = TypeVar("R", bound=Request)
 
 
+LARGE_BYTES = 128 * 1024
+"""A larger request is parsed in a thread, so that nobody waits meanwhile."""
+
+MODEL_CHARACTERS = 256
+
+
+async def _count_nothing(n: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who sent a request, and what its headers say; names of `raw_headers` are in lower case."""
+    """Who sent a request, and what its headers say; names of `raw_headers` are in lower case.
+    `body_bytes` is the size of its body; `count_choices` counts what several answers cost, and
+    raises LimitExceeded."""
 
     principal: Principal
     headers: TurnHeaders = field(default_factory=TurnHeaders)
     raw_headers: Mapping[str, str] = field(default_factory=dict)
+    body_bytes: int = 0
+    count_choices: Callable[[int], Awaitable[None]] = _count_nothing
 
 
 @dataclass(slots=True)
@@ -76,8 +91,13 @@ class Pipeline:
         await self.state.budgets.check(asker.principal)
         context = await self._context(request, asker)
         meter.model = context.model
-        await fetch_images(dialect.images(request), self.state.images)
-        call = self._parsed(dialect, request, context)
+        images = dialect.images(request)
+        await fetch_images(images, self.state.images, asker.principal.name)
+        if asker.body_bytes > LARGE_BYTES:
+            call = await asyncio.to_thread(self._parsed, dialect, request, context)
+        else:
+            call = self._parsed(dialect, request, context)
+        await asker.count_choices(call.n)
         call = await self._granted(call, asker.principal, context, home=context.session_id)
         session = meter.session = self._session(call, context)
         meter.answers = call.n
@@ -86,6 +106,7 @@ class Pipeline:
             dialect.renderer(call),
             stream=call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
+            reader_seconds=self.state.settings.timeout_seconds,
             extra_headers=lambda: self._extra_headers(session),
             on_end=meter.end,
         )
@@ -129,6 +150,9 @@ class Pipeline:
 
     async def resolve_model(self, principal: Principal, name: str) -> str:
         """The catalogue's `resolve`. Raises PermissionDenied for a model this key may not use."""
+        if len(name) > MODEL_CHARACTERS or not name.isprintable():
+            message = f"A model's name has {MODEL_CHARACTERS} printable characters at most."
+            raise ModelNotFound(message, param="model")
         model = await self.state.catalogue.resolve(name)
         if not principal.may_use(name, model, *self.state.catalogue.names(model)):
             message = f"Your API key may not use the model `{model}`."

@@ -1,7 +1,8 @@
 """The one response that runs turns: events -> server-sent events, or one JSON body.
 
 It owns the turn: it awaits the first event before it answers, so that an early failure has its
-real status; it ends the turn when the client goes away; and it closes the events on every path.
+real status, unless a stream is silent for so long that a proxy would close it; it ends the turn
+when the client goes away or does not read; and it closes the events on every path.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ NO_BUFFERING = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 class TurnResponse(Response):
     """Runs `events` and writes them as `renderer` says. `heartbeat_seconds` of silence in a stream
-    are filled with a comment, which keeps proxies from closing it. `extra_headers` is asked when
-    the renderer's are. `on_end` is called once all is over, with the failure if there was one."""
+    are filled with a comment, which keeps proxies from closing it; before the first event it brings
+    the status with it, and an error after that is a frame. A client that makes this server wait
+    for `reader_seconds` altogether, because it reads too slowly, is cut off. `extra_headers` is
+    asked when the renderer's are. `on_end` is called once all is over, with the failure if any."""
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class TurnResponse(Response):
         *,
         stream: bool,
         heartbeat_seconds: float,
+        reader_seconds: float = 600.0,
         extra_headers: Callable[[], dict[str, str]] = dict,
         on_end: Callable[[GatewayError | None], None] = lambda failure: None,
     ) -> None:
@@ -48,17 +52,22 @@ class TurnResponse(Response):
         self._renderer = renderer
         self._stream = stream
         self._heartbeat_seconds = heartbeat_seconds
+        self._reader_seconds = reader_seconds
         self._extra_headers = extra_headers
         self._sent_at = 0.0
+        self._sending_since: float | None = None
+        self._has_started = self._is_over = False
         self._failure: GatewayError | None = None
         self._stream_failure: GatewayError | None = None
         self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises a GatewayError where nothing was sent yet."""
+        abort = scope.get("state", {}).get("abort")
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_disconnect, receive, tasks.cancel_scope)
+                tasks.start_soon(self._watch_reader, tasks.cancel_scope, abort)
                 if self._stream:
                     await self._write_stream(send, tasks)
                 else:
@@ -85,40 +94,78 @@ class TurnResponse(Response):
             self._failure = as_gateway_error(error)
             return
         await send(start)
-        await send({"type": "http.response.body", "body": body})
+        await self._send(send, {"type": "http.response.body", "body": body})
 
     async def _write_stream(self, send: Send, tasks: anyio.abc.TaskGroup) -> None:
-        try:
-            first = self._renderer.feed(await anext(self._events))
-            start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
-        except Exception as error:
-            self._failure = as_gateway_error(error)
-            return
-        await send(start)
         silence = anyio.CancelScope()
         tasks.start_soon(self._keep_alive, send, silence)
+        try:
+            first = self._renderer.feed(await anext(self._events))
+        except Exception as error:
+            failure = as_gateway_error(error)
+            if not self._has_started:
+                self._failure = failure
+                return
+            first = self._failed(failure)
+        await self._start_stream(send)
         await self._write(send, first)
         async with contextlib.aclosing(self._rest()) as rest:
             async for frames in rest:
                 await self._write(send, frames)
         silence.cancel()  # or a comment could come after the end
-        await send({"type": "http.response.body", "body": b""})
+        await self._send(send, {"type": "http.response.body", "body": b""})
+
+    async def _start_stream(self, send: Send) -> None:
+        if not self._has_started:
+            start = self._start("text/event-stream; charset=utf-8", NO_BUFFERING)
+            self._has_started = True
+            await send(start)
 
     async def _rest(self) -> AsyncGenerator[bytes, None]:
         """The frames after the first, with those of the end or of an error."""
+        if self._is_over:
+            return
         try:
             async for item in self._events:
                 yield self._renderer.feed(item)
             yield self._renderer.finish()
         except Exception as error:
-            failure = self._stream_failure = as_gateway_error(error)
-            log.warning("a stream ended with %s: %s", failure.code, failure.message)
-            yield self._renderer.fail(failure)
+            yield self._failed(as_gateway_error(error))
+
+    def _failed(self, failure: GatewayError) -> bytes:
+        self._is_over = True
+        self._stream_failure = failure
+        log.warning("a stream ended with %s: %s", failure.code, failure.message)
+        return self._renderer.fail(failure)
 
     async def _write(self, send: Send, frames: bytes) -> None:
         if frames:
-            self._sent_at = time.monotonic()
-            await send({"type": "http.response.body", "body": frames, "more_body": True})
+            message = {"type": "http.response.body", "body": frames, "more_body": True}
+            await self._send(send, message)
+
+    async def _send(self, send: Send, message: AsgiMessage) -> None:
+        self._sent_at = self._sending_since = began = time.monotonic()
+        await send(message)
+        self._reader_seconds -= time.monotonic() - began
+        self._sending_since = None
+
+    async def _watch_reader(
+        self, scope: anyio.CancelScope, abort: Callable[[], None] | None
+    ) -> None:
+        """Ends the turn of a client that has not read for too long, and its connection."""
+        while True:
+            left = self._seconds_left()
+            if left <= 0:
+                break
+            await anyio.sleep(left)
+        log.info("a client read its answer too slowly and was cut off")
+        if abort is not None:
+            abort()
+        scope.cancel()
+
+    def _seconds_left(self) -> float:
+        since = self._sending_since
+        return self._reader_seconds - (0.0 if since is None else time.monotonic() - since)
 
     async def _keep_alive(self, send: Send, scope: anyio.CancelScope) -> None:
         self._sent_at = time.monotonic()
@@ -126,6 +173,7 @@ class TurnResponse(Response):
             while True:
                 silence = time.monotonic() - self._sent_at
                 if silence >= self._heartbeat_seconds:
+                    await self._start_stream(send)
                     await self._write(send, sse.HEARTBEAT)
                     silence = 0.0
                 await anyio.sleep(self._heartbeat_seconds - silence)

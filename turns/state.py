@@ -8,6 +8,7 @@ from auth import KeyBook
 from claude_cli import ClaudeEngine, ModelCatalogue
 from config.credentials import Credentials
 from config.settings import Settings
+from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import McpServers, ToolPolicy, Workspaces
 from turns.bodies import Bodies
@@ -32,6 +33,7 @@ class State:
     engine: ClaudeEngine
     catalogue: ModelCatalogue
     images: ImageFetcher
+    limiter: RateLimiter
     sessions: SessionManager
     seeds: SeedCache
     tools: ToolPolicy

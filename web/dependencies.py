@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -78,16 +79,19 @@ class AnswerTurn:
 
     conductor: pipeline.Pipeline
     principal: auth.Principal
-    raw_headers: dict[str, str]
+    request: Request
 
     async def __call__(self, dialect: base.Dialect[R], body: R, headers: TurnHeaders) -> Response:
         """The response, which owns the turn. Raises a GatewayError."""
-        asker = pipeline.Asker(self.principal, headers, self.raw_headers)
+        count_choices = partial(self.conductor.state.limiter.count_choices, self.request.scope)
+        size = len(await self.request.body())
+        raw_headers = dict(self.request.headers)
+        asker = pipeline.Asker(self.principal, headers, raw_headers, size, count_choices)
         return await self.conductor.answer(dialect, body, asker)
 
 
 async def _answer(request: Request, pipeline: Pipeline, principal: Principal) -> AnswerTurn:
-    return AnswerTurn(pipeline, principal, dict(request.headers))
+    return AnswerTurn(pipeline, principal, request)
 
 
 Answer = Annotated[AnswerTurn, Depends(_answer)]

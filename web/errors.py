@@ -46,8 +46,17 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    invalid = invalid_request(error.errors(), error.body)
+    invalid = _not_json(request, error.body) or invalid_request(error.errors(), error.body)
     return error_response(invalid, request.scope["path"])
+
+
+def _not_json(request: Request, body: object) -> InvalidRequest | None:
+    """Where the body was not read as JSON: what to change."""
+    if not isinstance(body, bytes):
+        return None
+    kind = request.headers.get("content-type") or "no Content-Type"
+    message = f"Send JSON with the header `Content-Type: application/json`, not {kind[:100]!r}."
+    return InvalidRequest(message, code="invalid_content_type")
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

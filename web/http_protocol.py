@@ -43,9 +43,30 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+STALLED_SECONDS = 120.0
+"""A client that takes nothing of a waiting answer for so long is gone, or as good as."""
+
+
+class Unbounded(int):
+    """How much may come of an answer to HTTP/1.0, which knows no chunks: its end is that of the
+    connection. uvicorn counts down a length, and this one never changes."""
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> Unbounded:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """A request's head must come within HEAD_SECONDS and `max_header_bytes`; connections over
-    `max_connections` get a 503 and are closed."""
+    """A request's head must come within HEAD_SECONDS and `max_header_bytes`. Over
+    `max_connections` the one that has waited longest without a request makes room; where all are
+    in use, the new one is told so and closed. A reader that stalls is cut off."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,16 +76,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        # of all connections of this server, the longest without a request first
+        self._idle: dict[BoundedProtocol, None] = vars(self.server_state).setdefault("idle", {})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self._most_connections and len(self.connections) > self._most_connections:
-            self.app = too_many_connections
+            self._make_room()
+        self._idle[self] = None
         self._start_timer()
 
+    def _make_room(self) -> None:
+        longest = next(iter(self._idle), None)
+        if longest is None:
+            self.app = too_many_connections
+        else:
+            del self._idle[longest]
+            longest.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._idle.pop(self, None)
         self._stop_timer()
+        self._moves()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._moves()
+        super().resume_writing()
+
+    def _moves(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -77,8 +126,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._idle.pop(self, None)
         self._stop_timer()
+        self.scope["state"]["abort"] = self.transport.abort
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.chunked_encoding = False
+            self.cycle.expected_content_length = Unbounded()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -87,6 +141,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._idle[self] = None
         if not self._in_head:  # the rest of a body that is not read
             self._start_timer()
 
@@ -104,9 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_answering():  # early bytes of the next request: a stray line break
             self._start_timer()
             return
-        self._refuse(
-            RequestTimeout(f"Timed out after {HEAD_SECONDS:g} s while reading the request.")
-        )
+        message = f"Timed out after {HEAD_SECONDS:g} s while reading the request."
+        self._refuse(RequestTimeout(message))
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -103,9 +103,9 @@ FIELDS = (
     FieldRow(
         "enable_tools",
         "emulated",
-        "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's own "
-        "tools that is allowed, `false` for none. With built-in tools `n` must be 1, `seed` has no "
-        "effect, and `response_format` must be native.",
+        "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's "
+        "built-in tools that is allowed, `false` for none. With built-in tools `n` must be 1, "
+        "`seed` has no effect, and `response_format` must be native.",
         (False,),
     ),
     FieldRow(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,7 +26,10 @@ DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
-BUSY_SECONDS = 30
+BUSY_SECONDS = 10
+"""Longest wait for a SQLite file that another process has locked, and before it for this process's
+other writers."""
+
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 20
@@ -58,18 +62,40 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.dialect = url.get_backend_name()
         self.engine = _engine(url)
-        self._writing: AbstractAsyncContextManager[None] = (
-            asyncio.Lock() if self.dialect == "sqlite" else nullcontext()
-        )
+        self._writing = asyncio.Lock() if self.dialect == "sqlite" else None
 
     async def dispose(self) -> None:
         await self.engine.dispose()
 
+    def make_file(self) -> None:
+        """Makes a SQLite file that only this user can read, where there is none yet. SQLite gives
+        the files beside it the same permissions."""
+        name = self.engine.url.database
+        if self.dialect == "sqlite" and name and not name.startswith((":", "file:")):
+            with suppress(OSError):  # what is wrong with the place, the connection says
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """In SQLite one at a time, so in order: its own wait is a poll in which some starve."""
-        async with self._writing, _told(), self.engine.begin() as connection:
+        async with self._alone(), _told(), self.engine.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        if self._writing is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(BUSY_SECONDS):
+                await self._writing.acquire()
+        except TimeoutError:
+            message = "The sessions' database is locked."
+            raise StoreUnavailable(message, retry_after=RETRY_SECONDS) from None
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

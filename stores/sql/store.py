@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, false, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, delete, false, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.conversation import JsonObject
@@ -22,6 +22,7 @@ from core.errors import (
     TooManySessions,
 )
 from stores import rows
+from stores.holders import is_void
 from stores.protocols import (
     CompletedTurn,
     Lease,
@@ -56,6 +57,7 @@ class SqlStore(SessionStore):
 
     async def __aenter__(self) -> SqlStore:
         try:
+            self.database.make_file()
             await migrate(self.database)
         except StoreUnavailable as error:
             await self.database.dispose()
@@ -169,12 +171,28 @@ class SqlStore(SessionStore):
         columns = [*self._terms.columns(), sessions.c.draft]
         async with self.database.write() as db:
             row = (await db.execute(take.returning(*columns))).one_or_none()
+            if row is None and (void := await self._void_token(db, *theirs)) is not None:
+                take = (
+                    update(sessions).where(*theirs, sessions.c.lease_token == void).values(**held)
+                )
+                row = (await db.execute(take.returning(*columns))).one_or_none()
             if row is not None:
                 return Lease(rows.session(row), token, created=row._mapping["draft"])
             if (await db.execute(select(sessions.c.key).where(*theirs))).one_or_none():
                 return None
             made = await self._inserted(db, NewSession(owner, id), draft=True, **held)
             return None if made is None else Lease(made, token, created=True)
+
+    async def _void_token(self, db: AsyncConnection, *theirs: ColumnElement[bool]) -> str | None:
+        """The token of a lease that need not be waited for, if it is such."""
+        held = select(
+            sessions.c.lease_token, sessions.c.lease_until, self._terms.now().label("now")
+        )
+        found = (await db.execute(held.where(*theirs))).one_or_none()
+        if found is None or found.lease_token is None:
+            return None
+        is_free = is_void(found.lease_token, found.lease_until, found.now)
+        return str(found.lease_token) if is_free else None
 
     @to_its_end
     async def renew(self, key: int, token: str) -> bool:
@@ -279,6 +297,13 @@ class SqlStore(SessionStore):
             return (await db.execute(gone)).one_or_none() is not None
 
     @to_its_end
+    async def stored_bytes(self, owner: str) -> int:
+        total = select(func.coalesce(func.sum(sessions.c.bytes), 0))
+        async with self.database.read() as db:
+            found = await db.execute(total.where(sessions.c.owner == owner))
+            return int(found.scalar_one())
+
+    @to_its_end
     async def stats(self, owner: str) -> Stats:
         async with self.database.read() as db:
             return await upkeep.stats(db, self._terms, owner)
@@ -290,8 +315,13 @@ class SqlStore(SessionStore):
 
     @to_its_end
     async def ping(self) -> None:
-        async with self.database.read() as db:
-            await db.execute(select(1))
+        async with self.database.write() as db:
+            probe = NewSession("", "probe")
+            values = {"owner": probe.owner, "id": probe.id, "metadata": {}, "draft": True}
+            times = {"created_at": self._terms.now(), "used_at": self._terms.now()}
+            insert = self._terms.insert(sessions).values(**values, **times)
+            await db.execute(insert.on_conflict_do_nothing())
+            await db.execute(delete(sessions).where(sessions.c.owner == probe.owner))
 
 
 def _cannot_be_opened(error: StoreUnavailable) -> StoreUnavailable:

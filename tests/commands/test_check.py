@@ -27,6 +27,8 @@ from tests.conftest import MakeGateway
 from tests.support import harness
 from tests.support.harness import Gateway, cli_environ, said
 
+pytestmark = pytest.mark.wire
+
 ROOT = Path(__file__).parents[2]
 KEY = "sk-right"
 NAMES = [probe.name for probe in PROBES]

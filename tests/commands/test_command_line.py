@@ -158,6 +158,7 @@ def test_the_banner_warns_where_others_can_connect(host: str, url: str) -> None:
     assert "NONE: whoever reaches this address can use it" in shown
 
 
+@pytest.mark.wire
 def test_a_bad_argument_stops_the_start_with_one_sentence(tmp_path: Path) -> None:
     ended = run("eighty", folder=tmp_path)
     sentence = "PORT must be a whole number.\n"
@@ -193,6 +194,7 @@ runpy.run_module("uvicorn", run_name="__main__")
 """
 
 
+@pytest.mark.wire
 def test_importing_main_reads_no_settings_and_uvicorns_own_command_stops_with_one_sentence(
     tmp_path: Path,
 ) -> None:
@@ -220,6 +222,7 @@ def test_the_version_is_told_and_is_that_of_the_project(
     assert capsys.readouterr().out.startswith(f"{NAME} {VERSION} (claude-agent-sdk")
 
 
+@pytest.mark.wire
 def test_login_becomes_the_clis_own_login(tmp_path: Path) -> None:
     cli = tmp_path / "claude"
     cli.write_text('#!/bin/sh\necho "$@"\n')

@@ -25,6 +25,8 @@ from commands.serve import protect
 from config.settings import Settings
 from main import create_app
 
+pytestmark = pytest.mark.wire
+
 ROOT = Path(__file__).parents[2]
 QUESTION = "Enable API key protection? (y/N) "
 KEY = re.compile(r"sk-[\w-]{43}")

@@ -12,6 +12,8 @@ import pytest
 from config.credentials import Credentials, child_environment, detect_credentials, find_cli
 from config.settings import Settings
 
+pytestmark = pytest.mark.wire
+
 PLAIN = Settings.model_construct()
 SUBSCRIPTION = Settings.model_construct(claude_use_subscription=True)
 

@@ -50,6 +50,6 @@ def test_rules_get_claude_codes_names_and_stand_once() -> None:
 @pytest.mark.parametrize("rule", ["Frobnicate", "Bash(", "Bash()", "", "Bash(ls) x", "mcp__"])
 def test_a_rule_of_no_tool_is_refused_with_the_names_of_all(rule: str) -> None:
     with pytest.raises(
-        ValueError, match=r"none of Claude Code's built-in tools: Read \(read_file\), "
+        ValueError, match=r"not one of Claude Code's built-in tools: Read \(read_file\), "
     ):
         rules([rule])

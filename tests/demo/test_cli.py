@@ -20,7 +20,7 @@ from claude_agent_sdk import (
 
 from demo import FakeAnthropic
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.wire, pytest.mark.timeout(30)]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from tests.test_demo_validation import check
 
 from demo import answer as answers
 from demo import conversation, directives
@@ -12,6 +11,7 @@ from demo.answer import Answer
 from demo.blocks import signature_of
 from demo.errors import ApiError
 from demo.model import DemoModel
+from tests.demo.test_validation import check
 
 WEATHER = {
     "name": "get_weather",

@@ -17,6 +17,8 @@ import pytest
 
 from demo import FakeAnthropic, eventstream
 
+pytestmark = pytest.mark.wire
+
 if TYPE_CHECKING:  # else a second of each worker of the test run
     from anthropic import AsyncAnthropic
     from anthropic.types import Message

@@ -12,7 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.pages import ROOT
+
+pytestmark = pytest.mark.wire
 
 
 def test_the_tour_streams_a_chat_says_how_to_go_on_and_ends(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Forced calls of models that always think, which cannot be forced: the call is the answer."""
+"""Forced calls of models that always think, which cannot be forced: they are told to call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway
+from tests.support.harness import Gateway, system_texts
 
 MODEL = "sonnet"
 WEATHER = {
@@ -31,7 +31,6 @@ OPEN = {
     },
 }
 ALL = [WEATHER, OPEN, CLOCK]
-"""One set for all tests: it is part of what a process is bound to."""
 
 
 def named(name: str) -> dict[str, Any]:
@@ -58,10 +57,15 @@ async def test_one_function_is_called_with_arguments_of_its_schema(
     assert call.function.name == "get_weather"
     assert list(json.loads(call.function.arguments)) == ["city"]
     [request] = gateway.upstream.requests
-    assert request.body["output_config"]["format"]["schema"]["properties"] == {
-        "city": {"type": "string"}
-    }
-    assert request.body["tool_choice"] == {"type": "none"}
+    assert request.body.get("tool_choice", {"type": "auto"})["type"] == "auto"
+    assert request.body["thinking"] == {"type": "adaptive"}
+    assert "format" not in request.body["output_config"]
+    assert [tool["name"] for tool in request.tools] == [tool["function"]["name"] for tool in tools]
+    reported = {
+        "required": "Respond by calling at least one of the tools `get_weather`.",
+        "named": "Respond by calling the tool `get_weather`.",
+    }["required" if choice == "required" else "named"]
+    assert system_texts(request.body) == [f"{reported} Do not answer with text."]
 
 
 async def test_of_several_functions_the_model_chooses_one(gateway: Gateway) -> None:
@@ -75,7 +79,7 @@ async def test_of_several_functions_the_model_chooses_one(gateway: Gateway) -> N
     ("tools", "choice", "name"),
     [([OPEN], "required", "store"), (ALL, named("store"), "store"), (ALL, named("clock"), "clock")],
 )
-async def test_a_schema_that_no_answer_can_be_held_to_is_called_too(
+async def test_any_schema_can_be_called(
     gateway: Gateway, tools: list[Any], choice: Any, name: str
 ) -> None:
     answer = await ask(gateway, tools, choice)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from core.errors import UpstreamError
-from tests.engine.test_pool import settle, world
+from tests.support.pool_world import settle, world
 
 
 async def test_a_profile_that_needs_its_own_start_gets_no_other_worker() -> None:

@@ -6,16 +6,17 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from core.errors import Overloaded, UpstreamError
-from engine.pool import Pool, PoolLimits
+from engine.pool import Lease, Pool, PoolLimits
 
 PROFILES = st.sampled_from(["a", "b", "C", "D"])
-TALKS = st.sampled_from([None, "x", "y"])
-ENDS = st.sampled_from(["park", "hold", "drop", "raise"])
+PRINCIPALS = st.sampled_from(["x", "y", "z"])
+ENDS = st.sampled_from(["park", "park early", "drop", "raise"])
 WHICH = st.integers(0, 50)
 
 
@@ -37,7 +38,6 @@ class Fake:
         self.in_hand = False
         self.dirty = False
         self.profile: str | None = None
-        self.memory: str | None = None
 
     def memory_bytes(self) -> int:
         return 1
@@ -73,13 +73,26 @@ class PoolMachine(RuleBasedStateMachine):
         self.reusable = True
         self.made: list[Fake] = []
         self.leases: list[tuple[asyncio.Task[None], asyncio.Future[str]]] = []
+        self.held: list[Lease[Fake]] = []
         self.wrongs: list[str] = []
 
-    @initialize(most=st.integers(1, 4), warm=st.integers(0, 2), queue=st.integers(0, 4))
-    def open(self, most: int, warm: int, queue: int) -> None:
-        limits = PoolLimits(most, warm=warm, queue_size=queue, max_uses=5, idle_seconds=20)
+    @initialize(
+        most=st.integers(1, 4),
+        warm=st.integers(0, 2),
+        queue=st.integers(0, 4),
+        preparing=st.integers(1, 4),
+    )
+    def open(self, most: int, warm: int, queue: int, preparing: int) -> None:
+        limits = PoolLimits(
+            most,
+            warm=warm,
+            queue_size=queue,
+            max_preparing=preparing,
+            max_uses=5,
+            idle_seconds=20,
+        )
         self.pool: Pool[str, Fake] = Pool(
-            self.make, limits, kind_of=kind_of, clock=lambda: self.now
+            self.make, limits, common="a", kind_of=kind_of, clock=lambda: self.now
         )
         self.loop.run_until_complete(self.stack.enter_async_context(self.pool))
 
@@ -87,32 +100,35 @@ class PoolMachine(RuleBasedStateMachine):
         self.made.append(Fake(self, kind))
         return self.made[-1]
 
-    @rule(profile=PROFILES, asks=TALKS, parks=TALKS)
-    def ask(self, profile: str, asks: str | None, parks: str | None) -> None:
+    @rule(profile=PROFILES, principal=PRINCIPALS)
+    def ask(self, profile: str, principal: str) -> None:
         how = self.loop.create_future()
-        self.leases.append((self.loop.create_task(self.use(profile, asks, parks, how)), how))
+        self.leases.append((self.loop.create_task(self.use(profile, principal, how)), how))
 
-    async def use(
-        self, profile: str, asks: str | None, parks: str | None, how: asyncio.Future[str]
-    ) -> None:
+    async def use(self, profile: str, principal: str, how: asyncio.Future[str]) -> None:
         with suppress(Overloaded, UpstreamError, ValueError):
-            async with self.pool.lease(profile, asks) as lease:
+            async with self.pool.lease(profile, principal) as lease:
                 worker = lease.worker
-                self.check_handed_out(worker, profile, asks, lease.kind)
+                self.check_handed_out(worker, profile, lease.kind)
                 worker.in_hand, worker.dirty, worker.profile = True, True, profile
+                self.held.append(lease)
                 try:
-                    await self.end(await how, lease, parks)
+                    await self.end(await how, lease)
                 finally:
-                    worker.in_hand = False
+                    self.held.remove(lease)
+                    if not lease.is_over:
+                        worker.in_hand = False
 
-    async def end(self, how: str, lease: Any, parks: str | None) -> None:
+    async def end(self, how: str, lease: Lease[Fake]) -> None:
         if how == "raise":
             raise ValueError("a bad turn")
-        if how in ("park", "hold"):
-            lease.worker.dirty, lease.worker.memory = False, parks
-            lease.park(parks, held=how == "hold")
+        if how in ("park", "park early"):
+            lease.worker.dirty = lease.worker.in_hand = False
+            lease.park()
+        if how == "park early":
+            await asyncio.sleep(0)
 
-    def check_handed_out(self, worker: Fake, profile: str, asks: str | None, kind: str) -> None:
+    def check_handed_out(self, worker: Fake, profile: str, kind: str) -> None:
         wrong = {
             "in two hands": worker.in_hand,
             "dirty": worker.dirty,
@@ -120,10 +136,15 @@ class PoolMachine(RuleBasedStateMachine):
             "of another kind": worker.kind != kind_of(profile),
             "of another profile": worker.profile not in (None, profile),
             "used, but called blank": kind == "blank" and worker.profile is not None,
-            "without that memory": kind == "continue" and worker.memory != asks,
+            "blank, but called used": kind == "reuse" and worker.profile is None,
             "not reusable": kind == "reuse" and not worker.reusable,
         }
         self.wrongs += [name for name, is_wrong in wrong.items() if is_wrong]
+
+    @rule(which=WHICH)
+    def asks_the_api(self, which: int) -> None:
+        if self.held:
+            self.held[which % len(self.held)].asked()
 
     @rule(which=WHICH, how=ENDS)
     def finish(self, which: int, how: str) -> None:
@@ -204,4 +225,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 PoolMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-test_the_pool_keeps_its_promises = PoolMachine.TestCase
+test_the_pool_keeps_its_promises = pytest.mark.timeout(180)(PoolMachine.TestCase)

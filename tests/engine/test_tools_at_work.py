@@ -230,10 +230,10 @@ async def test_a_command_reads_neither_other_sessions_nor_secrets_of_mcp_servers
 
     login = root.parent / ".netrc"  # it comes after the process
     login.write_text("s3cret")
-    continued = gateway.engine.pool.counts["continue"]
+    reused = gateway.engine.pool.counts["reuse"]
     [(_, said)] = await results(gateway, bash(f"cat {login}; echo read"), **asked)
     login.unlink()
-    assert gateway.engine.pool.counts["continue"] == continued + 1
+    assert gateway.engine.pool.counts["reuse"] == reused + 1
     assert said.endswith("read")
     assert "s3cret" not in said
 

@@ -6,7 +6,11 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from engine import transport
+
+pytestmark = pytest.mark.wire
 
 ANSWERS_AND_FLOODS = """#!/bin/sh
 read -r line

@@ -21,6 +21,8 @@ from tests.support.harness import Gateway
 from tests.support.pages import PACKAGES
 from tests.system.test_shutdown import free_port
 
+pytestmark = pytest.mark.wire
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -20,7 +20,7 @@ from openai import OpenAI
 
 import demo
 from auth import FILE
-from commands import check, command_line
+from commands import check, command_line, stored_keys
 from config.settings import Settings, load_settings
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway
@@ -45,7 +45,8 @@ PYTHON = [block for block in ALL if block.language == "python"]
 DATA = [block for block in ALL if block.language in ("json", "yaml", "toml", "env")]
 
 SHOWN = {
-    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: the settings line:": "tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/test_builtin_tools.py",
     "docs/deployment.md: claude.example.com {": "Caddy is no package of the tests",
     "docs/deployment.md: server {": "compared with the template, which runs, below",
     "docs/getting-started.md:   URL          http://127.0.0.1:8000/v1": "compared below",
@@ -88,7 +89,7 @@ async def test_a_python_block_runs(block: Block, gateway: Gateway) -> None:
     assert bool(gateway.upstream.requests) == bool(ASKS_THE_MODEL.search(block.text))
 
 
-IN_A_REQUEST = {"messages", "outcome"}
+IN_A_REQUEST = {"messages", "outcome", "raw"}
 """It waits for a request that nobody sends; `tests/demo/test_server.py` uses it all."""
 
 
@@ -205,6 +206,8 @@ def python(words: list[str]) -> None:
             assert (ROOT / module.replace(".", "/")).exists() or module == "json.tool", module
         case ["main.py", "check", *rest]:
             read_arguments(check.parser("http://127.0.0.1:8000"), rest)
+        case ["main.py", "key", *rest] if rest:
+            read_arguments(stored_keys.parser(), rest)
         case ["main.py", "login" | "key", *rest]:
             assert rest == []
         case ["main.py", *rest]:

@@ -6,7 +6,11 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from stores import StoreLimits, make_store
+
+pytestmark = pytest.mark.wire
 
 ROOT = Path(__file__).parents[2]
 OPENED = """

@@ -49,9 +49,12 @@ def can_mount() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(
-    not can_mount(), reason="to be a container's other users needs root on Linux"
-)
+pytestmark = [
+    pytest.mark.wire,
+    pytest.mark.skipif(
+        not can_mount(), reason="to be a container's other users needs root on Linux"
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from tests.support.session_clients import (
     until_answered,
 )
 
+pytestmark = pytest.mark.wire
+
 
 def environ(upstream: FakeAnthropic, home: Path, url: str) -> dict[str, str]:
     return {

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from core.errors import SessionConflict, SessionExists, SessionNotFound, TooManySessions
+from stores.holders import holder_of, new_token
 from stores.protocols import CompletedTurn, NewSession, ToolRules
 from tests.support.store_bench import (
     DAY,
@@ -23,6 +28,8 @@ from tests.support.store_bench import (
     turn,
     user,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_native_blocks_come_back_as_they_were(bench: Bench) -> None:
@@ -116,6 +123,67 @@ async def test_a_lease_ends_unless_it_is_renewed(bench: Bench) -> None:
     taken = await bench.other.acquire("a", "x", "u")
     assert taken is not None
     assert not await bench.store.renew(lease.session.key, "t")
+
+
+async def test_the_lease_of_a_dead_process_is_free_at_once(bench: Bench) -> None:
+    """Of this machine: of another nobody knows, so its lease runs out by itself."""
+    dead, living, elsewhere = await token_of_the_dead(), new_token(15), "0" * 12 + ".1.1.15000.x"
+    for id, token in (("dead", dead), ("living", living), ("elsewhere", elsewhere)):
+        assert await bench.store.acquire("a", id, token) is not None
+    taken = await bench.other.acquire("a", "dead", "t")
+    assert taken is not None
+    assert await bench.other.acquire("a", "living", "t") is None
+    assert await bench.other.acquire("a", "elsewhere", "t") is None
+    assert not await bench.store.renew(taken.session.key, dead)
+    await bench.other.write(taken, turn(0, user("1"), assistant("2")))
+    assert await texts(bench.store, "a", "dead") == ["1", "2"]
+
+
+async def token_of_the_dead() -> str:
+    code = "from stores.holders import new_token; print(new_token(15))"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return output.decode().strip()
+
+
+async def test_a_lease_from_the_future_locks_nobody_out(bench: Bench) -> None:
+    """The clock was set back by an hour while a turn ran."""
+    assert await bench.store.acquire("a", "x", new_token(15)) is not None
+    bench.clock.now -= 3600
+    assert await bench.other.acquire("a", "x", "t") is not None
+    assert await bench.other.acquire("a", "x", new_token(15)) is None
+
+
+def test_a_token_names_its_holder_and_cannot_be_guessed() -> None:
+    tokens = {new_token(15) for _ in range(100)}
+    assert len(tokens) == 100
+    assert max(map(len, tokens)) <= 64
+    holder = holder_of(tokens.pop())
+    assert holder is not None
+    assert (holder.pid, holder.lease_seconds) == (os.getpid(), 15)
+    assert not holder.is_gone()
+    assert replace(holder, began=holder.began - 1).is_gone()  # the id was given to another process
+    assert holder_of("t") is None
+
+
+async def test_what_a_key_stores_is_summed(bench: Bench) -> None:
+    assert await bench.store.stored_bytes("a") == 0
+    await add(bench.store, "a", "x", "1234", "567")
+    await add(bench.store, "a", "y", "12", "3")
+    await add(bench.store, "b", "x", "1", "2")
+    weights = [(await bench.store.get("a", id)).bytes for id in ("x", "y")]
+    assert await bench.other.stored_bytes("a") == sum(weights) > 10
+    await bench.store.delete("a", "x")
+    assert await bench.other.stored_bytes("a") == weights[1]
+
+
+async def test_a_ping_writes_and_leaves_nothing(bench: Bench) -> None:
+    await bench.store.ping()
+    await bench.other.ping()
+    assert await bench.store.page("", 10) == []
+    assert not await bench.store.existing("", ["probe"])
 
 
 async def test_a_turn_whose_lease_was_lost_changes_nothing(bench: Bench) -> None:

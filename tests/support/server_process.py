@@ -63,6 +63,23 @@ class ServerProcess:
                 assert self._process.returncode is None, "the server did not start"
                 await asyncio.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def kill_alone(self) -> None:
+        """`kill -9` of the server only: what it started is not told."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, until it has ended."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        await self._process.wait()
+
     async def kill(self) -> None:
         """`kill -9`, and the CLI processes that it started with it."""
         if self._process is None or not self.is_running:

@@ -20,7 +20,7 @@ import pytest
 from tests.support.wire import streaming, until
 
 MAIN = Path(__file__).parents[2] / "main.py"
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+pytestmark = [pytest.mark.wire, pytest.mark.skipif(os.name == "nt", reason="signals")]
 
 
 @dataclass(slots=True)

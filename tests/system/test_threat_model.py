@@ -38,6 +38,7 @@ from web.middleware.access import FREE_FAILURES, MOST_WAITING
 CHAT = "/v1/chat/completions"
 ALICE = {"authorization": "Bearer sk-alice-0123456789"}
 BOB = {"authorization": "Bearer sk-bob-0123456789"}
+FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
 KEYS = "alice:sk-alice-0123456789,bob:sk-bob-0123456789"
 
 
@@ -145,7 +146,7 @@ async def test_guessing_many_keys_at_once_is_stopped(make_gateway: MakeGateway) 
             if statuses.count(429) == 3:
                 break
         assert statuses.count(401) >= FREE_FAILURES
-        during = await gateway.http.get("/v1/models", headers=ALICE)
+        during = await gateway.http.get("/v1/models", headers={"x-api-key": "guess-more"})
         refused(during, 429, "too_many_requests")
         for task in tasks:
             task.cancel()
@@ -189,17 +190,28 @@ async def test_a_drive_by_page_cannot_use_an_open_server(gateway: Gateway, origi
 
 
 async def test_a_form_of_any_page_is_no_request(gateway: Gateway) -> None:
-    """Forms send no JSON; what they can send is not read as such."""
-    for kind in (
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-    ):
-        answer = await gateway.http.post(
-            CHAT, content=json.dumps(asking("hi")), headers={"content-type": kind}
-        )
-        assert answer.status_code == 400
+    """Browsers send forms anywhere without asking; what they can send is not read as JSON."""
+    marks = {"sec-fetch-site": "same-origin", "origin": gateway.url}
+    for mark in marks.items():
+        for kind in FORMS:
+            answer = await gateway.http.post(
+                CHAT,
+                content=json.dumps(asking("hi")),
+                headers={"content-type": kind, **dict([mark])},
+            )
+            refused(answer, 400, "invalid_content_type")
+            assert "Content-Type: application/json" in answer.json()["error"]["message"]
     assert not gateway.upstream.requests
+
+
+async def test_an_image_on_another_sites_page_starts_nothing(gateway: Gateway) -> None:
+    """It sends no `Origin`. A link to the documentation may be followed."""
+    foreign = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    for url in ("/v1/mcp/servers/x", "/v1/models", "/health/ready", "/docs"):
+        refused(await gateway.http.get(url, headers=foreign), 403, "origin_not_allowed")
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert (await gateway.http.get("/docs", headers=followed)).status_code == 200
+    refused(await gateway.http.get("/v1/models", headers=followed), 403, "origin_not_allowed")
 
 
 async def test_the_servers_own_pages_may_call_it(gateway: Gateway) -> None:
@@ -362,18 +374,44 @@ async def test_a_callers_request_id_is_echoed_only_where_it_is_harmless(gateway:
         assert answer.headers.get("x-client-request-id") == echoed
 
 
-async def test_nobody_continues_anothers_conversation(protected: Gateway) -> None:
-    """The same words of two callers never meet in one process."""
+async def test_callers_share_a_process_and_nothing_else(protected: Gateway) -> None:
+    """The same words of two callers reach the model as each wrote them, and nothing more."""
     for caller in (ALICE, BOB, ALICE, BOB):
         answer = await protected.http.post(CHAT, json=asking("!demo recall"), headers=caller)
-        assert answer.status_code == 200
-    slots = protected.engine.pool.in_state("idle")
-    owners = {slot.profile.principal for slot in slots if slot.profile is not None}
-    assert {"alice", "bob"} <= owners
-    for request in protected.upstream.requests:
+        assert json.loads(answer.json()["choices"][0]["message"]["content"]) == [
+            ["user", "!demo recall"]
+        ]
+    requests = protected.upstream.requests
+    for request in requests:
         assert [said(message) for message in request.messages] == [
             ("user", [{"type": "text", "text": "!demo recall"}])
         ]
+    ends = [request.body["metadata"]["user_id"] for request in requests]
+    assert ends[0] == ends[2] != ends[1] == ends[3]
+    assert not {"alice", "bob"} & set(ends)
+
+
+@pytest.mark.parametrize("name", ["Bash", "Write", "Read"])
+@pytest.mark.parametrize("form", ["anthropic", "oauth"])
+async def test_a_function_named_like_a_tool_of_the_host_is_not_run(
+    make_gateway: MakeGateway, tmp_path: Path, form: str, name: str
+) -> None:
+    """A process without tools has none to run, with a key and under a login."""
+    made = tmp_path / "made.txt"
+    arguments = {"command": f"touch {made}", "file_path": str(made), "content": "x"}
+    call = json.dumps([{"name": name, "input": arguments}])
+    function = {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+    async with make_gateway(form=form, max_processes=1) as gateway:
+        body = asking(f"!demo calls={call}", tools=[function])
+        choice = (await gateway.http.post(CHAT, json=body)).json()["choices"][0]
+        assert (await gateway.http.post(CHAT, json=asking("next"))).status_code == 200
+        requests = len(gateway.upstream.requests)
+    assert choice["finish_reason"] == "tool_calls"
+    [made_call] = choice["message"]["tool_calls"]
+    assert made_call["function"]["name"] == name
+    assert json.loads(made_call["function"]["arguments"]) == arguments
+    assert requests == 2
+    assert not made.exists()
 
 
 async def test_tools_of_the_host_are_not_there_for_the_asking(gateway: Gateway) -> None:

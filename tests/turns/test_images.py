@@ -25,7 +25,8 @@ from dialects.chat import DIALECT
 from models import ChatRequest
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, png, said
-from turns.images import MAX_URLS, ImageFetcher, fetch_images, is_public, resolve
+from turns.images import MAX_URLS, ImageFetcher, fetch_images, is_public
+from turns.resolver import Resolver
 
 WHERE = "messages[0].content[0].image_url"
 PICTURE = base64.b64decode(png())
@@ -108,8 +109,8 @@ async def pictures(authority: tuple[Path, Path]) -> AsyncIterator[PictureServer]
         yield server
 
 
-def resolving(**hosts: list[str]) -> Callable[[str, int], Awaitable[list[str]]]:
-    async def fake_dns(host: str, port: int) -> list[str]:
+def resolving(**hosts: list[str]) -> Callable[[str, int, str], Awaitable[list[str]]]:
+    async def fake_dns(host: str, port: int, principal: str) -> list[str]:
         return hosts[host.replace(".", "_")]
 
     return fake_dns
@@ -317,7 +318,7 @@ async def test_a_name_that_changes_its_address_gains_nothing(
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
     asked = []
 
-    async def rebinding(host: str, port: int) -> list[str]:
+    async def rebinding(host: str, port: int, principal: str) -> list[str]:
         asked.append(host)
         return next(answers)
 
@@ -333,9 +334,9 @@ async def test_a_name_that_changes_its_address_gains_nothing(
 
 
 async def test_the_system_resolves_names_and_literals() -> None:
-    assert "127.0.0.1" in await resolve("127.0.0.1", 443)
+    assert "127.0.0.1" in await Resolver()("127.0.0.1", 443)
     with pytest.raises(OSError, match=r".") as caught:
-        await resolve("no-such-name.invalid", 443)
+        await Resolver()("no-such-name.invalid", 443)
     assert isinstance(caught.value, socket.gaierror)
 
 

@@ -18,7 +18,7 @@ from dialects.base import Context
 from dialects.chat.renderer import ChatRenderer
 from dialects.chat.request import parse
 from models import ChatRequest
-from tests.support.wire import chunks, frames
+from tests.support.wire import chunks, frames, until
 from turns.response import TurnResponse
 
 SECRET = "the prompt that nobody may see"
@@ -70,10 +70,13 @@ class Turn:
             self.ended.set()
 
 
-def response(turn: Turn, *, stream: bool, heartbeat_seconds: float = 60) -> TurnResponse:
+def response(
+    turn: Turn, *, stream: bool, heartbeat_seconds: float = 60, **options: Any
+) -> TurnResponse:
     request = ChatRequest.model_validate({"messages": [{"role": "user", "content": SECRET}]})
     renderer = ChatRenderer(parse(request, Context("claude-x")))
-    return TurnResponse(turn.run(), renderer, stream=stream, heartbeat_seconds=heartbeat_seconds)
+    options |= {"stream": stream, "heartbeat_seconds": heartbeat_seconds}
+    return TurnResponse(turn.run(), renderer, **options)
 
 
 async def run(turn: Turn, wire: Wire, *, stream: bool, **options: Any) -> None:
@@ -225,3 +228,38 @@ async def test_a_turn_that_fails_while_it_is_closed_does_not_hide_what_was_sent(
         tasks.start_soon(leave)
         await run(turn, wire, stream=True)
     assert json.loads(frames(wire.text)[0])["choices"][0]["delta"]["role"] == "assistant"
+
+
+async def test_a_client_that_does_not_read_is_cut_off_and_its_turn_ends() -> None:
+    class Stuck(Wire):
+        async def send(self, message: AsgiMessage) -> None:
+            if message.get("body"):
+                await anyio.sleep_forever()
+            await super().send(message)
+
+    aborted: list[bool] = []
+    turn, wire = Turn(*WHOLE), Stuck()
+    scope = {"type": "http", "state": {"abort": lambda: aborted.append(True)}}
+    with anyio.fail_after(10):
+        slow = response(turn, stream=True, reader_seconds=0.05)
+        await slow(scope, wire.receive, wire.send)
+    assert turn.ended.is_set()
+    assert aborted == [True]
+
+
+async def test_silence_before_the_first_event_starts_the_stream() -> None:
+    """A proxy would close it; an error afterwards is a frame."""
+    go_on = anyio.Event()
+    wire, turn = Wire(), Turn(go_on, RuntimeError(SECRET))
+    async with anyio.create_task_group() as tasks:
+
+        async def speak() -> None:
+            await turn.waiting.wait()
+            await until(lambda: ": keep-alive" in wire.text)
+            go_on.set()
+
+        tasks.start_soon(speak)
+        await run(turn, wire, stream=True, heartbeat_seconds=0.005)
+    assert wire.status == 200
+    assert "internal_error" in wire.text
+    assert SECRET not in wire.text

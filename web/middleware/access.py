@@ -13,10 +13,10 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth import LOCAL, REFRESH_SECONDS, KeyBook, Principal, presented_keys
+from auth import LOCAL, MAX_PRESENTED, REFRESH_SECONDS, KeyBook, Principal, presented_keys
 from config.settings import Settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
-from core.errors import GatewayError, LimitExceeded, PermissionDenied
+from core.errors import GatewayError, LimitExceeded, Overloaded, PermissionDenied
 from rate_limiter import Allowance, RateLimiter
 from web.errors import error_response
 from web.sign_in import SignIn
@@ -33,7 +33,8 @@ MOST_ADDRESSES = 10_000
 
 class Failures:
     """Wrong keys by address. Each one over FREE_FAILURES doubles the wait for its answer, and only
-    MOST_WAITING of an address wait at once: an address can try about one key a second."""
+    MOST_WAITING of an address wait at once; the others are told so. A right key never waits, so
+    that whoever shares an address with somebody who guesses is not locked out."""
 
     def __init__(
         self,
@@ -46,12 +47,15 @@ class Failures:
         self._waiting: Counter[str] = Counter()
 
     def check(self, address: str) -> None:
-        """Raises LimitExceeded while too many answers wait: not even a right key is looked at."""
+        """Raises LimitExceeded while too many answers wait."""
         if self._waiting[address] >= MOST_WAITING:
             raise LimitExceeded(LONGEST_DELAY_SECONDS)
 
-    async def punish(self, address: str) -> None:
-        delay_seconds = self.note(address)
+    async def punish(self, address: str, guesses: int = 1) -> None:
+        """Counts each wrong key of a request, and waits. Raises LimitExceeded instead where too
+        many wait already."""
+        delay_seconds = max([self.note(address) for _ in range(guesses)])
+        self.check(address)
         if delay_seconds:
             with self._counted(address):
                 await self._sleep(delay_seconds)
@@ -99,6 +103,7 @@ class Gate:
         self._limiter = limiter
         self._sign_in = sign_in
         self._failures = failures or Failures()
+        self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,7 +120,24 @@ class Gate:
             if allowance.exceeded:
                 await _refuse(allowance.error(), scope, receive, send)
                 return
-        await self.app(scope, receive, send)
+        await self._counted(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where there are several keys, none has all connections busy."""
+        principal: Principal | None = scope["state"]["principal"]
+        name = principal.name if principal else ""
+        most = max(1, self._settings.max_connections // 2)
+        if len(self._keys) > 1 and self._running[name] >= most:
+            error = Overloaded(f"At most {most} requests of one key run at once.", retry_after=1)
+            await _refuse(error, scope, receive, send)
+            return
+        self._running[name] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._running[name] -= 1
+            if not self._running[name]:
+                del self._running[name]
 
     async def _principal(self, scope: Scope) -> Principal | None:
         if not await self._is_protected():
@@ -124,13 +146,12 @@ class Gate:
         keys = presented_keys(scope["headers"])
         if not keys:
             return await self._sign_in.principal(scope) if self._sign_in else None
-        address = counted_as(client_address(scope, self._settings.trusted_proxies))
-        self._failures.check(address)
-        for key in keys:
+        for key in keys[:MAX_PRESENTED]:
             if found := await self._keys.find(key):
                 return found
         log.info("a wrong API key, %s", sha256(keys[0]).hexdigest()[:8])
-        await self._failures.punish(address)
+        address = counted_as(client_address(scope, self._settings.trusted_proxies))
+        await self._failures.punish(address, min(len(keys), MAX_PRESENTED))
         return None
 
     async def _is_protected(self) -> bool:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import Settings
@@ -27,17 +27,23 @@ from core.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
+from web.body_budget import SMALL_BYTES, BodyBudget, Room
 from web.errors import error_response
+from web.json_bounds import odd_number, outline
 
-BODIES_AT_ONCE = 8
-"""All bodies that are being read together may take as much memory as this many of the largest."""
+BODIES_AT_ONCE = 4
+"""All large bodies that are held together may take as much memory as this many of the largest."""
 
-DRAIN_SECONDS = 2.0
-"""How long a refused body is read on, so that a client which only listens after it has sent all
-learns why."""
+INLINE_BYTES = 64 * 1024
+"""A larger body is looked at in a thread, so that nobody waits meanwhile."""
 
 HALF_ESCAPES = (b"\\ud", b"\\uD")
 """How each half of a surrogate pair begins. An emoji is such a pair too, so this is only a hint."""
+
+UNTYPED = frozenset(
+    {"", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"}
+)
+"""What programs send JSON as that do not say what it is; curl's `-d` is one."""
 
 LISTS = {"messages": "max_messages", "input": "max_messages"} | dict.fromkeys(
     ("tools", "functions"), "max_tools"
@@ -45,36 +51,41 @@ LISTS = {"messages": "max_messages", "input": "max_messages"} | dict.fromkeys(
 
 
 class Bounds:
-    """Answers 408, 413, 415, 431 and 503 itself; everything else goes on to `app`."""
+    """Answers 400, 408, 413, 415, 431 and 503 itself; everything else goes on to `app`."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, budget: BodyBudget | None = None) -> None:
         self.app = app
         self._settings = settings
-        self._held_bytes = 0
+        self._budget = budget or BodyBudget(BODIES_AT_ONCE * settings.max_request_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         try:
-            if self._has_body(scope):
-                await self._with_body(scope, receive, send)
-            else:
+            declared = self._declared(scope)
+            if declared == 0:
                 await self.app(scope, receive, send)
+            elif scope.get("state", {}).get("principal", self) is None:
+                # Without a key it is a 401, before anything is read.
+                await self.app(scope, Replay(b"", receive), send)
+            else:
+                await self._with_body(declared, scope, receive, send)
         except Refused as refused:
             await _refuse(refused.error, scope, receive, send)
 
-    def _has_body(self, scope: Scope) -> bool:
-        """Raises Refused for what its head already rules out."""
-        size, declared, has_body = len(scope.get("raw_path") or b""), 0, False
+    def _declared(self, scope: Scope) -> int | None:
+        """The body's length, None where it is not said. Raises Refused for what the head already
+        rules out."""
+        size, declared = len(scope.get("raw_path") or b""), 0
+        is_chunked = False
         size += len(scope.get("query_string") or b"")
         for name, value in scope["headers"]:
             size += len(name) + len(value) + len(b": \r\n")
             if name == b"content-length":
                 declared = int(value) if value.isdigit() else 0
-                has_body = has_body or declared > 0
             elif name == b"transfer-encoding":
-                has_body = True
+                is_chunked = True
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise Refused(
                     UnsupportedEncoding(
@@ -86,22 +97,25 @@ class Bounds:
             raise Refused(HeadersTooLarge(f"URL and headers exceed {most} bytes."))
         if declared > self._settings.max_request_bytes:
             raise Refused(self._too_large())
-        return has_body
+        return None if is_chunked else declared
 
-    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("state", {}).get("principal", self) is None:
-            # Without a key the answer is a 401, and the body is not read.
-            await self.app(scope, Replay(b"", receive), send)
-            return
+    async def _with_body(
+        self, declared: int | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        principal = scope.get("state", {}).get("principal")
         body = Body()
         try:
-            await self._read(body, receive)
-            if body.is_complete:
-                await self.app(scope, Replay(body.taken(), receive), send)
-        finally:
-            self._held_bytes -= body.size
+            async with self._budget.room(getattr(principal, "name", ""), declared or 0) as room:
+                await self._read(body, room, receive)
+                if not body.is_complete:
+                    return
+                await room.resize(body.size)
+                replay = await self._checked(body.taken(), scope, receive)
+                await self.app(scope, replay, send)
+        except Overloaded as error:
+            raise Refused(error) from None
 
-    async def _read(self, body: Body, receive: Receive) -> None:
+    async def _read(self, body: Body, room: Room, receive: Receive) -> None:
         """Leaves the body incomplete where the client went away."""
         try:
             async with asyncio.timeout(self._settings.request_timeout):
@@ -109,23 +123,68 @@ class Bounds:
                     message = await receive()
                     if message["type"] != "http.request":
                         return
-                    self._held_bytes += body.add(message)
-                    self._check(body)
+                    body.add(message)
+                    if body.size > self._settings.max_request_bytes:
+                        raise Refused(self._too_large())
+                    if body.size > room.size > 0 or body.size > SMALL_BYTES > room.size:
+                        # of unsaid length: it may become as large as any
+                        await room.resize(self._settings.max_request_bytes)
         except TimeoutError:
             seconds = self._settings.request_timeout
-            raise Refused(
-                RequestTimeout(f"Timed out after {seconds:g} s while reading the request body.")
-            ) from None
+            late = RequestTimeout(f"Timed out after {seconds:g} s while reading the request body.")
+            raise Refused(late) from None
 
-    def _check(self, body: Body) -> None:
-        if body.size > self._settings.max_request_bytes:
-            raise Refused(self._too_large())
-        if self._held_bytes > BODIES_AT_ONCE * self._settings.max_request_bytes:
-            raise Refused(Overloaded("Too many large requests at once.", retry_after=1))
+    async def _checked(self, raw: bytes, scope: Scope, receive: Receive) -> Replay:
+        """The body for the app, which lets go of it. Raises Refused for more values, or other
+        numbers, than JSON may have here."""
+        _name_json(scope, raw)
+        if is_json(scope):
+            await self._check_json(raw)
+        return Replay(raw, receive)
+
+    async def _check_json(self, raw: bytes) -> None:
+        if len(raw) <= INLINE_BYTES:
+            error = self._json_error(raw)
+        else:
+            error = await asyncio.to_thread(self._json_error, raw)
+        if error is not None:
+            raise Refused(error)
+
+    def _json_error(self, raw: bytes) -> InvalidRequest | None:
+        found, most = outline(raw), self._settings.max_json_values
+        if found.values > most:
+            return InvalidRequest(f"The body may hold {most} JSON values at most.")
+        if found.has_odd_number and (number := odd_number(raw)) is not None:
+            message = f"We could not parse the JSON body of your request: {number} is not JSON."
+            return InvalidRequest(message, code="invalid_json")
+        return None
 
     def _too_large(self) -> RequestTooLarge:
         most = self._settings.max_request_bytes
         return RequestTooLarge(f"The request body exceeds {most} bytes.")
+
+
+def is_json(scope: Scope) -> bool:
+    """Whether the body says that it is JSON."""
+    kind = _content_type(scope)
+    return kind.startswith("application/") and kind.endswith(("/json", "+json"))
+
+
+def _content_type(scope: Scope) -> str:
+    return Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _name_json(scope: Scope, raw: bytes) -> None:
+    """Gives a body that looks like JSON its type, where a program left it out or its HTTP client
+    put in a form's. A browser's request keeps its own: a page may send a form anywhere without
+    asking, and must not be able to send JSON so."""
+    headers = Headers(scope=scope)
+    is_browser = "origin" in headers or "sec-fetch-site" in headers
+    if scope["method"] != "POST" or is_browser or _content_type(scope) not in UNTYPED:
+        return
+    if raw.lstrip()[:1] in (b"{", b"["):
+        others = [header for header in scope["headers"] if header[0] != b"content-type"]
+        scope["headers"] = [*others, (b"content-type", b"application/json")]
 
 
 class Refused(Exception):
@@ -172,18 +231,10 @@ class Replay:
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers, reads on for a while, and closes the connection."""
+    """Answers and closes the connection."""
     answer = error_response(error, scope["path"])
     answer.headers["connection"] = "close"
-    status, headers = answer.status_code, answer.raw_headers
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-    patience = 0 if isinstance(error, RequestTimeout) else DRAIN_SECONDS
-    with suppress(TimeoutError):
-        async with asyncio.timeout(patience):
-            while (await receive()).get("more_body", False):
-                pass
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await answer(scope, receive, send)
 
 
 async def check_shape(request: Request) -> None:

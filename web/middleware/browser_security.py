@@ -26,6 +26,10 @@ PAGE_POLICY = b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 """Of pages that bring none of their own (web/dashboard/)."""
 
 
+PAGES = frozenset({"/", "/docs", "/openapi.json"})
+"""What a link may lead to; they start nothing."""
+
+
 class Browsers:
     """Refuses cross-origin requests and unknown hosts while no key is needed; security headers
     always."""
@@ -39,7 +43,7 @@ class Browsers:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _securing(send)
+        send = _securing(scope, send)
         error = None if self._keys.is_protected else self._objection(scope)
         if error is None:
             await self.app(scope, receive, send)
@@ -57,7 +61,9 @@ class Browsers:
                 "such as localhost: set API_KEY to allow others.",
                 code="host_not_allowed",
             )
-        if origin is not None and not self._may_call(origin, host):
+        if _is_embedded(scope, headers) or (
+            origin is not None and not self._may_call(origin, host)
+        ):
             return PermissionDenied(
                 "Cross-origin requests are refused on a server without an API key: "
                 "add the origin to CORS_ORIGINS, or set API_KEY.",
@@ -72,6 +78,15 @@ class Browsers:
     def _may_call(self, origin: str, host: str) -> bool:
         named = self._settings.cors_origins
         return "*" in named or origin in named or (host != "" and authority(origin) == host)
+
+
+def _is_embedded(scope: Scope, headers: Headers) -> bool:
+    """Whether another site's page asks, by an image or a script, which send no `Origin`. Following
+    a link is a visitor's own wish; so is what a page may call by CORS_ORIGINS.
+    https://www.w3.org/TR/fetch-metadata/"""
+    site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
+    is_foreign = site in ("cross-site", "same-site") and "origin" not in headers
+    return is_foreign and not (mode == "navigate" and scope["path"] in PAGES)
 
 
 def authority(origin: str) -> str:
@@ -89,10 +104,10 @@ def host_name(host: str) -> str:
     return name.removesuffix(".")
 
 
-def _securing(send: Send) -> Send:
+def _securing(scope: Scope, send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
+            headers = [_relative(scope, header) for header in message.get("headers", ())]
             names = {name for name, _ in headers}
             headers += [header for header in ALWAYS if header[0] not in names]
             if _is_page(headers) and b"content-security-policy" not in names:
@@ -101,6 +116,16 @@ def _securing(send: Send) -> Send:
         await send(message)
 
     return sending
+
+
+def _relative(scope: Scope, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A redirect within this server without scheme and host: behind a proxy that ends TLS, this
+    server knows neither."""
+    name, value = header
+    if name == b"location":
+        own = f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}/".encode("latin-1")
+        value = value[len(own) - 1 :] if value.startswith(own) else value
+    return name, value
 
 
 def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -12,6 +12,7 @@ from web.middleware.access import Gate
 from web.middleware.body_limits import Bounds
 from web.middleware.browser_security import Browsers
 from web.middleware.request_log import RequestLog
+from web.middleware.unread_bodies import UnreadBodies
 from web.sign_in import SignIn
 
 EXPOSED_HEADERS = (
@@ -42,7 +43,9 @@ def add_middleware(
             allow_methods=["*"],
             allow_headers=["*"],
             allow_credentials=False,  # the page's cookie is for no other origin
+            allow_private_network=True,  # of the origins above, as this server is on one
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Browsers, settings=settings, keys=book)
+    app.add_middleware(UnreadBodies)
     app.add_middleware(RequestLog)

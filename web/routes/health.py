@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from web.dependencies import Credentials, Engine, KnownPrincipal
+from web.dependencies import Credentials, Engine, KnownPrincipal, Sessions
 
 router = APIRouter(tags=["health"])
 
@@ -37,22 +37,27 @@ async def health(request: Request) -> Health:
 
 @router.get("/health/ready", responses={503: {"model": Readiness}}, summary="Can it answer?")
 async def ready(
-    response: Response, principal: KnownPrincipal, credentials: Credentials, engine: Engine
+    response: Response,
+    principal: KnownPrincipal,
+    credentials: Credentials,
+    engine: Engine,
+    sessions: Sessions,
 ) -> Readiness:
-    """200 where the CLI was found, a process can start and there are credentials, else 503.
+    """200 where the CLI was found, a process can start, there are credentials and a session's turn
+    could be stored, else 503.
 
     A caller without a key learns which check fails, and not why."""
-    reason = await engine.ready()
+    reason, problem = await engine.ready(), await sessions.check()
     checks = {
         "cli": cli_check(engine),
         "process": Check(ok=reason is None, detail=reason),
         "credentials": credentials_check(credentials),
+        "sessions": Check(ok=problem is None, detail=problem),
     }
-    if principal is None:
-        checks = {name: Check(ok=check.ok) for name, check in checks.items()}
     is_ready = all(check.ok for check in checks.values())
     response.status_code = 200 if is_ready else 503
-    return Readiness(status="ready" if is_ready else "not_ready", checks=checks)
+    shown = checks if principal else {name: Check(ok=check.ok) for name, check in checks.items()}
+    return Readiness(status="ready" if is_ready else "not_ready", checks=shown)
 
 
 def cli_check(engine: Engine) -> Check:

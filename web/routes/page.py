@@ -42,21 +42,36 @@ async def docs() -> Response:
 async def overview(state: State, principal: Principal, visible: VisibleKey) -> dict[str, Any]:
     """All that the overview shows, in one answer: it asks every few seconds."""
     await state.usage.flush()
-    now = time.time()
-    since = day_of(now - 86_400)
-    ledger = state.usage.ledger
-    [(_, today)] = await ledger.usage(UsageFilter(key=visible, since=day_of(now)))
-    hours = await ledger.usage(UsageFilter(key=visible, since=since), ["hour"])
     return {
         "health": [cli_check(state.engine), credentials_check(state.credentials)],
-        "credentials": _credentials(state) if visible is None else None,
-        "running": state.usage.running.total() if visible is None else None,
-        "pool": state.engine.pool.snapshot() if visible is None else None,
+        **(await _used(state, visible)),
+        **(_server(state) if visible is None else NOTHING),
         "first_tokens": _first_tokens(state),
-        "today": numbers(today),
-        "hours": [{"hour": hour, **numbers(sums).model_dump()} for (hour,), sums in hours],
         "subscription": subscription(state.engine),
         "limits": await _limits(state, principal),
+    }
+
+
+NOTHING: dict[str, Any] = {"credentials": None, "running": None, "pool": None}
+
+
+async def _used(state: State, visible: str | None) -> dict[str, Any]:
+    now, ledger = time.time(), state.usage.ledger
+    [(_, today)] = await ledger.usage(UsageFilter(key=visible, since=day_of(now)))
+    lately = UsageFilter(key=visible, since=day_of(now - 86_400))
+    hours = await ledger.usage(lately, ["hour"])
+    return {
+        "today": numbers(today),
+        "hours": [{"hour": hour, **numbers(sums).model_dump()} for (hour,), sums in hours],
+    }
+
+
+def _server(state: State) -> dict[str, Any]:
+    """For operators."""
+    return {
+        "credentials": _credentials(state),
+        "running": state.usage.running.total(),
+        "pool": state.engine.pool.snapshot(),
     }
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from claude_cli import FirstToken, LeaseKind, State
-from web.dependencies import Engine, Principal
+from web.dependencies import Engine, Principal, ToolPolicy
 
 router = APIRouter(prefix="/v1", tags=["pool"])
 
@@ -63,10 +63,12 @@ class PoolState(BaseModel):
 
 
 @router.get("/pool", summary="What the Claude Code processes do")
-async def pool(principal: Principal, engine: Engine) -> PoolState:
+async def pool(principal: Principal, engine: Engine, tools: ToolPolicy) -> PoolState:
+    """An operator's key sees all processes, any other those that work for it now."""
+    seen = None if tools.is_operator(principal) else principal.name
     splits = [_split(kind, engine.first_tokens) for kind in get_args(LeaseKind)]
     first_tokens = [split for split in splits if split is not None]
-    return PoolState.model_validate({**engine.pool.snapshot(), "first_tokens": first_tokens})
+    return PoolState.model_validate({**engine.pool.snapshot(seen), "first_tokens": first_tokens})
 
 
 def _split(kind: LeaseKind, recent: Iterable[FirstToken]) -> FirstTokens | None:

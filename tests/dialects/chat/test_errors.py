@@ -13,9 +13,9 @@ from typing import Any
 import claude_agent_sdk
 import pytest
 from claude_agent_sdk import ClaudeSDKError
-from engine.cli_events import api_error, sdk_error
 
 from core.errors import GatewayError
+from engine.failures import Failure, api_error, sdk_error
 from tests.conftest import MakeGateway
 from tests.support.fake_cli.fake_claude import installed
 from tests.support.harness import Gateway
@@ -27,10 +27,26 @@ UPSTREAM = [
     # upstream's status -> ours, type, code, param, headers, words
     (400, 400, "invalid_request_error", "invalid_value", None, set(), "Demo model: bad request."),
     (401, 503, "server_error", "claude_auth_failed", None, DO_NOT_RETRY, "python main.py login"),
-    (402, 503, "server_error", "claude_billing", None, DO_NOT_RETRY, "Credit balance is too low"),
+    (
+        402,
+        429,
+        "insufficient_quota",
+        "insufficient_quota",
+        None,
+        DO_NOT_RETRY,
+        "Your credit balance is too low to access the Anthropic API.",
+    ),
     (403, 503, "server_error", "claude_auth_failed", None, DO_NOT_RETRY, "python main.py login"),
-    (404, 404, "invalid_request_error", "model_not_found", "model", set(), "claude-sonnet-5"),
-    (413, 413, "invalid_request_error", "request_too_large", None, set(), "Request too large"),
+    (
+        404,
+        404,
+        "invalid_request_error",
+        "model_not_found",
+        "model",
+        set(),
+        "model: claude-sonnet-5",
+    ),
+    (413, 413, "invalid_request_error", "request_too_large", None, set(), "exceeds the maximum"),
     (429, 429, "rate_limit_exceeded", "too_many_requests", None, RETRY_LATER, "exceed the rate"),
     (500, 502, "server_error", "upstream_error", None, set(), "Internal server error"),
     (503, 503, "server_error", "overloaded", None, RETRY_LATER, "Service unavailable"),
@@ -95,12 +111,12 @@ def test_what_the_cli_adds_for_its_terminal_is_left_out() -> None:
         "Failed to authenticate. API Error: 403 Oops.",
         "Oops. Accumulated images and attachments in the conversation pushed it over the limit.",
     ]
-    assert {api_error(500, "server_error", text, None).message for text in texts} == {"Oops."}
-    assert api_error(400, None, 'no "{x}" here', None).message == 'no "{x}" here'
+    assert {api_error(Failure(500, "server_error", text)).message for text in texts} == {"Oops."}
+    assert api_error(Failure(400, None, 'no "{x}" here')).message == 'no "{x}" here'
 
 
 def test_no_login_is_told_with_the_way_to_mend_it() -> None:
-    error = api_error(None, "authentication_failed", "Not logged in · Please run /login", None)
+    error = api_error(Failure(None, "authentication_failed", "Not logged in · Please run /login"))
     assert (error.status, error.code) == (503, "claude_auth_failed")
     assert "/login" not in error.message
     assert "python main.py login" in error.message
@@ -229,7 +245,7 @@ async def test_a_process_killed_in_a_stream_ends_it_with_an_error(gateway: Gatew
 async def test_processes_killed_while_unused_are_not_noticed(
     make_gateway: MakeGateway,
 ) -> None:
-    async with make_gateway(max_processes=2, pool_warm=1) as gateway:
+    async with make_gateway(max_processes=2, pool_warm=2) as gateway:
         await gateway.http.post(URL, json=asking("hi"))
         pool = gateway.engine.pool
         await until(lambda: len(pool.in_state("idle", "blank")) == 2)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from dialects import json_schema
-from tests.support.harness import Gateway, said
+from tests.support.harness import Gateway, said, system_texts
 from tests.support.wire import MODEL, URL, asking, chunks, streamed_text
 
 
@@ -68,13 +68,11 @@ async def test_a_schema_is_native_and_the_answer_follows_it(
         assert request.body["tools"] == []
 
 
-async def test_native_answers_continue_their_conversation(gateway: Gateway) -> None:
+async def test_native_answers_are_in_their_conversation_as_they_were(gateway: Gateway) -> None:
     body = asking("Who?", response_format=schema_format(PERSON))
     first = (await gateway.http.post(URL, json=body)).json()["choices"][0]["message"]
     more = [*body["messages"], first, {"role": "user", "content": "And who else?"}]
-    gateway.engine.pool.counts.clear()
     await gateway.http.post(URL, json={**body, "messages": more})
-    assert gateway.engine.pool.counts["continue"] == 1
     assert said(gateway.upstream.requests[-1].messages[1]) == (
         "assistant",
         [{"type": "text", "text": first["content"]}],
@@ -139,7 +137,7 @@ async def test_an_answer_by_tool_leaves_a_clean_process_and_a_plain_history(
     gateway.engine.pool.counts.clear()
     await gateway.http.post(URL, json={**body, "messages": more})
     counts = gateway.engine.pool.counts
-    assert (counts["continue"] + counts["reuse"], counts["blank"]) == (1, 0)
+    assert (counts["reuse"], counts["blank"]) == (1, 0)
     assert [said(m) for m in gateway.upstream.requests[-1].messages] == [
         ("user", [{"type": "text", "text": "Hello"}]),
         ("assistant", [{"type": "text", "text": message["content"]}]),
@@ -147,23 +145,30 @@ async def test_an_answer_by_tool_leaves_a_clean_process_and_a_plain_history(
     ]
 
 
-async def test_a_model_that_never_stops_thinking_is_made_to_answer_in_json(
+async def test_a_model_that_always_thinks_is_told_to_answer_by_the_tool(
     gateway: Gateway,
 ) -> None:
-    """It may not be forced to call a tool, so Claude Code insists: with a second request."""
+    """It may not be forced to call one."""
     fields: dict[str, Any] = {"model": "sonnet", "response_format": {"type": "json_object"}}
-    await gateway.http.post(URL, json=asking("Hello", **fields))
-    gateway.upstream.clear()
-    body = asking('!demo text="No JSON from me."', **fields, stream=True)
-    read = await gateway.http.post(URL, json=body)
-    assert isinstance(json.loads(streamed_text(read.text)), dict)
-    assert len(gateway.upstream.requests) == 2
-    gateway.upstream.clear()
-    one = asking(f'!demo call={ANSWER_TOOL} args={{"a":1}}', **fields)
+    one = asking(f'!demo call={ANSWER_TOOL} args={{"a":1}} say="Here it is:"', **fields)
     answer = await gateway.http.post(URL, json=one)
-    assert json.loads(answer.json()["choices"][0]["message"]["content"]) == {"a": 1}
-    assert len(gateway.upstream.requests) == 1
+    choice = answer.json()["choices"][0]
+    assert (json.loads(choice["message"]["content"]), choice["finish_reason"]) == ({"a": 1}, "stop")
     assert "x-ignored-parameters" not in answer.headers
+    [request] = gateway.upstream.requests
+    assert [tool["name"] for tool in request.tools] == [ANSWER_TOOL]
+    assert "any" not in request.body.get("tool_choice", {}).values()
+    assert system_texts(request.body)[-1] == (
+        f"Give your whole answer by calling the tool `{ANSWER_TOOL}` once."
+    )
+
+
+async def test_what_a_model_says_instead_of_calling_the_tool_is_its_answer(
+    gateway: Gateway,
+) -> None:
+    fields: dict[str, Any] = {"model": "sonnet", "response_format": {"type": "json_object"}}
+    body = asking("!demo text='{\"a\": 2}'", **fields)
+    assert json.loads(await content(gateway, body)) == {"a": 2}
 
 
 async def test_a_schema_without_a_native_form_is_asked_for_as_a_tool(gateway: Gateway) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, png, said
-from tests.support.wire import URL, asking, chunks, until
+from tests.support.wire import URL, asking, chunks
 
 
 def function(name: str, **schema: Any) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def result(call: dict[str, Any], content: Any) -> dict[str, Any]:
 
 
 async def done(gateway: Gateway, history: list[dict[str, Any]], **fields: Any) -> None:
-    """Answers the calls at the end of the history: their process may serve the next test."""
+    """Answers the calls at the end of the history."""
     results = [result(call, "fine") for call in history[-1]["tool_calls"]]
     body = {**asking("", tools=TOOLS, **fields), "messages": [*history, *results]}
     assert (await post(gateway, body))["choices"][0]["finish_reason"] == "stop"
@@ -63,7 +62,7 @@ async def test_the_model_sees_the_callers_own_tools_and_nothing_else(gateway: Ga
     tools[1]["function"]["description"] = "Very long. " * 3_000
     del tools[2]["function"]["description"]
     await post(gateway, asking("Hello", tools=tools))
-    assert gateway.upstream.requests[-1].body["tools"] == [
+    expected = [
         {
             "name": tool["function"]["name"],
             **{k: v for k, v in tool["function"].items() if k == "description"},
@@ -71,6 +70,9 @@ async def test_the_model_sees_the_callers_own_tools_and_nothing_else(gateway: Ga
         }
         for tool in tools
     ]
+    expected[-1]["cache_control"] = {"type": "ephemeral"}
+    received = gateway.upstream.requests[-1].body["tools"]
+    assert json.dumps(received) == json.dumps(expected)
 
 
 async def test_strict_functions_are_strict_upstream(gateway: Gateway) -> None:
@@ -230,68 +232,48 @@ RESULTS: dict[str, Answer] = {
 }
 
 
-def conversation(gateway: Gateway) -> list[Any]:
-    """All that the model received last, but for Claude Code's cache marks."""
-    body = gateway.upstream.requests[-1].body
-    other = {k: v for k, v in body.items() if k not in ("messages", "metadata", "system")}
-    return [*(said(message) for message in body["messages"]), other]
+RECEIVED: dict[str, Callable[[str, str], list[dict[str, Any]]]] = {
+    "in the order of the calls": lambda a, b: [native(a, "A"), native(b, "B")],
+    "in another order": lambda a, b: [native(b, "B"), native(a, "A")],
+    "text parts": lambda a, b: [native(a, "1", "2"), native(b, "B\n\né")],
+    "nothing": lambda a, b: [native(a), native(b)],
+    "an error as its content": lambda a, b: [native(a, "Error: no such city"), native(b, "B")],
+    "long": lambda a, b: [native(a, "long " * 20_000), native(b, "B")],
+    "with a question": lambda a, b: [
+        native(a, "A"),
+        native(b, "B"),
+        {"type": "text", "text": "And in short?"},
+    ],
+}
+"""What the model receives of RESULTS."""
 
 
-@pytest.mark.parametrize("results", RESULTS.values(), ids=RESULTS)
-async def test_a_held_and_a_replayed_turn_send_the_same_request(
-    gateway: Gateway, results: Answer
-) -> None:
-    counts = gateway.engine.pool.counts
+def native(use_id: str, *texts: str) -> dict[str, Any]:
+    parts = [{"type": "text", "text": text} for text in texts]
+    return {"type": "tool_result", "tool_use_id": use_id, "content": parts}
+
+
+@pytest.mark.parametrize("way", RESULTS)
+async def test_results_reach_the_model_as_they_were_given(gateway: Gateway, way: str) -> None:
     history = await called(gateway, temperature=0.5)
-    follow_up = {
-        **asking("", tools=TOOLS, temperature=0.5),
-        "messages": [*history, *results(*history[-1]["tool_calls"])],
-    }
-    before = counts["continue"]
-    held = await post(gateway, follow_up)
-    first, continued = conversation(gateway), counts["continue"] - before
-    replayed = await post(gateway, follow_up)
-    assert conversation(gateway) == first
-    # what Claude Code would change goes to a process that is told all
-    plain = all(m["role"] == "tool" and m["content"] for m in follow_up["messages"][2:])
-    assert continued == plain
-    assert counts["continue"] - before == continued
-    assert held["choices"][0]["message"] == replayed["choices"][0]["message"]
-    if not plain:
-        await done(gateway, history, temperature=0.5)
-
-
-async def lose_by_kill(gateway: Gateway) -> None:
-    [held] = [w for w in gateway.engine.pool.snapshot()["workers"] if w["state"] == "held"]
-    [process] = [process for process in gateway.processes() if process.pid == held["pid"]]
-    process.kill()
-    await until(lambda: process.pid not in [other.pid for other in gateway.processes()])
-
-
-async def lose_by_expiry(gateway: Gateway) -> None:
-    def held() -> int:
-        gateway.engine.pool.sweep()
-        count: int = gateway.engine.pool.snapshot()["states"]["held"]
-        return count
-
-    await until(lambda: held() == 0)
-
-
-@pytest.mark.parametrize("lose", [lose_by_kill, lose_by_expiry])
-async def test_a_held_process_that_is_lost_is_replaced_by_a_replay(
-    make_gateway: MakeGateway, lose: Callable[[Gateway], Awaitable[None]]
-) -> None:
-    hold_seconds = 0.05 if lose is lose_by_expiry else 300
-    async with make_gateway(hold_seconds=hold_seconds, max_processes=2) as gateway:
-        history = await called(gateway)
-        await lose(gateway)
-        first, second = history[-1]["tool_calls"]
-        messages = [*history, result(first, "A"), result(second, "B")]
-        answer = await post(gateway, {**asking("", tools=TOOLS), "messages": messages})
-        text = answer["choices"][0]["message"]["content"]
-        assert text == "Demo model: tool results: weather: A; clock: B"
-        roles = [said(message)[0] for message in gateway.upstream.requests[-1].messages]
-        assert roles == ["user", "assistant", "user"]
+    one, two = history[-1]["tool_calls"]
+    messages = [*history, *RESULTS[way](one, two)]
+    await post(gateway, {**asking("", tools=TOOLS, temperature=0.5), "messages": messages})
+    first, second = gateway.upstream.requests
+    asked, answered, results = (said(message) for message in second.messages)
+    assert [asked] == [said(message) for message in first.messages]
+    assert [(block["id"], block["input"]) for block in answered[1]] == [
+        (one["id"], {"city": "Rome"}),
+        (two["id"], {}),
+    ]
+    if way == "an image":
+        assert [part["type"] for part in results[1][0]["content"]] == ["text", "image"]
+        assert results[1][0]["content"][1]["source"]["data"] == png()
+    else:
+        expected = RECEIVED.get(way, RECEIVED["in the order of the calls"])
+        assert results == ("user", expected(one["id"], two["id"]))
+    settled = ("tools", "temperature", "thinking", "output_config", "max_tokens", "model")
+    assert [first.body.get(name) for name in settled] == [second.body.get(n) for n in settled]
 
 
 async def test_a_history_of_another_server_replays_natively(gateway: Gateway) -> None:

@@ -1,92 +1,147 @@
-"""The facts that the engine stands on, each on the real CLI. An upgrade of it must pass these
-before its version joins CONTRACT_TESTED_VERSIONS (engine/worker.py)."""
+"""The facts that the engine stands on, each on the real CLI and by every way to reach Claude. An
+upgrade must pass these before its version joins CONTRACT_TESTED_VERSIONS
+(engine/tested_versions.py). They stand in docs/claude-cli.md, "The whole body"."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
-from typing import Any
+import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any, get_args
 
 import pytest
-from engine.cli_protocol import HELD_RESULT_CHARS, turn_settings
 
-from core.conversation import Block, Message, Role, text_block
-from core.errors import ContextTooLong, GatewayError
-from core.events import Finished, Reply
-from core.turn import FunctionTool, Sampling, ToolChoice, Turn
+from core.conversation import JsonObject
+from core.errors import ContextTooLong, GatewayError, InvalidRequest
+from core.events import Finished, Reply, TextDelta
 from demo import FakeAnthropic
-from demo.model import OWN_TOOLS
+from demo.recording import RecordedRequest
+from demo.server import Form
+from engine.ask import Ask
+from engine.control import interrupt_line
 from engine.launch_profile import LaunchProfile
-from engine.worker import CONTRACT_TESTED_VERSIONS, ClaudeWorker
-from tests.support.harness import Gateway, said, system_texts
+from engine.tested_versions import CONTRACT_TESTED_VERSIONS
+from engine.worker import ClaudeWorker
+from tests.conftest import MakeGateway
+from tests.support.harness import Gateway, gateway_at, png
 
 MODEL = "claude-sonnet-5"
-OTHER_MODEL = "claude-opus-4-5"
+FORMS = get_args(Form)
 SYSTEM = "Be exact."
-PROFILE = LaunchProfile.of("contract", SYSTEM)
-"""What the processes of most tests here are bound to, so that they share one."""
+ADDED = {"model", "stream", "anthropic_version", "anthropic_beta"}
+"""What the CLI, or the provider's protocol, has in a body beside what it was given."""
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "city": {"type": "string"},
-        "deep": {"anyOf": [{"type": "null"}, {"$ref": "#"}]},
-    },
-    "required": ["city"],
-    "additionalProperties": False,
-}
+LOOK = {"name": "look", "description": "d", "input_schema": {"type": "object", "properties": {}}}
 
 
-LOOK = (FunctionTool("look", "d", SCHEMA),)
+class Way:
+    """One process of one form, without the engine's choices."""
+
+    def __init__(self, form: str, gateway: Gateway) -> None:
+        self.form = form
+        self.gateway = gateway
+        self.profile = LaunchProfile(SYSTEM if self.is_login else "")
+
+    @property
+    def is_login(self) -> bool:
+        return self.form == "oauth"
+
+    @property
+    def upstream(self) -> FakeAnthropic:
+        return self.gateway.upstream
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[ClaudeWorker]:
+        """The process; it is used again where the turn came to its end."""
+        async with self.gateway.engine.pool.lease(self.profile) as lease:
+            assert isinstance(lease.worker, ClaudeWorker)
+            if not lease.worker.bound:
+                await lease.worker.bind(self.profile)
+            self.done = lease.park
+            yield lease.worker
+
+    async def say(self, text: str, **fields: Any) -> Reply:
+        """Asks with a body of one message, and of these fields."""
+        return await self.ask(body_of(text, **fields))
+
+    async def ask(self, body: JsonObject, model: str = MODEL) -> Reply:
+        reply = Reply()
+        if self.is_login:  # there it is the CLI's to write
+            body = {key: value for key, value in body.items() if key != "system"}
+        async with (
+            self.worker() as worker,
+            aclosing(worker.run(Ask(model, body), on_done=self.done)) as events,
+        ):
+            async for event in events:
+                reply.feed(event)
+        return reply
+
+    def pid(self) -> int:
+        """Of the only process, which is idle."""
+        [slot] = self.gateway.engine.pool.in_state("idle")
+        pid: int = slot.worker.describe()["pid"]
+        return pid
+
+    def check(self, request: RecordedRequest, body: JsonObject) -> None:
+        """The model received this body, in this order of keys, and nothing else."""
+        given = {k: v for k, v in body.items() if not (self.is_login and k == "system")}
+        received = {k: v for k, v in request.body.items() if k in given}
+        assert {k: json.dumps(v) for k, v in received.items()} == {
+            k: json.dumps(v) for k, v in given.items()
+        }
+        assert set(request.body) - set(given) <= ADDED | ({"system"} if self.is_login else set())
+        if self.is_login:
+            assert request.body["system"][-1]["text"] == SYSTEM
 
 
-def message(role: Role, *blocks: Block | str) -> Message:
-    """A message of blocks; a string is a text block."""
-    native = tuple(text_block(block) if isinstance(block, str) else block for block in blocks)
-    return Message(role, native)
+def body_of(text: str, **fields: Any) -> JsonObject:
+    """A body of one message, whole: the CLI adds nothing to it."""
+    body = {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+        "system": [{"type": "text", "text": SYSTEM}],
+        "tools": [],
+        "max_tokens": 1000,
+        "metadata": {"user_id": "u"},
+        "thinking": {"type": "disabled"},
+        "output_config": {"effort": "high"},
+    }
+    return {**body, **fields}
 
 
-def turn(*messages: Message | str, **fields: Any) -> Turn:
-    native = tuple(message("user", m) if isinstance(m, str) else m for m in messages)
-    return Turn(**{"model": MODEL, "messages": native, "principal": "contract", **fields})
+@pytest.fixture(scope="module")
+async def running(
+    shared_upstream: FakeAnthropic, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Way]]:
+    async with AsyncExitStack() as stack:
+        made = {}
+        for form in FORMS:
+            home = tmp_path_factory.mktemp(form)
+            gateway = await stack.enter_async_context(
+                gateway_at(shared_upstream, home, form, max_processes=1, pool_warm=0)
+            )
+            made[form] = Way(form, gateway)
+        yield made
 
 
-def native(messages: Sequence[Message]) -> list[tuple[str, list[Any]]]:
-    return [(m.role, list(m.content)) for m in messages]
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest, running: dict[str, Way], upstream: Any) -> Way:
+    """Each way to reach Claude, with the one process that earlier tests left."""
+    found: Way = running[request.param]
+    return found
 
 
-def received(upstream: FakeAnthropic, index: int = -1) -> list[tuple[str, list[Any]]]:
-    return [said(m) for m in upstream.requests[index].messages]
+@pytest.fixture
+def api(running: dict[str, Way], upstream: FakeAnthropic) -> Way:
+    """The way with an API key."""
+    return running["anthropic"]
 
 
-async def run(gateway: Gateway, asked: Turn) -> Reply:
-    reply = Reply()
-    async with aclosing(gateway.engine.run(asked)) as events:
-        async for event in events:
-            reply.feed(event)
-    return reply
-
-
-@asynccontextmanager
-async def leased(gateway: Gateway, profile: LaunchProfile) -> AsyncIterator[ClaudeWorker]:
-    """A bound process, without the engine's choices; other tests may have it afterwards."""
-    async with gateway.engine.pool.lease(profile) as lease:
-        if not lease.worker.bound:
-            await lease.worker.bind(profile)
-        yield lease.worker
-        lease.park(None)
-
-
-async def say(worker: ClaudeWorker, asked: Turn, *, fresh: bool = True) -> Reply:
-    reply = Reply()
-    running = worker.run(asked.messages, turn_settings(asked), fresh=fresh)
-    async with aclosing(running) as events:
-        async for event in events:
-            reply.feed(event)
-    return reply
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an interrupt may take longer than a client's next request should wait."""
+    monkeypatch.setattr("engine.worker.INTERRUPT_SECONDS", 10)
 
 
 async def test_the_bundled_version_is_one_that_these_tests_passed_on(gateway: Gateway) -> None:
@@ -95,279 +150,300 @@ async def test_the_bundled_version_is_one_that_these_tests_passed_on(gateway: Ga
     assert info["claude_code_version"] in CONTRACT_TESTED_VERSIONS
 
 
-async def test_a_process_that_started_blank_takes_prompt_and_tools(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    tools = (FunctionTool("look", "Looks.\n  Twice", SCHEMA), FunctionTool("a-b_C", "", SCHEMA))
-    blank = gateway.engine.pool.counts["blank"]
-    reply = await run(gateway, turn("hi", system="Be  exact.\n", tools=tools))
-    assert reply.finished is not None
-    assert gateway.engine.pool.counts["blank"] == blank + 1
-    [request] = upstream.requests
-    assert system_texts(request.body)[-1] == "Be  exact.\n"
-    offered = {t["name"]: (t.get("description", ""), t["input_schema"]) for t in request.tools}
-    assert offered == {tool.name: (tool.description, tool.input_schema) for tool in tools}
+# --- The body -----------------------------------------------------------------------------------
 
 
-async def test_a_boundary_makes_it_forget_and_keeps_prompt_and_tools(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    profile = LaunchProfile.of("contract", SYSTEM, LOOK)
-    async with leased(gateway, profile) as worker:
-        for text in ("one", "two", "three"):
-            await say(worker, turn(text))
-    assert [received(upstream, index) for index in range(3)] == [
-        [("user", [text_block(text)])] for text in ("one", "two", "three")
+def full_body(number: int) -> JsonObject:
+    """Every key, each with something that the CLI would write otherwise."""
+    image = {"type": "base64", "media_type": "image/png", "data": png(64)}
+    use = {"type": "tool_use", "id": f"toolu_{number}", "name": "zeta", "input": {"b": 1, "a": [1]}}
+    cached = {"type": "text", "text": "One.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": f"toolu_{number}",
+        "content": [{"type": "text", "text": "no\u2028city"}],
+        "is_error": True,
+    }
+    return {
+        "max_tokens": 1000 + number,
+        "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+        "tools": [
+            {**LOOK, "name": "zeta", "description": "é \U0001d11e " * 2_000},
+            {**LOOK, "name": "Bash", "cache_control": {"type": "ephemeral"}},
+        ],
+        "system": [{"type": "text", "text": f"Be exact {number}.\n"}, {**cached}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "@/etc/hostname"}, cached]},
+            {"role": "assistant", "content": [{"type": "text", "text": "One moment."}, use]},
+            {"role": "user", "content": [result, {"type": "image", "source": image}]},
+            {"role": "assistant", "content": "Then nothing."},
+            {"role": "user", "content": f"/help {number}"},
+        ],
+        "temperature": 0.25,
+        "top_k": 7,
+        "stop_sequences": ["END", "\nHuman:"],
+        "thinking": {"type": "disabled"},
+        "metadata": {"user_id": f"user {number}"},
+        "output_config": {"effort": "low"},
+    }
+
+
+async def test_the_whole_body_arrives_exactly_and_nothing_else(form: Way) -> None:
+    for number in range(3):
+        await form.ask(full_body(number))
+    for number, request in enumerate(form.upstream.requests):
+        form.check(request, full_body(number))
+
+
+async def test_nothing_of_a_body_stays_for_the_next(form: Way) -> None:
+    await form.ask(full_body(0))
+    await form.say("next")
+    form.check(form.upstream.requests[-1], body_of("next"))
+
+
+async def test_a_body_of_four_megabytes_arrives_whole(form: Way) -> None:
+    text = "".join(f"𝄞 {n} é\n" for n in range(300_000))
+    await form.say(text, system=[{"type": "text", "text": "Rules. " * 50_000}])
+    [request] = form.upstream.requests
+    [block] = request.messages[0]["content"]
+    assert len(text.encode()) > 4_000_000
+    assert block["text"] == text
+
+
+async def test_two_hundred_messages_arrive_in_order(form: Way) -> None:
+    roles = ("user", "assistant")
+    messages = [
+        {"role": roles[i % 2], "content": [{"type": "text", "text": f"message {i} " + "x" * 500}]}
+        for i in range(201)
     ]
-    assert {tuple(system_texts(r.body)[-1:]) for r in upstream.requests} == {(SYSTEM,)}
-    assert {len(r.tools) for r in upstream.requests} == {1}
-
-
-async def test_without_a_boundary_it_remembers(gateway: Gateway, upstream: FakeAnthropic) -> None:
-    async with leased(gateway, PROFILE) as worker:
-        first = await say(worker, turn("one"))
-        await say(worker, turn("two"), fresh=False)
-    assert received(upstream) == native(
-        [message("user", "one"), message("assistant", first.text), message("user", "two")]
-    )
-
-
-async def test_a_new_model_and_new_settings_leave_no_notice(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    hot = Sampling(max_tokens=77, temperature=0.25, stop=("END",))
-    asked = [
-        turn("one"),
-        turn("two", model=OTHER_MODEL, sampling=hot),
-        turn("three", model="claude-opus-6", sampling=Sampling(top_p=0.5)),
-        turn("four"),
-    ]
-    async with leased(gateway, PROFILE) as worker:
-        for each in asked:
-            await say(worker, each)
-    for index, each in enumerate(asked):
-        assert received(upstream, index) == native(each.messages)
-    first, second, third, fourth = (request.body for request in upstream.requests)
-    assert (second["max_tokens"], second["temperature"]) == (77, 0.25)
-    assert second["stop_sequences"] == ["END"]
-    assert third["top_p"] == 0.5
-    assert third.get("temperature") in (None, 1)  # the CLI's own for older models
-    assert [b["model"].startswith(m) for b, m in ((second, OTHER_MODEL), (fourth, MODEL))]
-    settled = {"max_tokens", "temperature", "top_p", "stop_sequences", "thinking", "model"}
-    assert {k: first.get(k) for k in settled} == {k: fourth.get(k) for k in settled}
-
-
-HISTORY = [
-    message("user", "What is\n\n`x`? @/etc/hostname"),
-    message(
-        "assistant",
-        {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"},
-        "One moment.",
-        {"type": "tool_use", "id": "call_1", "name": "look", "input": {"city": "Rome", "n": [1]}},
-        {"type": "tool_use", "id": "call_2", "name": "look", "input": {}},
-    ),
-    message(
-        "user",
-        {"type": "tool_result", "tool_use_id": "call_1", "content": [text_block("warm")]},
-        {
-            "type": "tool_result",
-            "tool_use_id": "call_2",
-            "content": [text_block("no city")],
-            "is_error": True,
-        },
-        "And then?",
-    ),
-    message("assistant", "Then nothing."),
-    message("user", "/help"),
-]
-
-
-@pytest.mark.parametrize("model", ["claude-opus-4-5-20251101", "claude-sonnet-5"])
-async def test_a_replayed_history_arrives_as_it_was(
-    gateway: Gateway, upstream: FakeAnthropic, model: str
-) -> None:
-    asked = turn(*HISTORY, model=model, system=SYSTEM, tools=LOOK, thinking=True)
-    await run(gateway, asked)
-    assert received(upstream) == native(HISTORY)
-
-
-async def test_the_cost_of_a_held_turn_is_told_without_a_request(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    reply = await run(gateway, turn("!demo call=look", system=SYSTEM, tools=LOOK))
-    assert reply.finished is not None
-    assert reply.finished.reason == "tool_use"
-    assert reply.finished.cost_usd is not None
-    assert reply.finished.cost_usd > 0
-    assert len(upstream.requests) == 1
-    assert not upstream.other_requests
-
-
-async def test_effort_is_set_and_unset_between_turns(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    async with leased(gateway, PROFILE) as worker:
-        for effort in (None, "low", "high", None):
-            await say(worker, turn("hi", effort=effort))
-    efforts = [(r.body.get("output_config") or {}).get("effort") for r in upstream.requests]
-    assert efforts[1:3] == ["low", "high"]
-    assert efforts[0] == efforts[3]
-    assert [received(upstream, i) for i in range(4)] == [[("user", [text_block("hi")])]] * 4
-
-
-NAMES = ["Bash", "Read", "Task", "WebSearch", "StructuredOutput", "Skill", "AskUserQuestion"]
-
-
-async def test_functions_named_like_claude_codes_own_are_the_callers(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    assert {"Bash", "Read", "Task", "WebSearch"} <= OWN_TOOLS
-    tools = tuple(FunctionTool(name, f"My {name}", SCHEMA) for name in NAMES)
-    question = message("user", f'!demo call={",".join(NAMES)} args={{"city":"Rome"}}')
-    reply = await run(gateway, turn(question, tools=tools))
-    assert [call.name for call in reply.tool_calls] == NAMES
-    offered = {t["name"]: t["description"] for t in upstream.requests[0].tools}
-    assert offered == {name: f"My {name}" for name in NAMES}
-    calls: list[Block] = [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": {"city": "Rome"}}
-        for call in reply.tool_calls
-    ]
-    results: list[Block] = [
-        {
-            "type": "tool_result",
-            "tool_use_id": call.id,
-            "content": [text_block(f"result of {call.name}")],
-        }
-        for call in reply.tool_calls
-    ]
-    going_on = turn(question, message("assistant", *calls), message("user", *results), tools=tools)
-    again = await run(gateway, going_on)
-    assert again.finished is not None
-    assert again.finished.reason == "end_turn"
-    assert [role for role, _ in received(upstream)] == ["user", "assistant", "user"]
-    # the CLI passes results on in the order in which they reached it
-    given = {block["tool_use_id"]: block["content"] for block in received(upstream)[2][1]}
-    assert len(given) == len(NAMES)
-    for call in reply.tool_calls:
-        assert f"result of {call.name}'" in str(given[call.id])
-    assert gateway.engine.pool.counts["continue"] >= 1
-
-
-async def test_a_tool_that_is_forced_or_forbidden(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    tools = (*LOOK, FunctionTool("Bash", "d", SCHEMA))
-    for choice in (ToolChoice("tool", "Bash"), ToolChoice("none"), ToolChoice(parallel=False)):
-        await run(gateway, turn("hi", tools=tools, tool_choice=choice))
-    assert [r.body.get("tool_choice") for r in upstream.requests] == [
-        {"type": "tool", "name": "Bash"},
-        {"type": "none"},
-        {"type": "auto", "disable_parallel_tool_use": True},
-    ]
-
-
-async def test_a_long_conversation_arrives_whole(gateway: Gateway, upstream: FakeAnthropic) -> None:
-    roles: tuple[Role, Role] = ("user", "assistant")
-    long = [message(roles[i % 2], f"message {i} @/etc/hostname " + "x" * 500) for i in range(151)]
-    await run(gateway, turn(*long))
-    assert received(upstream) == native(long)
-    assert len(upstream.requests) == 1
+    await form.say("", messages=messages)
+    form.check(form.upstream.requests[-1], body_of("", messages=messages))
 
 
 @pytest.mark.parametrize("text", ["/help", "/clear", "/compact", "@/etc/hostname", "!ls", "# note"])
-async def test_commands_and_paths_stay_text(
-    gateway: Gateway, upstream: FakeAnthropic, text: str
+async def test_commands_and_paths_stay_text(api: Way, text: str) -> None:
+    await api.say(text)
+    api.check(api.upstream.requests[-1], body_of(text))
+
+
+async def test_an_answer_at_the_end_is_gone_on_with(api: Way) -> None:
+    messages = [
+        {"role": "user", "content": "Count."},
+        {"role": "assistant", "content": "One, two,"},
+    ]
+    await api.ask(body_of("", messages=messages), "claude-haiku-4-5")
+    assert api.upstream.requests[-1].messages == messages
+
+
+async def test_without_max_tokens_it_is_the_most_that_the_model_can_write(api: Way) -> None:
+    for model in (MODEL, "claude-haiku-4-5"):
+        body = body_of("hi")
+        del body["max_tokens"]
+        await api.ask(body, model)
+    assert [r.body["max_tokens"] for r in api.upstream.requests] == [128_000, 64_000]
+
+
+async def test_where_the_body_is_silent_the_cli_speaks(api: Way) -> None:
+    """Which is why the body says it all."""
+    await api.ask({"messages": [{"role": "user", "content": "hi"}]}, "sonnet")
+    body = api.upstream.requests[-1].body
+    assert body["output_config"] == {"effort": "medium"}
+    assert body["thinking"]["type"] == "adaptive"
+    assert body["tools"] == []
+    assert body["metadata"]
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-1", "claude-opus-4-20250514", "claude-opus-4-5"])
+async def test_the_model_that_was_asked_for_is_the_one_that_is_asked(api: Way, model: str) -> None:
+    await api.ask(body_of("hi"), model)
+    assert api.upstream.requests[-1].model == model
+
+
+async def test_betas_of_the_body_become_the_header(form: Way) -> None:
+    await form.say("hi", betas=["first-2025-01-01", "second-2025-01-01"])
+    await form.say("next")
+    one, two = (
+        [
+            *(request.headers.get("anthropic-beta") or "").split(","),
+            *request.body.get("anthropic_beta", []),
+        ]
+        for request in form.upstream.requests
+    )
+    assert {"first-2025-01-01", "second-2025-01-01"} <= {*one}
+    assert not {"first-2025-01-01", "second-2025-01-01"} & {*two}
+    assert "betas" not in form.upstream.requests[0].body
+
+
+async def test_a_body_that_is_not_json_asks_the_model_a_dot(
+    api: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await run(gateway, turn(text))
-    assert received(upstream) == [("user", [text_block(text)])]
+    """Without an error: the code must never write one."""
+    with monkeypatch.context() as context:
+        context.setattr("engine.worker.body_text", lambda body: '{"messages": NaN}')
+        await api.say("secret")
+    [message] = api.upstream.requests[-1].messages
+    assert message["content"] in (".", [{"type": "text", "text": "."}]) or (
+        [block["text"] for block in message["content"]] == ["."]
+    )
 
 
-@pytest.mark.parametrize("size", [240_000, 600_000])
-async def test_what_is_large_arrives_whole(
-    gateway: Gateway, upstream: FakeAnthropic, size: int
+async def test_a_number_that_json_has_not_is_refused_before_it_is_written(api: Way) -> None:
+    for number in (math.nan, math.inf):
+        with pytest.raises(InvalidRequest, match="number that JSON has not"):
+            await api.say("hi", temperature=number)
+    assert not api.upstream.requests
+    assert api.pid()
+    assert (await api.say("next")).text == 'Demo model: you said "next".'
+
+
+# --- One request a turn -------------------------------------------------------------------------
+
+ENDINGS: dict[str, tuple[str, JsonObject]] = {
+    "max_tokens": ("!demo tokens=50", {"max_tokens": 5}),
+    "empty": ("!demo empty", {}),
+    "refusal": ('!demo stop=refusal text="I will not."', {}),
+    "empty refusal": ("!demo stop=refusal empty", {}),
+    "tool calls": ("!demo call=look,look", {"tools": [LOOK]}),
+    "a call of no tool": ("!demo call=unknown", {"tools": [LOOK]}),
+    "a call that was cut": (
+        f'!demo call=look args={{"a":"{"x" * 99}"}} chars=2',
+        {"tools": [LOOK], "max_tokens": 5},
+    ),
+    "cut stream": ("!demo tokens=9 cut=3", {}),
+    "SSE error": ("!demo tokens=9 error_midstream=overloaded_error", {}),
+    "400": ("!demo error=400", {}),
+    "413": ("!demo error=413", {}),
+    "429": ("!demo error=429", {}),
+    "500": ("!demo error=500", {}),
+    "529": ("!demo error=529", {}),
+    "pause_turn": ("!demo stop=pause_turn text=hm", {}),
+    "model_context_window_exceeded": ("!demo stop=model_context_window_exceeded text=hm", {}),
+    "stop_sequence": ("!demo text='one END two'", {"stop_sequences": ["END"]}),
+    "end_turn": ("!demo text=hm", {}),
+}
+
+
+ASKED_TWICE = {("bedrock", "400"), ("vertex", "400")}
+"""There the CLI sends a request that was refused once more, as it was: nothing is paid for it."""
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_however_a_turn_ends_it_was_one_request_and_the_process_serves_on(
+    form: Way, ending: str
 ) -> None:
-    system = "".join(f"Rule {n}: be exact. " for n in range(15_000))
-    result = "".join(f"𝄞 {n} " for n in range(size // 8)).ljust(size)[:size]
-    question = turn("!demo call=look", system=system, tools=LOOK)
-    [call] = (await run(gateway, question)).tool_calls
-    continued = gateway.engine.pool.counts["continue"]
-    # other arguments are another conversation, which no process remembers
-    for arguments in (json.loads(call.arguments), {"city": "elsewhere"}):
-        use: Block = {"type": "tool_use", "id": call.id, "name": "look", "input": arguments}
-        block: Block = {
-            "type": "tool_result",
-            "tool_use_id": call.id,
-            "content": [text_block(result)],
-        }
-        messages = (*question.messages, message("assistant", use), message("user", block))
-        await run(gateway, replace(question, messages=messages))
-        assert system_texts(upstream.requests[-1].body)[-1] == system
-        [last] = received(upstream)[-1][1]
-        content = last["content"]
-        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
-        assert text == result
-    assert len(system) > 300_000
-    assert len(upstream.requests) == 3
-    # what is longer is replayed
-    taken = size <= HELD_RESULT_CHARS
-    assert gateway.engine.pool.counts["continue"] == continued + taken
+    text, fields = ENDINGS[ending]
+    await form.say("before")
+    pid = form.pid()
+    asked = body_of(f"{text} input=2000", **fields)
+    try:
+        reply = await form.ask(asked)
+        assert reply.finished is not None
+    except GatewayError as error:
+        assert not isinstance(error, ContextTooLong)  # noqa: PT017  # it may also not fail
+    assert (await form.say("next")).text == 'Demo model: you said "next".'
+    if not (form.is_login and "empty" in ending):  # guarded there, see below
+        assert form.pid() == pid
+    before, *turns, after = form.upstream.requests
+    form.check(before, body_of("before"))
+    for turn in turns:
+        form.check(turn, asked)
+    form.check(after, body_of("next"))
+    assert len(turns) == (2 if (form.form, ending) in ASKED_TWICE else 1)
 
 
-async def test_a_prompt_of_any_size_is_left_to_the_api_to_refuse(
-    gateway: Gateway, upstream: FakeAnthropic
+@pytest.mark.parametrize("ending", ["max_tokens", "empty", "refusal", "empty refusal"])
+async def test_under_a_login_a_tiny_prompt_makes_no_second_request_either(
+    running: dict[str, Way], upstream: FakeAnthropic, ending: str
 ) -> None:
-    huge = turn(message("user", "x y z! " * 600_000))
-    assert (await run(gateway, huge)).finished is not None
-    assert received(upstream) == native(huge.messages)
+    """The limit counts the CLI's reminders there, so it lets such a call pass: it is guarded."""
+    text, fields = ENDINGS[ending]
+    reply = await running["oauth"].say(f"{text} input=1", **fields)
+    assert reply.finished is not None
+    assert (await running["oauth"].say("next")).text == 'Demo model: you said "next".'
+    assert len(upstream.requests) == 2
 
 
-async def test_a_turn_cut_at_its_limit_is_not_gone_on_with_whatever_comes_late(
-    gateway: Gateway, upstream: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+async def test_a_process_started_ahead_is_warmed_without_a_request(
+    make_gateway: MakeGateway,
 ) -> None:
-    """The engine kills a process at `max_tokens`; here that never happens, as on a slow machine."""
-    monkeypatch.setattr("engine.cli_events.ContinuationGuard.must_stop", lambda watch, line: False)
-    cut = turn("!demo tokens=50 delay_after=2:0.2", sampling=Sampling(max_tokens=5))
-    async with leased(gateway, PROFILE) as worker:
-        with pytest.raises(ContextTooLong):
-            await say(worker, cut)
-        assert len(upstream.requests) == 1
-        assert (await say(worker, turn("next"))).text == 'Demo model: you said "next".'
+    async with make_gateway(max_processes=1, pool_warm=1) as gateway:
+        pool = gateway.engine.pool
+        async with asyncio.timeout(20):
+            while not pool.in_state("blank"):  # noqa: ASYNC110  # the pool sets no event
+                await asyncio.sleep(0.01)
+        [slot] = pool.in_state("blank")
+        assert isinstance(slot.worker, ClaudeWorker)
+        assert slot.worker.bound
+        assert not gateway.upstream.requests
+        assert not gateway.upstream.other_requests
 
 
-async def test_an_abandoned_turn_ends_its_process(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    events = gateway.engine.run(turn("!demo tokens=9 delay_after=2:60"))
-    async for event in events:
-        assert not isinstance(event, Finished)
-        if upstream.requests and getattr(event, "text", "") == "word2 ":
-            break
-    await events.aclose()
-    await upstream.wait_until_idle()
-    assert [request.outcome for request in upstream.requests] == ["disconnected"]
-    await asyncio.sleep(0)
-    assert (await run(gateway, turn("hi"))).text == 'Demo model: you said "hi".'
+# --- Interrupts ---------------------------------------------------------------------------------
 
 
-async def test_a_refused_request_leaves_nothing_that_a_boundary_does_not_sweep_away(
-    gateway: Gateway, upstream: FakeAnthropic
-) -> None:
-    await run(gateway, turn("Begin.", system=SYSTEM))
-    started = gateway.engine.pool.counts["started"]
-    for status in (400, 401, 403, 404, 413, 429, 500, 503, 529):
-        with pytest.raises(GatewayError):
-            await run(gateway, turn(f"secret {status}\n!demo error={status}", system=SYSTEM))
-        await run(gateway, turn("And now?", system=SYSTEM))
-        assert received(upstream) == [("user", [text_block("And now?")])]
-    assert gateway.engine.pool.counts["started"] == started
+@pytest.mark.parametrize(
+    "order", ["tokens=500 rate=50", "first_delay=30", "hang", "silent", "tokens=9 delay_after=2:30"]
+)
+async def test_an_interrupt_ends_the_request_and_keeps_the_process(form: Way, order: str) -> None:
+    await form.say("before")
+    pid = form.pid()
+    async with form.worker() as worker:
+        ask = Ask(MODEL, body_of(f"!demo {order}"))
+        events = worker.run(ask, on_done=form.done)
+        if "tokens" in order:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    break
+        else:
+            waiting = asyncio.create_task(anext(events))
+            await form.upstream.wait_for_requests(2)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await events.aclose()
+    await form.upstream.wait_until_idle()
+    assert form.upstream.requests[1].outcome == "disconnected"
+    assert (await form.say("next")).text == 'Demo model: you said "next".'
+    assert form.pid() == pid
+    form.check(form.upstream.requests[2], body_of("next"))
 
 
-async def test_an_error_after_the_answer_began_costs_the_process_its_life(
-    gateway: Gateway,
-) -> None:
-    asked = turn("!demo error_midstream=overloaded_error", system="Cut off.")
-    with pytest.raises(GatewayError):
-        await run(gateway, asked)
-    reused = gateway.engine.pool.counts["reuse"]
-    await run(gateway, turn("And now?", system="Cut off."))
-    assert gateway.engine.pool.counts["reuse"] == reused
+async def test_an_interrupt_that_meets_an_idle_process_changes_nothing(form: Way) -> None:
+    await form.say("before")
+    pid = form.pid()
+    async with form.worker() as worker:
+        worker._transport.write_soon(interrupt_line("gw_late"))
+        form.done()
+    for text in ("one", "two"):
+        assert (await form.say(text)).text == f'Demo model: you said "{text}".'
+    assert form.pid() == pid
+    assert len(form.upstream.requests) == 3
+
+
+# --- The API's own words ------------------------------------------------------------------------
+
+REWRITTEN = [
+    "prompt is too long: 250000 tokens > 200000 maximum",
+    "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_1",
+    "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 6291456 bytes",
+    "The PDF specified was not valid.",
+    "messages.0.content.1.image.source.base64.data: Could not process image",
+]
+"""Where the CLI writes its advice for a person at a terminal instead."""
+
+
+@pytest.mark.parametrize("words", REWRITTEN)
+async def test_what_the_api_says_comes_by_the_log(form: Way, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await form.say(f"!demo error=400 message={json.dumps(words)}")
+    assert caught.value.message == words
+
+
+async def test_each_turn_costs_what_it_cost(form: Way) -> None:
+    costs = []
+    for _ in range(2):
+        reply = await form.say("!demo tokens=50 input=1000")
+        assert isinstance(reply.finished, Finished)
+        costs.append(reply.finished.cost_usd)
+    assert costs[0] == costs[1]
+    assert costs[0] is not None
+    assert costs[0] > 0

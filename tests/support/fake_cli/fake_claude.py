@@ -80,6 +80,17 @@ def ending() -> list[dict[str, Any]]:
     ]
 
 
+def is_warm_up(settings: dict[str, Any]) -> bool:
+    """Whether the limit of the next prompt is so low that the API is not called."""
+    environment: dict[str, str] = settings.get("env", {})
+    return environment.get("CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE") == "1"
+
+
+def too_long() -> dict[str, Any]:
+    """The result of a turn without a call."""
+    return {**ending()[-1], "is_error": True, "result": "Prompt is too long"}
+
+
 def answer() -> None:
     say(*opening("fake"), *ending())
 
@@ -108,7 +119,7 @@ def garbage() -> None:
 
 def broken_message() -> None:
     """A message of a known kind without its fields."""
-    say({"type": "assistant", "session_id": "s"})
+    say({"type": "stream_event", "session_id": "s"})
 
 
 def ends_silently() -> None:
@@ -118,6 +129,8 @@ def ends_silently() -> None:
 MODES: dict[str, Callable[[], None]] = {
     "answer": answer,
     "slow_start": answer,
+    "refuses_settings": answer,
+    "never_confirms": answer,
     "hang_in_turn": hang_in_turn,
     "hang_in_the_middle": hang_in_the_middle,
     "crash_in_mid_line": crash_in_mid_line,
@@ -133,13 +146,25 @@ def main(mode: str) -> None:
         os._exit(139)
     if mode == "slow_start":
         time.sleep(0.7)
+    settings: dict[str, Any] = {}
     for line in sys.stdin:
         message = json.loads(line)
         if message["type"] == "control_request":
             if mode == "hang_at_start":
                 continue
+            settings = message["request"].get("settings", settings)
+            is_for_turn = "settings" in message["request"] and not is_warm_up(settings)
+            if mode == "never_confirms" and is_for_turn:
+                continue
+            if mode == "refuses_settings" and is_for_turn:
+                refusal = {"request_id": message["request_id"], "error": "no such model"}
+                say({"type": "control_response", "response": {"subtype": "error", **refusal}})
+                continue
             response = {"claude_code_version": VERSION, "models": [], "account": {}}
             outcome = {"request_id": message["request_id"], "response": response}
             say({"type": "control_response", "response": {"subtype": "success", **outcome}})
+        elif message["type"] == "user" and is_warm_up(settings):
+            say(too_long())
         elif message["type"] == "user" and message.get("shouldQuery", True):
+            say({"type": "system", "subtype": "status", "status": "requesting"})
             MODES[mode]()

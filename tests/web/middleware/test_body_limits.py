@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -14,9 +15,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from config.settings import Settings, load_settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
+from core.errors import Overloaded
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, gateway_at
 from web import http_protocol
+from web.body_budget import SMALL_BYTES, BodyBudget
 from web.middleware.body_limits import Bounds, is_deeper_than
 
 CHAT = "/v1/chat/completions"
@@ -43,6 +46,9 @@ async def small(shared_upstream: Any, tmp_path_factory: Any) -> AsyncIterator[Ga
 def code(answer: httpx.Response) -> tuple[int, str]:
     assert answer.headers["x-request-id"].startswith("req_")
     return answer.status_code, answer.json()["error"]["code"]
+
+
+TWO_MEGABYTES = 2 * 1024 * 1024
 
 
 async def pieces(count: int, size: int = 1000) -> AsyncIterator[bytes]:
@@ -73,35 +79,57 @@ async def test_the_largest_body_is_taken_in_both_ways(small: Gateway) -> None:
 
 
 async def test_bodies_that_are_held_together_have_a_bound() -> None:
-    """Eight of the largest are in use; the next is told to come again, and gets in after them."""
-    finish = asyncio.Event()
+    """Two large ones of a key; the next waits, and gets in when one has ended. Small ones and those
+    of other keys need not wait."""
+    budget = BodyBudget(4_000_000, wait_seconds=0.05)
+    async with AsyncExitStack() as held:
+        for key in ("alice", "alice", "bob"):
+            await held.enter_async_context(budget.room(key, 1_000_000))
+        with pytest.raises(Overloaded):
+            async with budget.room("alice", 1_000_000):
+                pass
+        async with budget.room("alice", SMALL_BYTES), budget.room("bob", 1_000_000):
+            assert budget.held == 4_000_000
+        patient = BodyBudget(1000, wait_seconds=20)
+        async with patient.room("", 900_000):  # one alone is always taken
+            waiting = asyncio.create_task(_enter(patient))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await waiting
+    assert budget.held == patient.held == 0
+
+
+async def _enter(budget: BodyBudget) -> None:
+    async with budget.room("", 900_000):
+        pass
+
+
+async def test_a_body_of_unsaid_length_counts_with_what_it_has_in_the_end() -> None:
+    finish, held = asyncio.Event(), []
+    budget = BodyBudget(4 * TWO_MEGABYTES)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await finish.wait()
+        held.append(budget.held)
         await Response()(scope, receive, send)
+        finish.set()
 
-    bounds = Bounds(app, Settings.model_construct(max_request_bytes=1000))
+    async def receive() -> Message:
+        done = len(pieces_left) == 1
+        return {"type": "http.request", "body": pieces_left.pop(), "more_body": not done}
 
-    async def post() -> int:
-        statuses: list[int] = []
+    async def send(message: Message) -> None:
+        pass
 
-        async def receive() -> Message:
-            return {"type": "http.request", "body": b"x" * 1000, "more_body": False}
-
-        async def send(message: Message) -> None:
-            statuses.append(message.get("status", 0))
-
-        headers = [(b"content-length", b"1000")]
-        await bounds({"type": "http", "path": "/", "headers": headers}, receive, send)
-        return statuses[0]
-
-    eight = [asyncio.create_task(post()) for _ in range(8)]
-    await asyncio.sleep(0)
-    assert await post() == 503
-    finish.set()
-    assert [await task for task in eight] == [200] * 8
-    assert await post() == 200
+    pieces_left = [b"x" * 200_000] * 2
+    bounds = Bounds(app, Settings.model_construct(max_request_bytes=TWO_MEGABYTES), budget)
+    scope: Scope = {
+        "type": "http",
+        "method": "PUT",
+        "headers": [(b"transfer-encoding", b"chunked")],
+    }
+    await bounds(scope, receive, send)
+    assert finish.is_set()
+    assert (held, budget.held) == ([400_000], 0)
 
 
 def head(*headers: str, path: str = CHAT) -> bytes:
@@ -182,16 +210,6 @@ async def test_a_stray_line_break_after_a_body_harms_no_answer(
         answer = await asyncio.wait_for(reader.read(), 20)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"word1 word2 word3" in answer
-
-
-async def test_connections_over_the_bound_are_told_so_and_closed(small: Gateway) -> None:
-    await small.http.get("/health")  # the client's own connection
-    async with raw(small, 5), raw(small) as [(reader, writer)]:
-        writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 10)
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"retry-after: 1" in answer
-    assert b"x-request-id: req_" in answer
 
 
 def nested(levels: int) -> str:

@@ -15,6 +15,8 @@ from config.settings import Settings
 from core.version import VERSION
 from main import create_app
 
+pytestmark = pytest.mark.wire
+
 
 def settings(cli: Path | None = None) -> Settings:
     return Settings.model_construct(claude_cli_path=cli, max_processes=2, pool_warm=0)

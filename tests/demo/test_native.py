@@ -3,7 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.test_demo_validation import (
+
+from demo.blocks import RESULT_PREFIX
+from demo.errors import ApiError
+from demo.validation import betas_of, validate
+from tests.demo.test_validation import (
     CALL,
     CLOSED,
     RESULT,
@@ -17,10 +21,6 @@ from tests.test_demo_validation import (
     text,
     user,
 )
-
-from demo.blocks import RESULT_PREFIX
-from demo.errors import ApiError
-from demo.validation import betas_of, validate
 
 MARK = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
