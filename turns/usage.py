@@ -206,17 +206,23 @@ class Meter:
         """The same events. Closing it closes them."""
         async with aclosing(events):
             async for item in events:
-                match item.event:
-                    case Started(model):
-                        self.model = model
-                    case BuiltinToolUse(_, name):
-                        self._tools[name] = self._tools.get(name, 0) + 1
-                    case _ if self._first_at is None:
-                        self._first_at = time.perf_counter()
-                if self.body is not None and isinstance(item.event, TextDelta):
-                    self.body.add(item.event.text)
+                event = item.event
+                if self._first_at is None or self.body or type(event) is BuiltinToolUse:
+                    self._note(event)  # after the first token there is as a rule nothing to note
                 yield item
         self._status, self._code = 200, ""
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Started(model):
+                self.model = model
+                return
+            case BuiltinToolUse(_, name):
+                self._tools[name] = self._tools.get(name, 0) + 1
+            case TextDelta(text) if self.body is not None:
+                self.body.add(text)
+        if self._first_at is None:
+            self._first_at = time.perf_counter()
 
     def end(self, failure: BaseException | None = None) -> None:
         """Records the turn: it failed, or it came to its end, or its client left."""
