@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo bench docs wheel test clients check fmt lock upgrade audit clean
+.PHONY: help install tools browser demo bench docs wheel test clients check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -16,6 +16,10 @@ install: ## Build .venv for the server and the demo (needs Python 3.11+, nothing
 
 tools: ## The same, with the tools of the tests and of the documentation
 	@$(BOOTSTRAP) install dev docs
+
+browser: ## Fetch what the tests of the page need: Chromium (Debian) and axe-core (npm)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	@npm install --silent --no-save --prefix .cache/browser axe-core@4
 
 demo: install ## Try it offline: a tour with chats and a function, no account needed
 	@$(BIN)/python -m demo.tour

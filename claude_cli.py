@@ -23,8 +23,10 @@ from config.sizing import cores
 from core.conversation import JsonObject, weighs_more
 from core.errors import ClaudeAuthFailed, GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
+from core.notes import TurnNotes
 from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
+from engine.ask import Ask
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
 from engine.guardian import Guardian, clear_abandoned
@@ -48,7 +50,7 @@ from engine.request import (
 )
 from engine.stop_sequences import StopFilter
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
-from engine.worker import Ask, ClaudeWorker
+from engine.worker import ClaudeWorker
 
 __all__ = [
     "ClaudeEngine",
@@ -124,16 +126,17 @@ class ClaudeEngine:
         """The CLI in use."""
         return cli_path(self._settings)
 
-    async def run(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """The events of one turn: `Started` first, `Finished` last.
+    async def run(self, turn: Turn, notes: TurnNotes | None = None) -> AsyncGenerator[Event, None]:
+        """The events of one turn: `Started` first, `Finished` last; what it took goes into `notes`.
 
         Raises a GatewayError; before `Started` nothing has been shown yet. Closing the generator
         ends the turn and its question to the API at once.
         """
         without, losses, begun = self._support.unsupported(turn), 0, False
+        notes = notes or TurnNotes()
         while True:
             try:
-                async with aclosing(self._attempt(turn, without)) as events:
+                async with aclosing(self._attempt(turn, without, notes)) as events:
                     async for event in events:
                         begun = True
                         self._refused = None
@@ -161,7 +164,9 @@ class ClaudeEngine:
             return None
         return self._refused[1]
 
-    async def _attempt(self, asked: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+    async def _attempt(
+        self, asked: Turn, without: frozenset[str], notes: TurnNotes
+    ) -> AsyncGenerator[Event, None]:
         names = KeyNames(asked)
         turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
@@ -169,7 +174,8 @@ class ClaudeEngine:
             with self._deadline(lease.worker) as expired:
                 try:
                     await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, names, without)) as events:
+                    events = self._events(lease, turn, names, without, notes)
+                    async with aclosing(events):
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -219,13 +225,18 @@ class ClaudeEngine:
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[AnyWorker], turn: Turn, names: KeyNames, without: frozenset[str]
+        self,
+        lease: Lease[AnyWorker],
+        turn: Turn,
+        names: KeyNames,
+        without: frozenset[str],
+        notes: TurnNotes,
     ) -> AsyncGenerator[Event, None]:
         restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         whole = JsonObjectText(is_on=turn.json_object)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
-        watch = FirstTokenWatch(lease, self.first_tokens)
-        async with aclosing(await self._asked(lease, turn, without)) as events:
+        watch = FirstTokenWatch(lease, self.first_tokens, notes)
+        async with aclosing(await self._asked(lease, turn, without, notes)) as events:
             async for event in events:
                 watch.feed(event)
                 for shown in _through(event, whole, restorer, stops):
@@ -234,7 +245,7 @@ class ClaudeEngine:
                     return
 
     async def _asked(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
         is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
         if is_large:  # nobody else is to wait while it is written
@@ -248,6 +259,7 @@ class ClaudeEngine:
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
+            notes=notes,
         )
         worker = lease.worker
         if isinstance(worker, AgentWorker):

@@ -80,6 +80,7 @@ def banner(
         "Protection": _protection(settings),
         **({"Ignored": ignored} if ignored else {}),
         **_sandbox(settings),
+        **_bodies(settings),
         "Docs": f"{url}/docs",
         "Settings": _settings_line(),
         "Data": _data_line(settings, is_demo=credentials is None),
@@ -121,6 +122,11 @@ def _hints(credentials: Credentials | None) -> dict[str, str]:
         return {}
     lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.hint or ""}
     return {name: text for name, text in lines.items() if text}
+
+
+def _bodies(settings: Settings) -> dict[str, str]:
+    note = "LOG_BODIES: prompts and answers are kept in memory, for operators to read"
+    return {"Bodies": note} if settings.log_bodies else {}
 
 
 def _sandbox(settings: Settings) -> dict[str, str]:

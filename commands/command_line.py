@@ -26,6 +26,9 @@ BROKEN_PIPE = 141
 GROUP_OPTIONS = frozenset({"--help", "--version", "--install-completion", "--show-completion"})
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+Limit = Annotated[int | None, typer.Option(min=1)]
+Budget = Annotated[float | None, typer.Option()]
+
 app = typer.Typer(
     name=PROGRAM,
     help="Claude Code behind the APIs of OpenAI and Anthropic.",
@@ -157,12 +160,74 @@ def login(context: typer.Context) -> None:
     _run(lambda: become_login(context.args))
 
 
-@app.command()
-def key() -> None:
-    """Make an API key. It is on stdout alone; what to do with it is on stderr."""
-    from commands.key import print_key
+keys = typer.Typer(
+    help="Make an API key. It is on stdout alone; what to do with it is on stderr.",
+    epilog="The commands manage keys in the servers' database; running servers know at once.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys, name="key")
 
-    _run(print_key)
+
+@keys.callback()
+def key(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        from commands.key import print_key
+
+        _run(print_key)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Letters, digits and _ . @ -, 64 at most")],
+    operator: Annotated[
+        bool, typer.Option("--operator", help="May manage keys, tools and servers")
+    ] = False,
+    models: Annotated[str, typer.Option(help="Patterns of model names, comma separated")] = "",
+    no_tools: Annotated[
+        bool, typer.Option("--no-tools", help="None of Claude Code's built-in tools")
+    ] = False,
+    expires_days: Annotated[float | None, typer.Option(help="Days from now")] = None,
+    requests_per_minute: Limit = None,
+    tokens_per_minute: Limit = None,
+    parallel_requests: Limit = None,
+    tokens_per_day: Limit = None,
+    tokens_per_month: Limit = None,
+    usd_per_day: Budget = None,
+    usd_per_month: Budget = None,
+) -> None:
+    """Make a key in the database, and print it once."""
+    from commands import stored_keys  # with SQLAlchemy a fifth of a second
+    from core.limits import KeyLimits
+
+    limits = KeyLimits(
+        tokens_per_minute=tokens_per_minute,
+        parallel_requests=parallel_requests,
+        usd_per_day=usd_per_day,
+        usd_per_month=usd_per_month,
+        tokens_per_day=tokens_per_day,
+        tokens_per_month=tokens_per_month,
+    )
+    wanted = stored_keys.Wanted(
+        name, operator, models, no_tools, expires_days, requests_per_minute, limits
+    )
+    _run(lambda: stored_keys.create_key(wanted))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List all keys, without their secrets."""
+    from commands import stored_keys
+
+    _run(stored_keys.list_keys)
+
+
+@keys.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="Its name in the list")]) -> None:
+    """Delete a key of the database: nothing can use it any more."""
+    from commands import stored_keys
+
+    _run(lambda: stored_keys.revoke_key(name))
 
 
 @app.command()

@@ -270,6 +270,30 @@ class Settings(BaseSettings):
         description="A file of MCP servers in Claude Code's format; else .mcp.json in the working "
         "directory, if it is there",
     )
+    usage_retention_days: PositiveFloat = Field(
+        90, description="Days that the record of each turn is kept; sums by day are kept for good"
+    )
+    metrics_public: bool = Field(False, description="Answer GET /metrics without an API key")
+    log_bodies: bool = Field(
+        False,
+        description="Keep the bodies of the last requests and their answers in memory, for "
+        "operators to see; a prompt is in no log even so",
+    )
+    cookie_secret: str | None = Field(
+        None,
+        min_length=16,
+        repr=False,
+        description="Signs the cookies of the page at /; servers behind one address need the same, "
+        "else each start makes one",
+    )
+    sign_in_over_http: bool = Field(
+        False, description="Let browsers on other computers sign in without https"
+    )
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces as the OTEL_* variables say; needs the extra "
+        "`tracing`",
+    )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"
     )

@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from claude_agent_sdk.types import McpSdkServerConfig
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
 from core.events import Event
+from engine.ask import Ask
 from engine.control import (
     NO_CALL,
     PROMPT,
@@ -189,19 +190,6 @@ class CliProcess:
         return f"gw_{next(self._control_ids)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request: its model and its whole body. `answer_tool` and `api_events` are for the
-    `AnswerReader`; `dropped` for its `Started`. One that `is_large` takes long to write down."""
-
-    model: str
-    body: JsonObject
-    answer_tool: str | None = None
-    dropped: tuple[str, ...] = ()
-    api_events: bool = False
-    is_large: bool = False
-
-
 class ClaudeWorker(CliProcess):
     """A process without tools, which serves any conversation. One turn at a time.
 
@@ -287,6 +275,7 @@ class ClaudeWorker(CliProcess):
         finally:
             if not turn.over.is_set():
                 await self._interrupt(turn)
+            ask.notes.spend(reader.usage, turn.cost_usd)
 
     def expire(self, error: GatewayError) -> None:
         """Ends the turn with this error; a process without a turn ends itself."""
@@ -397,6 +386,7 @@ class ClaudeWorker(CliProcess):
         if turn is None or turn.over.is_set():
             return
         cost, was_asked = self._cost(message.get("total_cost_usd")), turn.asked.is_set()
+        turn.cost_usd = cost
         if turn.reader.stop_reason is not None:
             turn.finish(cost)
         else:

@@ -34,7 +34,7 @@ class TurnResponse(Response):
     are filled with a comment, which keeps proxies from closing it; before the first event it brings
     the status with it, and an error after that is a frame. A client that makes this server wait
     for `reader_seconds` altogether, because it reads too slowly, is cut off. `extra_headers` is
-    asked when the renderer's are."""
+    asked when the renderer's are. `on_end` is called once all is over, with the failure if any."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class TurnResponse(Response):
         heartbeat_seconds: float,
         reader_seconds: float = 600.0,
         extra_headers: Callable[[], dict[str, str]] = dict,
+        on_end: Callable[[GatewayError | None], None] = lambda failure: None,
     ) -> None:
         super().__init__()
         self._events = events
@@ -58,6 +59,8 @@ class TurnResponse(Response):
         self._has_started = self._is_over = False
         self._failure: GatewayError | None = None
         self._noted = TurnNote()
+        self._stream_failure: GatewayError | None = None
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises a GatewayError where nothing was sent yet."""
@@ -76,8 +79,9 @@ class TurnResponse(Response):
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
                 await self._events.aclose()
+            self._on_end(self._failure or self._stream_failure)
             # the collector may find this response late; what it held is gone now
-            del self._events, self._renderer
+            del self._events, self._renderer, self._on_end
         if self._failure is not None:
             raise self._failure
 
@@ -136,6 +140,7 @@ class TurnResponse(Response):
 
     def _failed(self, failure: GatewayError) -> bytes:
         self._is_over = True
+        self._stream_failure = failure
         log.warning("a stream ended with %s: %s", failure.code, failure.message)
         return self._renderer.fail(failure)
 

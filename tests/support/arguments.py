@@ -16,7 +16,7 @@ def understood(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     context = command.make_context("main.py", [], resilient_parsing=True)
     rest = completed(words)
     names = []
-    while hasattr(command, "resolve_command"):
+    while rest and hasattr(command, "resolve_command"):
         name, command, rest = command.resolve_command(context, rest)
         names.append(name)
         context = command.make_context(name, list(rest), parent=context)

@@ -19,10 +19,11 @@ from core.events import Finished, Reply, TextDelta
 from demo import FakeAnthropic
 from demo.recording import RecordedRequest
 from demo.server import Form
+from engine.ask import Ask
 from engine.control import interrupt_line
 from engine.launch_profile import LaunchProfile
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
-from engine.worker import Ask, ClaudeWorker
+from engine.worker import ClaudeWorker
 from tests.conftest import MakeGateway
 from tests.support.harness import Gateway, gateway_at, png
 
