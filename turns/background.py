@@ -43,7 +43,7 @@ class BackgroundRules:
 
 
 OnEnd = Callable[[GatewayError | None], None]
-"""Is called once when the work on a response is over, with its failure if any."""
+"""Is called when the work on a response is over, with its failure if any; the first time counts."""
 
 
 @dataclass(slots=True)
@@ -142,6 +142,7 @@ class BackgroundJobs:
             self._drop(job)
             raise
         job.task = asyncio.create_task(self._work(job, events))
+        job.task.add_done_callback(lambda _: on_end(job.failure))  # one that never began, too
         return job
 
     def stop(self, owner: str, id: str) -> None:
@@ -165,7 +166,6 @@ class BackgroundJobs:
                 await self._store_end(job, job.renderer.fail(Overloaded(STOPPED)))
         finally:
             holding.cancel()
-            job.on_end(job.failure)
             self._drop(job)
 
     async def _last_frames(self, job: Job, events: AsyncGenerator[ChoiceEvent, None]) -> bytes:
@@ -179,6 +179,8 @@ class BackgroundJobs:
             failure = job.failure = as_gateway_error(error)
             log.warning("a background response failed with %s: %s", failure.code, failure.message)
             return job.renderer.fail(failure)
+        finally:  # before the end is told: who sees it finds it in the ledger
+            job.on_end(job.failure)
 
     async def _store_end(self, job: Job, last: bytes) -> None:
         """The end is stored before it is told. Where the response is cancelled, deleted or another
