@@ -164,7 +164,7 @@ CLIENTS = {
         },
         [("user", [text("Hi")])],
         ignored="messages.name",
-        parameters={"temperature": 1, "top_p": 1},
+        parameters={"temperature": 1, "top_p": None},
     ),
     "n8n: an agent's loop over LangChain.js": Client(
         {
