@@ -21,7 +21,7 @@ TAGS = {
     "responses": "OpenAI's Responses API.",
     "messages": "Anthropic's Messages API.",
     "completions": "OpenAI's legacy completions.",
-    "absent": "What Claude has nothing for: passed on where it is set up, else refused with advice.",
+    "absent": "What Claude has nothing for: passed on where set up, else refused with advice.",
 }
 
 SAID = {"type": "message", "role": "user", "content": "Say hello in one word."}
