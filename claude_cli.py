@@ -143,7 +143,7 @@ class ClaudeEngine:
         turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
-            with self._deadline(lease.worker) as expired:
+            with self._deadline(lease.worker, turn.builtin_tools) as expired:
                 try:
                     await self._bind(lease.worker, profile)
                     async with aclosing(self._events(lease, turn, names, without)) as events:
@@ -166,16 +166,18 @@ class ClaudeEngine:
         return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
 
     @contextmanager
-    def _deadline(self, worker: AnyWorker) -> Iterator[list[TurnTimeout]]:
+    def _deadline(self, worker: AnyWorker, grant: ToolGrant | None) -> Iterator[list[TurnTimeout]]:
         """Ends the turn when its time is over, and with it every wait."""
         expired: list[TurnTimeout] = []
+        seconds = self._settings.timeout_seconds
+        if grant is not None and grant.timeout_seconds is not None:
+            seconds = min(seconds, grant.timeout_seconds)
 
         def expire() -> None:
-            seconds = self._settings.timeout_seconds
             expired.append(TurnTimeout(f"No answer within {seconds:g} seconds."))
             worker.expire(expired[0])
 
-        timer = asyncio.get_running_loop().call_later(self._settings.timeout_seconds, expire)
+        timer = asyncio.get_running_loop().call_later(seconds, expire)
         try:
             yield expired
         finally:

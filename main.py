@@ -41,6 +41,7 @@ from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
 from stores import Store, StoreLimits, make_store
+from toolbox.agents import Agents
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
@@ -152,6 +153,7 @@ def _lifespan(
                 tool_stats=tool_stats,
                 workspaces=workspaces,
                 mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
+                agents=Agents(settings.agents_dir, used.workspace_root),
                 reachable_without_key=is_exposed,
             )
             yield

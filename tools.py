@@ -18,11 +18,23 @@ from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
 from stores.protocols import ToolRules, ToolRuleStore
+from toolbox.agent_files import Agent
+from toolbox.agents import CLAUDE_CODE, Agents, read_agents
 from toolbox.mcp_servers import McpServers, Source
 from toolbox.workspace_files import FoundFile
 from toolbox.workspaces import Workspaces
 
-__all__ = ["FoundFile", "McpServers", "Source", "ToolPolicy", "Workspaces"]
+__all__ = [
+    "CLAUDE_CODE",
+    "Agent",
+    "Agents",
+    "FoundFile",
+    "McpServers",
+    "Source",
+    "ToolPolicy",
+    "Workspaces",
+    "read_agents",
+]
 
 UNPROTECTED = (
     "Claude Code's built-in tools are refused on a server that can be reached from elsewhere "
@@ -122,8 +134,9 @@ class ToolPolicy:
         tools = _granted(held, tool_request)
         return ToolGrant(
             tools=tuple(tool.name for tool in tools),
-            allow=tuple(rule for tool in tools for rule in held.rules_of(tool)),
-            deny=held.disallowed,
+            allow=tuple(rule for tool in tools for rule in _narrowed(held, tool, tool_request)),
+            deny=tuple(dict.fromkeys((*held.disallowed, *tool_request.deny))),
+            ask=_asked(tools, tool_request),
             permission_mode=tool_request.permission_mode,
             max_turns=_within(tool_request.max_turns, self._settings.max_turns, "max_turns"),
             max_budget_usd=_within(
@@ -210,6 +223,31 @@ def _granted(held: Permissions, tool_request: ToolRequest) -> list[BuiltinTool]:
         raise ToolsNotAllowed(held.refusal or "No tool is allowed here.")
     asked = [tool for tool in usable if tool_request.all_allowed or tool.name in tool_request.tools]
     return [tool for tool in asked if tool.name not in tool_request.without]
+
+
+def _narrowed(held: Permissions, tool: BuiltinTool, tool_request: ToolRequest) -> tuple[str, ...]:
+    """The rules that let the tool run without asking: those that both sides have. Raises
+    ToolsNotAllowed where that leaves nothing of a tool."""
+    allowed, is_asked = held.rules_of(tool), tool.name in tool_request.ask
+    if is_asked and tool.name not in allowed:
+        raise ToolsNotAllowed(f"Only {', '.join(allowed)} is allowed here, not all of {tool.name}.")
+    if tool_request.rules is None:
+        return () if is_asked else allowed
+    wanted = tuple(rule for rule in tool_request.rules if tool_of(rule) == tool.name)
+    if tool.name in allowed:
+        return wanted
+    if tool.name in wanted:
+        return allowed
+    both = tuple(rule for rule in wanted if rule in allowed)
+    if wanted and not both:
+        raise ToolsNotAllowed(f"{', '.join(wanted)} is not allowed here: {', '.join(allowed)} is.")
+    return both
+
+
+def _asked(tools: Iterable[BuiltinTool], tool_request: ToolRequest) -> tuple[str, ...]:
+    """Of built-in tools those that were granted; MCP rules as they are."""
+    granted = {tool.name for tool in tools}
+    return tuple(rule for rule in tool_request.ask if rule in granted or rule not in BY_NAME)
 
 
 def _with_others(reason: str, held: Permissions) -> str:

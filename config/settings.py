@@ -242,6 +242,10 @@ class Settings(BaseSettings):
         description="A file of MCP servers in Claude Code's format; else .mcp.json in the working "
         "directory, if it is there",
     )
+    agents_dir: Path = Field(
+        Path("agents"),
+        description="A directory of agents: Markdown files that clients can choose as models",
+    )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"
     )

@@ -55,6 +55,10 @@ class ToolGrant:
     `directory` is the absolute, resolved working directory, outside of which the file tools do
     nothing; None is a new one that is gone with the process. `mcp_config` is JSON in the format of
     `.mcp.json`; access to a server includes all its tools.
+
+    `ask` are tools and MCP rules whose uses a person approves one by one, where no rule of `allow`
+    covers them. An agent's `prompt` stands before the caller's system prompt, with `claude_code`
+    behind Claude Code's own; `sub_agents` is JSON, as `initialize` takes it.
     """
 
     tools: tuple[str, ...] = ()
@@ -65,6 +69,11 @@ class ToolGrant:
     max_turns: int | None = None
     max_budget_usd: float | None = None
     mcp_config: str = field(default="", repr=False)  # may hold secrets
+    ask: tuple[str, ...] = ()
+    prompt: str = ""
+    claude_code: bool = False
+    sub_agents: str = ""
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

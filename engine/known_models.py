@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,9 @@ class ModelCard:
 
     prefill: bool = False
     """Whether it goes on with an answer that the last message begins."""
+
+    owner: Literal["anthropic", "agents"] = "anthropic"
+    """`agents` is one of this server's own, on the model whose card this is otherwise."""
 
 
 CLI_ALIASES = frozenset({"default", "sonnet", "opus", "haiku", "fable"})

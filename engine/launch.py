@@ -63,10 +63,12 @@ ARGUMENTS = (
     "--no-session-persistence",
     "--setting-sources=",
     "--strict-mcp-config",
-    "--system-prompt=",
     f"--debug={ERROR_LOG_FILTER}",
     "--debug-to-stderr",
 )
+NO_SYSTEM_PROMPT = "--system-prompt="
+"""What there is comes with `initialize`. Without this it is Claude Code's own prompt."""
+
 CONFINED = ("--restricted", "--disable-slash-commands", "--permission-prompts=none")
 """File tools stay in the working directory; what no rule allows is denied, nobody is asked."""
 
@@ -130,7 +132,7 @@ class Launcher:
     def plain(self) -> CliTransport:
         """A process without tools, for any conversation. With a key it runs no program, so it gets
         no PATH: with one the CLI would run git at each change of its settings."""
-        argv = [*self._command, "--tools=", "--max-turns=1"]
+        argv = [*self._command, NO_SYSTEM_PROMPT, "--tools=", "--max-turns=1"]
         if self._credentials.bare:
             argv.append("--bare")
         environment = self._environment(self._scratch)
@@ -168,6 +170,8 @@ class Launcher:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
     def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
+        if not own.claude_code:
+            yield NO_SYSTEM_PROMPT
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
@@ -180,7 +184,7 @@ class Launcher:
             yield f"--max-budget-usd={own.max_budget_usd:f}"
         if own.mcp_config:
             yield f"--mcp-config={files.mcp_file}"
-        if self._credentials.bare and not own.tools:
+        if self._credentials.bare and not own.tools and not own.claude_code:
             yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
 
     def _cli_settings(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> JsonObject:

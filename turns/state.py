@@ -9,7 +9,7 @@ from config.credentials import Credentials
 from config.settings import Settings
 from rate_limiter import RateLimiter
 from session_manager import SessionManager
-from tools import McpServers, ToolPolicy, Workspaces
+from tools import Agents, McpServers, ToolPolicy, Workspaces
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
@@ -35,4 +35,5 @@ class State:
     tool_stats: ToolStats
     workspaces: Workspaces
     mcp_servers: McpServers
+    agents: Agents
     reachable_without_key: bool = False

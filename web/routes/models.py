@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from claude_cli import ModelCard, Price
-from web.dependencies import Catalogue, Principal, ResolveModel
+from web.dependencies import Catalogue, Pipeline, Principal, ResolveModel
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -35,12 +35,13 @@ class Pricing(BaseModel):
 
 
 class Model(BaseModel):
-    """`created` is the release date where the id names one, else 0: Claude Code does not tell."""
+    """`created` is the release date where the id names one, else 0: Claude Code does not tell.
+    An agent is owned by `agents`; what it runs on has the price."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
-    owned_by: Literal["anthropic"] = "anthropic"
+    owned_by: Literal["anthropic", "agents"] = "anthropic"
     display_name: str
     description: str
     aliases: list[str]
@@ -53,16 +54,26 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
-@router.get("", summary="List the models")
-async def list_models(principal: Principal, catalogue: Catalogue) -> ModelList:
+@router.get("", summary="List the models, and the agents behind them")
+async def list_models(principal: Principal, catalogue: Catalogue, pipeline: Pipeline) -> ModelList:
     """Those that the caller may use."""
     cards = await catalogue.list()
-    usable = (card for card in cards if principal.may_use(card.id, *card.aliases))
+    usable = [card for card in cards if principal.may_use(card.id, *card.aliases)]
+    usable += await pipeline.agent_cards(principal)
     return ModelList(data=[model_of(card) for card in usable])
 
 
 @router.get("/{model:path}", summary="Look up a model by id or by another name for it")
-async def retrieve_model(model: str, resolve_model: ResolveModel, catalogue: Catalogue) -> Model:
+async def retrieve_model(
+    model: str,
+    principal: Principal,
+    resolve_model: ResolveModel,
+    catalogue: Catalogue,
+    pipeline: Pipeline,
+) -> Model:
+    for card in await pipeline.agent_cards(principal):
+        if card.id.lower() == model.lower():
+            return model_of(card)
     await resolve_model(model)
     return model_of(await catalogue.find(model))
 
@@ -71,6 +82,7 @@ def model_of(card: ModelCard) -> Model:
     return Model(
         id=card.id,
         created=created(card.id),
+        owned_by=card.owner,
         display_name=card.display_name,
         description=card.description,
         aliases=list(card.aliases),
