@@ -91,7 +91,7 @@ def test_all_tools_are_all_that_are_allowed(tmp_path: Path) -> None:
         ("---\ndescription: x\nread_only: on\ntools: Edit\n---", 2, "read_only does not go wit"),
         ("---\ndescription: x\ndeny: 2020-02-31\n---", 2, "holds a value that YAML cannot read"),
         (
-            "---\ndescription: x\ntools: Agent\nsub_agents:\n  a:\n    description: y\n    p: 1\n---",
+            "---\ndescription: x\ntools: Agent\nsub_agents:\n  a:\n    description: y\n---",
             5,
             "sub_agents.a.prompt: Field required",
         ),
