@@ -46,7 +46,7 @@ OUT_OF_CREDIT = re.compile(
     re.IGNORECASE,
 )
 TOO_LONG = re.compile(r"prompt is too long|exceed context limit|context window", re.IGNORECASE)
-CLI_MODEL = re.compile(r"issue with the selected model \(([^)]+)\)")
+CLI_MODEL = re.compile(r"(?:issue with the selected model \(|The model )([^\s)]+)(?:\)| is not)")
 """A 404 is the one failure that the CLI does not log; the API says `model: NAME`."""
 
 PLACE = re.compile(r"^`?([a-z_]+(?:\.[A-Za-z0-9_]+)*)`?: ")

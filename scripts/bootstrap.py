@@ -30,6 +30,7 @@ TOOL_REQUIREMENTS = ["poetry>=2.2,<3", "poetry-plugin-pypi-mirror>=0.6.2,<0.7"]
 SDK = "claude-agent-sdk"
 CLI_VERSION = re.compile(r'__cli_version__ = "(.+)"')
 RELEASE = re.compile(r"\d+(\.\d+)*")
+VERSIONS_FILE = "engine/tested_versions.py"
 TESTED_VERSIONS = re.compile(
     r"(?<=^CONTRACT_TESTED_VERSIONS = frozenset\(\{).*(?=\}\))", re.MULTILINE
 )
@@ -101,11 +102,11 @@ def upgrade(options: list[str]) -> int:
 
 
 def contract_tests(version: str, options: list[str]) -> int:
-    """A version that passes stays in engine/worker.py, as one whose processes may be used again."""
-    worker = ROOT / "engine/worker.py"
-    original = worker.read_text()
+    """A version that passes stays in VERSIONS_FILE, as one whose processes may be used again."""
+    versions = ROOT / VERSIONS_FILE
+    original = versions.read_text()
     tested = set(json.loads(f"[{TESTED_VERSIONS.findall(original)[0]}]")) | {version}
-    worker.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
+    versions.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
     files = sorted(str(path) for path in ROOT.glob("tests/engine/contract/test_*.py"))
     status = 1  # unless they come to their end
     try:
@@ -114,19 +115,19 @@ def contract_tests(version: str, options: list[str]) -> int:
         ).returncode
     finally:
         if status:
-            worker.write_text(original)
+            versions.write_text(original)
     if status:
         print(
             f"\nClaude Code {version} does not do all that this server relies on: see above."
             "\nTo go back: git checkout poetry.lock && make install",
             file=sys.stderr,
         )
-    elif worker.read_text() == original:
+    elif versions.read_text() == original:
         print(f"The contract tests pass with Claude Code {version}.")
     else:
         print(
-            f"The contract tests pass with Claude Code {version}, which engine/worker.py names now."
-            "\nRun `make check`, then commit poetry.lock and engine/worker.py."
+            f"The contract tests pass with Claude Code {version}, which {VERSIONS_FILE} names now."
+            f"\nRun `make check`, then commit poetry.lock and {VERSIONS_FILE}."
         )
     return status
 

@@ -170,11 +170,11 @@ def test_the_root_holds_the_prescribed_modules_and_nothing_else() -> None:
     assert TOP == PRESCRIBED
 
 
-def test_the_module_table_names_every_module_at_the_top() -> None:
+def test_the_tables_name_every_module_and_package_at_the_top() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    named = set(re.findall(r"`(\w+)\.py`", "\n".join(rows)))
-    assert named == TOP
+    assert set(re.findall(r"^\| `(\w+)\.py` \|", page, re.MULTILINE)) == TOP
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"tests"}
+    assert set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)) == packages
 
 
 def test_only_the_engine_knows_the_sdk() -> None:

@@ -45,7 +45,8 @@ PYTHON = [block for block in ALL if block.language == "python"]
 DATA = [block for block in ALL if block.language in ("json", "yaml", "toml", "env")]
 
 SHOWN = {
-    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: the settings line:": "tests/engine/contract/test_cli.py",
+    "docs/claude-cli.md: a user, an assistant, a boundary:": "tests/engine/test_builtin_tools.py",
     "docs/deployment.md: claude.example.com {": "Caddy is no package of the tests",
     "docs/deployment.md: server {": "compared with the template, which runs, below",
     "docs/getting-started.md:   URL          http://127.0.0.1:8000/v1": "compared below",

@@ -50,14 +50,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "pyproject.toml", PYPROJECT)
     write(tmp_path / "releases", f"Available versions: {NEWEST}, {NEW}")
     write(tmp_path / "poetry.lock", LOCK.format(OLD))
-    write(tmp_path / "engine/worker.py", WORKER.format('"2.1"'))
+    write(tmp_path / "engine/tested_versions.py", WORKER.format('"2.1"'))
     write(tmp_path / "tests/engine/contract/test_cli.py", "")
     contract_tests_end_with(0)
     return tmp_path
 
 
 def contract_tests_end_with(status: int) -> None:
-    script = f'#!/bin/sh\ngrep -q 2.2 engine/worker.py || exit 9\necho "ran $@"\nexit {status}\n'
+    check = f"grep -q 2.2 {bootstrap.VERSIONS_FILE} || exit 9"
+    script = f'#!/bin/sh\n{check}\necho "ran $@"\nexit {status}\n'
     write(bootstrap.VENV / "bin/pytest", script, 0o755)
 
 
@@ -86,7 +87,7 @@ def test_an_upgrade_says_what_changed_and_names_the_version_that_passed(
     said = capfd.readouterr().out
     assert f"claude-agent-sdk: {OLD} -> {NEW}\nClaude Code: none -> 2.2\nran " in said
     assert "contract/test_cli.py -k one\n" in said
-    assert (project / "engine/worker.py").read_text() == WORKER.format('"2.1", "2.2"')
+    assert (project / "engine/tested_versions.py").read_text() == WORKER.format('"2.1", "2.2"')
     assert bootstrap.main(["upgrade"]) == 0
     said = capfd.readouterr().out
     assert f"claude-agent-sdk: {NEW}, as before\nClaude Code: 2.2, as before\n" in said
@@ -99,7 +100,7 @@ def test_an_upgrade_that_breaks_a_contract_trusts_nothing_new_and_tells_the_way_
     contract_tests_end_with(1)
     assert bootstrap.main(["upgrade"]) == 1
     assert "git checkout poetry.lock && make install" in capfd.readouterr().err
-    assert (project / "engine/worker.py").read_text() == WORKER.format('"2.1"')
+    assert (project / "engine/tested_versions.py").read_text() == WORKER.format('"2.1"')
 
 
 def test_an_upgrade_without_any_release_of_the_range_names_the_range(
@@ -123,9 +124,9 @@ def test_contract_tests_that_are_interrupted_leave_nothing_trusted(project: Path
     write(bootstrap.VENV / "bin/pytest", script, 0o755)
     with pytest.raises(KeyboardInterrupt):
         bootstrap.main(["upgrade"])
-    assert (project / "engine/worker.py").read_text() == WORKER.format('"2.1"')
+    assert (project / "engine/tested_versions.py").read_text() == WORKER.format('"2.1"')
 
 
 def test_the_version_that_is_trusted_is_found_in_the_real_worker() -> None:
-    text = (Path(__file__).parents[2] / "engine/worker.py").read_text()
+    text = (Path(__file__).parents[2] / "engine/tested_versions.py").read_text()
     assert bootstrap.TESTED_VERSIONS.search(text)
