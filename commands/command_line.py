@@ -17,6 +17,7 @@ from core.version import NAME, VERSION
 
 KEY_COMMAND = "python main.py key"
 CHECK_COMMAND = "python main.py check"
+AGENT_COMMAND = "python main.py agent new|check|list"
 
 
 def main(argv: Sequence[str], create_app: CreateApp) -> int:
@@ -28,6 +29,8 @@ def main(argv: Sequence[str], create_app: CreateApp) -> int:
             return print_key()
         if argv[:1] == ["check"]:
             return check_server(argv[1:])
+        if argv[:1] == ["agent"]:
+            return manage_agents(argv[1:])
         return serve(parser().parse_args(argv), create_app)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
@@ -39,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python main.py",
         description="Claude Code behind the OpenAI API.",
         epilog=f"`{LOGIN_COMMAND}` runs Claude Code's own login. `{KEY_COMMAND}` makes an API key. "
-        f"`{CHECK_COMMAND}` tries a running server.",
+        f"`{CHECK_COMMAND}` tries a running server. `{AGENT_COMMAND}` reads the agents.",
     )
     made.add_argument("port", nargs="?", help="port (default: PORT, else 8000)")
     made.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
@@ -57,3 +60,10 @@ def check_server(arguments: Sequence[str]) -> int:
     from commands import check  # with HTTPX several MB, which a server does not need
 
     return check.main(arguments, url, host_environ(), settings.api_key)
+
+
+def manage_agents(arguments: Sequence[str]) -> int:
+    settings = load_settings()
+    from commands import agent  # reads YAML, which a server that starts does later
+
+    return agent.main(list(arguments), settings)

@@ -56,7 +56,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert agent.workspace == tmp_path / "repo"
     assert (agent.max_turns, agent.max_budget_usd, agent.timeout_seconds) == (7, 0.5, 60)
     assert agent.activity == "none"
-    assert agent.keys == {"alice", "ci"}
+    assert agent.keys == frozenset({"alice", "ci"})
     assert agent.prompt == "You look after it.\n\n---\nReally."
 
 
