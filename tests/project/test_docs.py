@@ -208,6 +208,8 @@ def python(words: list[str]) -> None:
             read_arguments(check.parser("http://127.0.0.1:8000"), rest)
         case ["main.py", "login" | "key", *rest]:
             assert rest == []
+        case ["main.py", "agent", *rest]:
+            assert rest in (["list"], ["check"], ["new"], ["new", "NAME"], ["new|check|list"])
         case ["main.py", *rest]:
             read_arguments(command_line.parser(), rest)
         case [script, *_]:
