@@ -209,7 +209,7 @@ def python(words: list[str]) -> None:
         case ["main.py", "login" | "key", *rest]:
             assert rest == []
         case ["main.py", "agent", *rest]:
-            assert rest in (["list"], ["check"], ["new"], ["new", "NAME"], ["new|check|list"])
+            assert rest in (["list"], ["check"], ["new"], ["new", "NAME"])
         case ["main.py", *rest]:
             read_arguments(command_line.parser(), rest)
         case [script, *_]:
