@@ -45,6 +45,7 @@ from toolbox.agents import Agents
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.state import State
@@ -135,6 +136,8 @@ def _lifespan(
             used = with_scratch_workspaces(stack, settings) if demo else settings
             engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
             images = ImageFetcher(enabled=settings.image_urls)
+            embeddings = Embeddings(settings.embeddings_base_url, settings.embeddings_api_key)
+            stack.push_async_callback(embeddings.aclose)
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
@@ -146,6 +149,7 @@ def _lifespan(
                 engine=engine,
                 catalogue=engine.catalogue,
                 images=images,
+                embeddings=embeddings,
                 limiter=limiter,
                 sessions=await stack.enter_async_context(manager),
                 seeds=SeedCache(settings.seed_cache_seconds),

@@ -115,6 +115,7 @@ class TurnHeaders(BuiltinToolHeaders):
     """All request headers of this server's own that a turn of any dialect may have."""
 
     x_session_id: str | None = None
+    x_session_context: Literal["trim"] | None = None
     idempotency_key: str | None = Field(None, max_length=255)
 
 
@@ -160,6 +161,7 @@ class ChatRequest(BuiltinToolFields):
     service_tier: str | None = None
     web_search_options: JsonObject | None = None
     session_id: str | None = None
+    context: Literal["trim"] | None = None
 
 
 class PromptTokensDetails(BaseModel):
@@ -197,7 +199,7 @@ class AnswerToolCall(BaseModel):
 
 
 class ClaudeActivity(BaseModel):
-    """One use of a tool of Claude Code's own or of an MCP server. Long texts in `input` and
+    """One use of a built-in tool or of an MCP server's. Long texts in `input` and
     `result` are cut; `result_chars` counts the whole."""
 
     id: str

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.storage.redis.redispy import RedispyBridge
@@ -64,6 +65,19 @@ class Allowance:
         return [
             (b"x-ratelimit-%b-requests" % name, str(value).encode())
             for name, value in zip((b"limit", b"remaining", b"reset"), values, strict=True)
+        ]
+
+    def anthropic_headers(self) -> list[tuple[bytes, bytes]]:
+        """https://docs.anthropic.com/en/api/rate-limits, "Response headers"."""
+        reset = datetime.now(UTC) + timedelta(seconds=self.reset_seconds)
+        shown = reset.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return [
+            (b"anthropic-ratelimit-requests-%b" % name, str(value).encode())
+            for name, value in (
+                (b"limit", self.limit),
+                (b"remaining", self.remaining),
+                (b"reset", shown),
+            )
         ]
 
     def error(self) -> LimitExceeded:

@@ -20,6 +20,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import anyio
 
+from core.context_trim import begins_exchange, run_trimmed
 from core.conversation import Message, system_text
 from core.errors import (
     GatewayError,
@@ -48,6 +49,7 @@ WRITE_SECONDS = 20.0
 CHECK_SECONDS = 5.0
 CHECKED_SECONDS = 2.0
 SWEEP_BATCH = 500
+MOST_TRIMMED = 10_000
 CACHE_BYTES = 64 * 1024 * 1024
 UNCHANGED = "The session keeps its history as it was before this request."
 
@@ -111,18 +113,22 @@ class SessionRules:
 class SessionCall:
     """One request in a session. `turn` holds what the client sent; `complete` checks a whole
     conversation and makes it one that the API takes; `request` names the request, so that one
-    whose answer got lost can be repeated."""
+    whose answer got lost can be repeated. With `trims_context` the oldest messages are left out of
+    what the model gets where they do not fit; the session keeps them."""
 
     turn: Turn
     session_id: str
     complete: Complete
     request: str | None = None
+    trims_context: bool = False
     status: Status | None = field(default=None, init=False)
+    left_out: int = field(default=0, init=False)
 
     def headers(self) -> dict[str, str]:
         """What became of the session, as far as it is known."""
         status = {"x-session-status": self.status} if self.status else {}
-        return {"x-session-id": self.session_id, **status}
+        trimmed = {"x-context-trimmed": str(self.left_out)} if self.left_out else {}
+        return {"x-session-id": self.session_id, **status, **trimmed}
 
 
 class SessionManager:
@@ -138,6 +144,7 @@ class SessionManager:
         self._rules = rules
         self._cache = HistoryCache(CACHE_BYTES)
         self._leases = Leases(store, rules.wait_seconds, rules.lease_seconds)
+        self._left_out: dict[int, int] = {}
         self._problem: str | None = None
         self._checked_until = 0.0
         self._stopping = asyncio.Event()
@@ -188,12 +195,30 @@ class SessionManager:
         added_bytes = self._check_size(lease.session, history)
         await self._check_total(call.turn.principal, added_bytes)
         reply = Reply()
-        async with aclosing(self._run_turn(_whole_turn(call, lease, history))) as events:
+        turn = _whole_turn(call, lease, history)
+        running = self._trimmed(call, lease, turn) if call.trims_context else self._run_turn(turn)
+        async with aclosing(running) as events:
             async for event in events:
                 reply.feed(event)
                 if isinstance(event, Finished):
                     await self._keep(call, lease, stored, history, reply)
                 yield event
+
+    def _trimmed(self, call: SessionCall, lease: Lease, turn: Turn) -> AsyncGenerator[Event, None]:
+        """Remembers what was left out, so that the next turn need not find out again."""
+        key, count = lease.session.key, len(turn.messages)
+
+        def note(left_out: int) -> None:
+            call.left_out = left_out
+            self._left_out.pop(key, None)
+            if left_out:
+                self._left_out[key] = left_out
+            if len(self._left_out) > MOST_TRIMMED:
+                del self._left_out[next(iter(self._left_out))]
+
+        known = self._left_out.get(key, 0)
+        starts = known < count and begins_exchange(turn.messages[known])
+        return run_trimmed(self._run_turn, turn, note, known if starts else 0)
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
         if lease.session.expired or not lease.session.message_count:

@@ -14,12 +14,14 @@ from pathlib import Path
 from benchmarks import guards
 from benchmarks.client import BenchmarkError
 from benchmarks.contenders import ROOT
+from benchmarks.kills import killed
 from benchmarks.plan import FULL, QUICK
 from benchmarks.plot import svg
 from benchmarks.promises import verdicts
 from benchmarks.report import as_text, write_document
 from benchmarks.results import Results, read_results
 from benchmarks.run import PHASES, compare, machine, soak
+from benchmarks.siege import besieged
 from demo.__main__ import fast_loop
 
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
@@ -31,6 +33,8 @@ PLOT = ROOT / "docs" / "performance.svg"
 def main(argv: list[str]) -> int:
     """The exit status is 1 where a promise was not kept, 2 where nothing could be measured."""
     options = _parser().parse_args(argv)
+    if options.siege or options.kills:
+        return hardships(options)
     if (busy := os.getloadavg()[0]) > BUSY:
         say(f"this machine is busy (load {busy:.1f}): the figures will be noisy")
     try:
@@ -62,7 +66,30 @@ def _parser() -> argparse.ArgumentParser:
         "name, one more; 'before' is what processor time is compared with",
     )
     made.add_argument("--output", type=Path, default=LATEST, help="keep it here as JSON")
+    made.add_argument(
+        "--siege",
+        type=float,
+        nargs="?",
+        const=300.0,
+        metavar="SECONDS",
+        help="one honest key among all attacks at once; keeps nothing",
+    )
+    made.add_argument("--kills", type=int, metavar="N", help="N times kill -9; keeps nothing")
     return made
+
+
+def hardships(options: argparse.Namespace) -> int:
+    """Runs of their own. The exit status is 1 where something was lost."""
+    is_good, found = True, ""
+    with asyncio.Runner(loop_factory=fast_loop()) as runner:
+        if options.siege:
+            siege = runner.run(besieged(options.siege, say))
+            is_good, found = siege.lost == 0, siege.as_text()
+        if options.kills:
+            kills = runner.run(killed(options.kills, say))
+            is_good, found = is_good and kills.none_wrong, f"{found}\n{kills.as_text()}"
+    sys.stdout.write(f"\n{found}\n")
+    return 0 if is_good else 1
 
 
 async def _measured(options: argparse.Namespace) -> Results:

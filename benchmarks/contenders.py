@@ -163,24 +163,36 @@ async def fake_upstream(home: Path) -> AsyncIterator[Contender]:
 
 @asynccontextmanager
 async def server(
-    name: Name, environment: dict[str, str], home: Path, command: list[str] | None = None
+    name: Name,
+    environment: dict[str, str],
+    home: Path,
+    command: list[str] | None = None,
+    *,
+    port: int | None = None,
 ) -> AsyncIterator[Contender]:
-    """This server or another one, on a free port; ready when `/health` answers."""
+    """This server or another one, on a free port unless one is named; ready when `/health`
+    answers."""
     if command is None:
         command = NAIVE if name == "naive" else OURS
     if name == peers.PEER:
         environment = peers.environment(environment)
     # the scratch directory keeps a developer's .env out
     directory = ROOT if name == "naive" else home
-    async with _running(name, command, environment, directory, home) as contender:
+    async with _running(name, command, environment, directory, home, port=port) as contender:
         yield contender
 
 
 @asynccontextmanager
 async def _running(
-    name: Name, command: list[str], environment: dict[str, str], directory: Path, logs: Path
+    name: Name,
+    command: list[str],
+    environment: dict[str, str],
+    directory: Path,
+    logs: Path,
+    *,
+    port: int | None = None,
 ) -> AsyncIterator[Contender]:
-    port = free_port()
+    port = port or free_port()
     log = logs / f"{name}-{port}.log"
     argv = [part.replace("{port}", str(port)) for part in command]
     began_at = time.perf_counter()

@@ -6,6 +6,7 @@ A validator raises ValueError with what follows the setting's name in a sentence
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -70,6 +71,12 @@ def _networks(value: object) -> object:
         raise ValueError("must be IP addresses or CIDRs such as 10.0.0.0/8") from None
 
 
+def _http_url(value: str | None) -> str | None:
+    if value and not re.match(r"https?://[^/\s]+", value):
+        raise ValueError("must be an http:// or https:// address")
+    return value or None
+
+
 def _redis_url(value: str | None) -> str | None:
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must be a URL such as redis://localhost:6379/0")
@@ -121,6 +128,7 @@ ModelAliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 NameList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
+HttpUrl = Annotated[str | None, AfterValidator(_http_url)]
 RedisUrl = Annotated[str | None, AfterValidator(_redis_url)]
 HeaderLines = Annotated[str | None, BeforeValidator(_header_lines)]
 CliPath = Annotated[Path | None, AfterValidator(_cli)]

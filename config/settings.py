@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.setting_values import (
     CliPath,
     HeaderLines,
+    HttpUrl,
     ModelAliases,
     NameList,
     Networks,
@@ -70,6 +71,14 @@ class Settings(BaseSettings):
     )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
+    )
+    embeddings_base_url: HttpUrl = Field(
+        None,
+        description="An OpenAI-compatible server that /v1/embeddings is passed on to, such as "
+        "http://127.0.0.1:11434/v1; Claude has no embeddings",
+    )
+    embeddings_api_key: str | None = Field(
+        None, repr=False, description="The key for that server; no caller's key is sent there"
     )
     claude_cli_path: CliPath = Field(
         None, description="A claude executable to use instead of the bundled one"

@@ -75,7 +75,8 @@ class Call:
 
     `n` answers are asked for; `ignored` names the fields that have no effect, for the header
     `x-ignored-parameters`; `complete` checks a whole conversation, a session's history included,
-    and makes it one that the API takes (raises InvalidRequest).
+    and makes it one that the API takes (raises InvalidRequest). `trims_context`: a session's oldest
+    messages may be left out where they do not fit into the model's context.
     """
 
     turn: Turn
@@ -85,6 +86,12 @@ class Call:
     tool_request: ToolRequest | None = None
     ignored: tuple[str, ...] = ()
     complete: Complete = as_it_is
+    trims_context: bool = False
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """A turn for each answer."""
+        return (self.turn,) * self.n
 
 
 C = TypeVar("C", bound=Call)

@@ -16,8 +16,8 @@ Treatment = Literal["native", "emulated", "accepted", "ignored", "refused"]
 
 TREATMENTS: dict[Treatment, str] = {
     "native": "reaches the model as a parameter or a block of its own API",
-    "emulated": "has the effect that is described, by our own means",
-    "accepted": "is taken and changes nothing of the answer, as it may with OpenAI",
+    "emulated": "has the described effect, provided by this server",
+    "accepted": "is accepted and does not change the answer, as it may not with OpenAI either",
     "ignored": "has no counterpart: named in the header `x-ignored-parameters`, "
     "and a 400 with `STRICT_PARAMETERS=true`",
     "refused": "a 400 that names it",

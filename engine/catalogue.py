@@ -57,6 +57,10 @@ log = logging.getLogger(__name__)
 
 ServerInfo = Callable[[], Awaitable[JsonObject | None]]
 
+WINDOW = 200_000
+LARGE_WINDOW = 1_000_000
+"""Of the models' variants with this suffix (https://docs.anthropic.com/en/docs/about-claude/models)."""
+
 
 class ModelCatalogue:
     """Which models there are. `aclose` ends a refresh that is still under way.
@@ -120,6 +124,10 @@ class ModelCatalogue:
     def card(self, model: str) -> ModelCard | None:
         """What is known of a resolved model by now; None for one that is on no list."""
         return self._card(model)
+
+    def context_window(self, model: str) -> int:
+        """Tokens that prompt and answer may have together."""
+        return LARGE_WINDOW if model.endswith("[1m]") else WINDOW
 
     def supports_thinking_off(self, model: str) -> bool:
         card = self._card(model)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable
 
 from core.conversation import Block, JsonObject, Message
+from core.errors import InvalidRequest
 
 PROMPT = "."
 """All that the CLI itself is asked: the body carries the conversation."""
@@ -33,6 +34,16 @@ def settings_line(request_id: str, model: str, body: str, prompt_limit: str) -> 
     }
     settings = {"model": model, "env": environment}
     return control_line(request_id, {"subtype": "apply_flag_settings", "settings": settings})
+
+
+def asking_line(request_id: str, model: str, body: JsonObject, prompt_limit: str) -> str:
+    """The settings line of a whole body. Raises InvalidRequest for a number that JSON has not."""
+    try:
+        text = body_text(body)
+    except ValueError as error:
+        message = "The request holds a number that JSON does not have (NaN or Infinity)."
+        raise InvalidRequest(message) from error
+    return settings_line(request_id, model, text, prompt_limit)
 
 
 def body_text(body: JsonObject) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+
+from engine.model_limits import ModelLimits, limits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,13 @@ class ModelCard:
     prefill: bool = False
     """Whether it goes on with an answer that the last message begins."""
 
-    owner: Literal["anthropic", "agents"] = "anthropic"
-    """`agents` is one of this server's own, on the model whose card this is otherwise."""
+    runs_on: str = ""
+    """Of an agent the id of the model whose card this is otherwise."""
+
+    @property
+    def limits(self) -> ModelLimits:
+        model = self.runs_on or self.id
+        return limits_of(model, plain_id(model))
 
 
 CLI_ALIASES = frozenset({"default", "sonnet", "opus", "haiku", "fable"})

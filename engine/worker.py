@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -23,10 +23,11 @@ from claude_agent_sdk.types import McpSdkServerConfig
 
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
-from core.events import Event, TextDelta
+from core.events import Event
 from engine.control import (
     NO_CALL,
     PROMPT,
+    asking_line,
     body_text,
     boundary_line,
     interrupt_line,
@@ -35,8 +36,8 @@ from engine.control import (
 )
 from engine.failures import Failure, api_error, is_api_error_line, logged_message, sdk_error
 from engine.launch_profile import LaunchProfile
-from engine.merged_events import add_event
 from engine.rate_limit_windows import RateLimitWindows
+from engine.running_turn import RunningTurn, TurnFailed
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
 from engine.translate import AnswerReader
 from engine.transport import CliTransport
@@ -217,7 +218,7 @@ class ClaudeWorker(CliProcess):
         super().__init__(transport, windows)
         self._login = login
         self._limit = LOGIN_PROMPT_LIMIT if login else PROMPT_LIMIT
-        self._turn: _Turn | None = None
+        self._turn: RunningTurn | None = None
         transport.on_end = self._ended
 
     @property
@@ -237,7 +238,7 @@ class ClaudeWorker(CliProcess):
 
     async def _warm_up(self) -> None:
         """Takes a turn all the way but for the call: the first real one then is twice as fast."""
-        turn = self._turn = _Turn(AnswerReader(), lambda: None, lambda: None)
+        turn = self._turn = RunningTurn(AnswerReader(), lambda: None, lambda: None)
         self._transport.write_soon(
             settings_line(turn.settings_id, "sonnet", body_text({"messages": []}), NO_CALL)
             + user_line(PROMPT)
@@ -266,7 +267,7 @@ class ClaudeWorker(CliProcess):
             answer_tool=ask.answer_tool,
             api_events=ask.api_events,
         )
-        turn = _Turn(reader, on_asked, on_done, settings_id=self._next_id())
+        turn = RunningTurn(reader, on_asked, on_done, settings_id=self._next_id())
         try:
             lines = await self._lines(turn, ask)
         except InvalidRequest:
@@ -279,7 +280,7 @@ class ClaudeWorker(CliProcess):
             while (event := await turn.next()) is not None:
                 self._read_on(turn)
                 yield event
-        except _Failed as failed:
+        except TurnFailed as failed:
             raise await self._api_error(failed.failure) from None
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
@@ -294,22 +295,12 @@ class ClaudeWorker(CliProcess):
         else:
             self.kill()
 
-    async def _lines(self, turn: _Turn, ask: Ask) -> str:
-        if ask.is_large:
-            settings = await asyncio.to_thread(self._settings_line, turn.settings_id, ask)
-        else:
-            settings = self._settings_line(turn.settings_id, ask)
+    async def _lines(self, turn: RunningTurn, ask: Ask) -> str:
+        line = partial(asking_line, turn.settings_id, ask.model, ask.body, self._limit)
+        settings = await asyncio.to_thread(line) if ask.is_large else line()
         return settings + boundary_line() + user_line(PROMPT)
 
-    def _settings_line(self, request_id: str, ask: Ask) -> str:
-        try:
-            body = body_text(ask.body)
-        except ValueError as error:
-            message = "The request holds a number that JSON does not have (NaN or Infinity)."
-            raise InvalidRequest(message) from error
-        return settings_line(request_id, ask.model, body, self._limit)
-
-    async def _interrupt(self, turn: _Turn) -> None:
+    async def _interrupt(self, turn: RunningTurn) -> None:
         """Ends the call of the API at once, and keeps the process where that is seen to work."""
         turn.discard()
         self._transport.resume()
@@ -322,7 +313,7 @@ class ClaudeWorker(CliProcess):
             self._turn = None
             self.kill()
 
-    def _read_on(self, turn: _Turn) -> None:
+    def _read_on(self, turn: RunningTurn) -> None:
         if turn.waiting <= AHEAD_EVENTS // 2:
             self._transport.resume()
 
@@ -387,7 +378,7 @@ class ClaudeWorker(CliProcess):
         if self._login:
             self._guard(turn, message["event"])
 
-    def _guard(self, turn: _Turn, event: JsonObject) -> None:
+    def _guard(self, turn: RunningTurn, event: JsonObject) -> None:
         """Under a login the limit may let a second call pass where the first was tiny: it is
         blocked while the answer is written. Where that was not confirmed in time, the process is
         killed before it can call. So it is after an answer without content, whose usage the limit
@@ -412,102 +403,6 @@ class ClaudeWorker(CliProcess):
         else:
             status = message.get("api_error_status")
             text = message.get("result") or "; ".join(message.get("errors") or ())
-            turn.fail(_Failed(Failure(status, turn.kind, text)), is_over=True)
+            turn.fail(TurnFailed(Failure(status, turn.kind, text)), is_over=True)
         if turn.confirmed and (was_asked or turn.is_discarded):
             turn.on_done()
-
-
-class _Failed(Exception):
-    """The call of the API failed; its own words are still to be waited for."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.text)
-        self.failure = failure
-
-
-class _Turn:
-    """What has come of one request and waits to be taken. `over`: the CLI is done with it."""
-
-    def __init__(
-        self,
-        reader: AnswerReader,
-        on_asked: Callable[[], None],
-        on_done: Callable[[], None],
-        *,
-        settings_id: str = "gw_0",
-    ) -> None:
-        self.reader = reader
-        self.on_asked = on_asked
-        self.on_done = on_done
-        self.settings_id = settings_id
-        self.block_id = ""
-        self.kind: str | None = None
-        self.confirmed = False
-        self.blocked = False
-        self.is_discarded = False
-        self.asked = asyncio.Event()
-        self.over = asyncio.Event()
-        self._events: deque[Event] = deque()
-        self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def waiting(self) -> int:
-        return len(self._events)
-
-    def put(self, event: JsonObject) -> None:
-        try:
-            translated = list(self.reader.feed(event))
-        except (KeyError, TypeError, AttributeError):
-            self.fail(UpstreamError("Claude Code sent malformed output."))
-            return
-        if not self.is_discarded:
-            for each in translated:
-                add_event(self._events, each)
-            self._wake()
-
-    def finish(self, cost_usd: float | None) -> None:
-        if not self.is_discarded:
-            self._events.append(self.reader.finished(cost_usd))
-        self._set_over()
-
-    def fail(self, error: Exception, *, is_over: bool = False) -> None:
-        self._error = self._error or error
-        if is_over:
-            self._set_over()
-        else:
-            self._wake()
-
-    def discard(self) -> None:
-        """Nobody takes the rest."""
-        self.is_discarded = True
-        self._events.clear()
-
-    def _set_over(self) -> None:
-        self.over.set()
-        self.asked.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def next(self) -> Event | None:
-        """The next event, None after the last. Raises what the turn failed with."""
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            if self.over.is_set():
-                return None
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        event = self._events.popleft()
-        return self._with_what_follows(event) if isinstance(event, TextDelta) else event
-
-    def _with_what_follows(self, event: TextDelta) -> TextDelta:
-        """Text that has come meanwhile goes out in one piece. At a model's pace there is none."""
-        texts = [event.text]
-        while self._events and isinstance(following := self._events[0], TextDelta):
-            texts.append(following.text)
-            self._events.popleft()
-        return event if len(texts) == 1 else TextDelta("".join(texts))

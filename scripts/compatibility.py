@@ -1,4 +1,4 @@
-"""Writes the tables of docs/openai-compatibility.md out of dialects/chat/fields.py."""
+"""Writes the tables of fields into the pages of docs/, out of each dialect's fields.py."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "openai-compatibility.md"
-BETWEEN = re.compile(r"(<!-- fields:begin -->\n).*(<!-- fields:end -->)", re.DOTALL)
+BEGIN, END = "<!-- fields:begin -->\n", "<!-- fields:end -->"
+BETWEEN = re.compile(f"({BEGIN}.*{END})", re.DOTALL)
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from dialects.chat.fields import TABLE
+    from dialects import chat, messages
 
-    table = TABLE.markdown()
-    PAGE.write_text(BETWEEN.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text()))
-    print(f"{PAGE.relative_to(ROOT)} is up to date.")
+    for name, dialect in {"openai-compatibility": chat, "messages": messages}.items():
+        page = ROOT / "docs" / f"{name}.md"
+        table = dialect.DIALECT.fields.markdown()
+        text = page.read_text()
+        before, _, after = BETWEEN.split(text)
+        page.write_text(f"{before}{BEGIN}{table}\n{END}{after}")
+        print(f"{page.relative_to(ROOT)} is up to date.")

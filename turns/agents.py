@@ -68,7 +68,7 @@ def agent_card(agent: Agent, model: str, card: ModelCard | None) -> ModelCard:
         display_name=agent.name,
         description=agent.description,
         aliases=(),
-        owner="agents",
+        runs_on=model,
     )
 
 

@@ -1,9 +1,9 @@
-"""`n` answers to one request: turns that run at the same time and share one stream."""
+"""Several answers to one request: turns that run at the same time and share one stream."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -17,21 +17,22 @@ CLOSE_SECONDS = 5
 Run = Callable[[Turn], AsyncGenerator[Event, None]]
 
 
-async def choices(run: Run, turn: Turn, n: int) -> AsyncGenerator[ChoiceEvent, None]:
-    """The events of `n` runs of the turn, each with its index, as they come.
+async def choices(run: Run, turns: Sequence[Turn]) -> AsyncGenerator[ChoiceEvent, None]:
+    """The events of all turns, each with its index, as they come.
 
     The first to fail ends the others, and its error is raised; nothing is yielded before all have
     begun, so that an early failure can still be the whole answer's. Closing it ends all.
     """
-    if n == 1:
-        async with aclosing(run(turn)) as events:
+    if len(turns) == 1:
+        async with aclosing(run(turns[0])) as events:
             async for event in events:
                 yield ChoiceEvent(0, event)
         return
     queue: asyncio.Queue[ChoiceEvent | Exception] = asyncio.Queue()
-    tasks = [asyncio.create_task(_pump(run, turn, index, queue)) for index in range(n)]
+    pumps = (_pump(run, turn, index, queue) for index, turn in enumerate(turns))
+    tasks = [asyncio.create_task(pump) for pump in pumps]
     try:
-        async with aclosing(_merged(queue, n)) as events_of_all:
+        async with aclosing(_merged(queue, len(turns))) as events_of_all:
             async for item in events_of_all:
                 yield item
     finally:

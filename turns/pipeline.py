@@ -150,6 +150,22 @@ class Pipeline:
                 continue
         return found
 
+    async def resolve(self, principal: Principal, name: str) -> str:
+        """As `resolve_model`, with the agents: the id of the model that is asked in the end."""
+        agent = await self.find_agent(principal, name)
+        if agent is None:
+            return await self.resolve_model(principal, name)
+        return await self._model_of(agent, principal)
+
+    async def find_card(self, principal: Principal, name: str) -> ModelCard:
+        """The card of a model or an agent by any of its names. Raises ModelNotFound and
+        PermissionDenied."""
+        for card in await self.agent_cards(principal):
+            if card.id.lower() == name.lower():
+                return card
+        await self.resolve_model(principal, name)
+        return await self.state.catalogue.find(name)
+
     async def _model_of(self, agent: Agent, principal: Principal) -> str:
         """The model that the agent runs on. A key may use it by the agent's name or the model's.
         Raises PermissionDenied and ModelNotFound."""
@@ -161,11 +177,9 @@ class Pipeline:
     async def _context(self, request: Request, asker: Asker, agent: Agent | None) -> Context:
         session_id = requested_id(request.session_id, asker.headers.x_session_id)
         headers = asker.headers
-        if agent is None:
-            model = await self.resolve_model(asker.principal, request.model)
-        else:
-            model = await self._model_of(agent, asker.principal)
+        if agent is not None:
             headers = as_tool_headers(agent, headers)
+        model = await self.resolve(asker.principal, request.model)
         return Context(
             model=model,
             principal=asker.principal.name,
@@ -210,12 +224,13 @@ class Pipeline:
         if context.session_id is None:
             return None
         key = context.headers.idempotency_key
-        return SessionCall(call.turn, context.session_id, call.complete, key)
+        trims = call.trims_context or context.headers.x_session_context == "trim"
+        return SessionCall(call.turn, context.session_id, call.complete, key, trims)
 
     def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
         if session is not None:
-            return choices(self.state.sessions.runner(session), call.turn, call.n)
-        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turn, call.n)
+            return choices(self.state.sessions.runner(session), call.turns)
+        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turns)
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)

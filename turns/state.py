@@ -10,6 +10,7 @@ from config.settings import Settings
 from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import Agents, McpServers, ToolPolicy, Workspaces
+from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
@@ -28,6 +29,7 @@ class State:
     engine: ClaudeEngine
     catalogue: ModelCatalogue
     images: ImageFetcher
+    embeddings: Embeddings
     limiter: RateLimiter
     sessions: SessionManager
     seeds: SeedCache

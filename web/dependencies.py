@@ -19,7 +19,7 @@ from config import settings
 from core.errors import InvalidApiKey, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
-from turns import pipeline, state, tool_stats
+from turns import embeddings, pipeline, state, tool_stats
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -93,8 +93,8 @@ ResolveModelByName = Callable[[str], Awaitable[str]]
 
 async def _resolve_model(pipeline: Pipeline, principal: Principal) -> ResolveModelByName:
     async def resolve(name: str) -> str:
-        """The pipeline's `resolve_model` for this principal."""
-        return await pipeline.resolve_model(principal, name)
+        """The pipeline's `resolve` for this principal."""
+        return await pipeline.resolve(principal, name)
 
     return resolve
 
@@ -133,6 +133,7 @@ def _part(name: str) -> Any:
 Credentials = Annotated[claude_credentials.Credentials, _part("credentials")]
 Settings = Annotated[settings.Settings, _part("settings")]
 Engine = Annotated[claude_cli.ClaudeEngine, _part("engine")]
+Embeddings = Annotated[embeddings.Embeddings, _part("embeddings")]
 Catalogue = Annotated[claude_cli.ModelCatalogue, _part("catalogue")]
 Sessions = Annotated[session_manager.SessionManager, _part("sessions")]
 ToolPolicy = Annotated[toolbox_door.ToolPolicy, _part("tools")]

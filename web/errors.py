@@ -10,10 +10,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from config.logs import current_request_id
 from core.errors import GatewayError, InvalidRequest, NotFound
+from dialects import messages
+from dialects.base import Dialect
 from turns.dialects import of_path
+from web.anthropic import is_anthropics
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +26,18 @@ Problem = Mapping[str, Any]
 """One entry of `ValidationError.errors()`."""
 
 
-def error_response(error: GatewayError, path: str = "") -> JSONResponse:
-    """The answer to a request for this path; an empty one where none is known yet."""
-    dialect = of_path(path)
+def error_response(error: GatewayError, asked: Scope | str = "") -> JSONResponse:
+    """The answer to a request, or to one for this path; an empty one where none is known yet."""
+    dialect = _dialect(asked)
     error.request_id = current_request_id.get()
     headers = error.headers() | error.extra_headers
     return JSONResponse(dialect.error(error), dialect.status(error), headers)
+
+
+def _dialect(asked: Scope | str) -> Dialect[Any]:
+    if isinstance(asked, str):
+        return of_path(asked)
+    return messages.DIALECT if is_anthropics(asked) else of_path(asked["path"])
 
 
 def install(app: FastAPI) -> None:
@@ -41,13 +51,15 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     if error.status >= 500:
         log.warning("%s: %s", error.code, error.message)
-    return error_response(error, request.scope["path"])
+    return error_response(error, request.scope)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    invalid = _not_json(request, error.body) or invalid_request(error.errors(), error.body)
-    return error_response(invalid, request.scope["path"])
+    invalid = _not_json(request, error.body) or invalid_request(
+        error.errors(), error.body, brief=is_anthropics(request.scope)
+    )
+    return error_response(invalid, request.scope)
 
 
 def _not_json(request: Request, body: object) -> InvalidRequest | None:
@@ -74,21 +86,28 @@ async def _http_exception(request: Request, error: Exception) -> Response:
             )
         case _:
             known = InvalidRequest(str(error.detail), code="invalid_request")
-    answer = error_response(known, request.scope["path"])
+    answer = error_response(known, request.scope)
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer
 
 
-def invalid_request(problems: Sequence[Problem], body: object) -> InvalidRequest:
-    """One error out of all that a validation found: the one deepest in the body.
+def invalid_request(
+    problems: Sequence[Problem], body: object, *, brief: bool = False
+) -> InvalidRequest:
+    """One error out of all that a validation found: the one deepest in the body. `brief` puts it as
+    Anthropic does: `messages.0.role: Field required`.
 
     A union reports a failure for each of its members, and the members that never applied fail
     early; what is deepest is what the caller meant.
     """
     paths = [_path(problem, body) for problem in problems]
     deepest = max(range(len(paths)), key=lambda index: len(paths[index]))
-    return _described(problems[deepest], param_name(paths[deepest]))
+    problem, path = problems[deepest], paths[deepest]
+    if brief and path:
+        place = ".".join(map(str, path))
+        return InvalidRequest(f"{place}: {problem['msg']}", param=place)
+    return _described(problem, param_name(path))
 
 
 def _described(problem: Problem, param: str | None) -> InvalidRequest:

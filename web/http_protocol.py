@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
     error = Overloaded("Too many open connections.", retry_after=1)
-    answer = error_response(error, scope["path"])
+    answer = error_response(error, scope)
     answer.headers["connection"] = "close"
     await answer(scope, receive, send)
 

@@ -20,8 +20,12 @@ DONE: Json = {"type": "object", "properties": {"data": {"const": "[DONE]"}}, "re
 def described(dialect: Dialect[Any]) -> dict[int | str, Json]:
     """What a dialect's route says of its answers, beside the model of its body: the schema of a
     stream is that of each event."""
-    errors: dict[int | str, Json] = {status: {"model": dialect.wire.error} for status in ERRORS}
-    return {200: _event_stream(dialect.wire), **errors}
+    return {200: _event_stream(dialect.wire), **failures(dialect)}
+
+
+def failures(dialect: Dialect[Any]) -> dict[int | str, Json]:
+    """The errors of a dialect's route, in its envelope."""
+    return {status: {"model": dialect.wire.error} for status in ERRORS}
 
 
 def _event_stream(wire: Wire) -> Json:

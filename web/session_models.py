@@ -62,8 +62,11 @@ class SessionSummary(BaseModel):
 
 
 class SessionDetail(SessionSummary):
-    """A session with its messages, in the shape of chat completions."""
+    """A session with its messages, in the shape of chat completions. `context_used` is what the
+    last turn took of the model's `context_window`, its answer included, in tokens."""
 
+    context_window: int | None
+    context_used: int | None
     system_prompt: str | None
     messages: list[dict[str, Any]]
 

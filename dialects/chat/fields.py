@@ -101,11 +101,17 @@ FIELDS = (
         "has one answer a turn, so `n` must be 1, and `seed` has no effect in it.",
     ),
     FieldRow(
+        "context",
+        "emulated",
+        "Not OpenAI's: `trim` leaves the oldest messages of a session out where they no longer fit "
+        "into the model's context; `x-context-trimmed` says how many (docs/sessions.md).",
+    ),
+    FieldRow(
         "enable_tools",
         "emulated",
-        "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's own "
-        "tools that is allowed, `false` for none. With built-in tools `n` must be 1, `seed` has no "
-        "effect, and `response_format` must be native.",
+        "Not OpenAI's, as all of these (docs/tools.md): `true` asks for each of Claude Code's "
+        "built-in tools that is allowed, `false` for none. With built-in tools `n` must be 1, "
+        "`seed` has no effect, and `response_format` must be native.",
         (False,),
     ),
     FieldRow(

@@ -63,6 +63,7 @@ def parse(request: ChatRequest, context: Context) -> ChatCall:
         tool_request=parts.asked.tool_request,
         ignored=header_names(_ignored(request, parts, takes_seed=takes_seed)),
         complete=messages.complete,
+        trims_context=request.context == "trim",
         names=parts.names,
         include_usage=bool(options and options.include_usage),
         legacy_functions=parts.tools.legacy,

@@ -140,6 +140,35 @@ async def test_langchain_chains_streams_and_calls_its_tool(server: Gateway) -> N
     assert 'you said "Good day"' in shown
 
 
+async def test_anthropics_client_asks_streams_and_runs_its_function(server: Gateway) -> None:
+    shown = await python(server, "anthropic_client.py")
+    first, streamed, *_ = server.upstream.requests
+    assert first.system == "You are a patient teacher."
+    assert 'you said "Write a short poem about rivers."' in shown
+    assert streamed.body["stream"]
+    assert asked(server)[-1][1][0]["type"] == "tool_result"
+    assert re.search(r"\d+ tokens read, \d+ written", shown)
+
+
+async def test_langchains_chat_anthropic_streams_and_calls_its_tool(server: Gateway) -> None:
+    shown = await python(server, "langchain_claude.py")
+    assert server.upstream.requests[0].system == "Translate to French."
+    assert asked(server)[-1][1][0]["type"] == "tool_result"
+    assert 'you said "Good day"' in shown
+
+
+async def test_anthropics_client_for_node_asks_and_streams(server: Gateway) -> None:
+    cache = ROOT / ".cache" / "clients"
+    if not (cache / "node_modules" / "@anthropic-ai" / "sdk").is_dir():
+        pytest.skip("@anthropic-ai/sdk is not installed: run `make clients`")
+    script = (EXAMPLES / "node-anthropic" / "messages.mjs").read_text()
+    variables = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": KEY}
+    ended = await run("node", "--input-type=module", "-e", script, cwd=cache, **variables)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert 'you said "Why is the sky blue?"' in ended.stdout
+    assert 'you said "Write a short poem about rivers."' in ended.stdout
+
+
 async def test_the_sessions_remember_and_are_deleted(server: Gateway) -> None:
     shown = await python(server, "session_continuity.py")
     assert [role for role, _ in asked(server)] == ["user", "assistant", "user"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,17 @@ async def serve(app: ASGIApp, settings: Settings | None = None) -> AsyncIterator
     finally:
         server.should_exit = True
         await task
+
+
+def narrow(url: str) -> None:
+    """Makes the send buffers of connections to a server of this process small from now on: then
+    a client that does not read is noticed soon. On Linux they are as the listening socket's."""
+    port = int(url.rpartition(":")[2])
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(descriptor.name))) as found:
+            is_listening = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if is_listening and found.getsockname()[1] == port:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
 
 
 def _no_signals() -> Any:

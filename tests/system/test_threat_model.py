@@ -208,10 +208,10 @@ async def test_an_image_on_another_sites_page_starts_nothing(gateway: Gateway) -
     """It sends no `Origin`. A link to the documentation may be followed."""
     foreign = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     for url in ("/v1/mcp/servers/x", "/v1/models", "/health/ready", "/docs"):
-        refused(await gateway.http.get(url, headers=foreign), 403, "foreign_origin")
+        refused(await gateway.http.get(url, headers=foreign), 403, "origin_not_allowed")
     followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert (await gateway.http.get("/docs", headers=followed)).status_code == 200
-    refused(await gateway.http.get("/v1/models", headers=followed), 403, "foreign_origin")
+    refused(await gateway.http.get("/v1/models", headers=followed), 403, "origin_not_allowed")
 
 
 async def test_the_servers_own_pages_may_call_it(gateway: Gateway) -> None:

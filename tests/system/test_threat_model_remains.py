@@ -141,8 +141,8 @@ async def test_an_orderly_stop_leaves_no_file_and_no_guardian(
         body = asking(SLEEP % "echo $TMPDIR; mktemp; python3 -c 1", session_id="s", **TOOLS)
         answer = await http.post(running.url + URL, json=body)
         assert answer.status_code == 200, answer.text
-        told = "".join(str(request.messages) for request in upstream.requests)
-        assert f"{tmp_path}/tmp/{scratch.prefix()}" in told
+        reported = "".join(str(request.messages) for request in upstream.requests)
+        assert f"{tmp_path}/tmp/{scratch.prefix()}" in reported
         started = psutil.Process(running.pid).children(recursive=True)
         assert any("read -r _" in " ".join(process.cmdline()) for process in started)
         await running.stop()

@@ -18,6 +18,7 @@ from config.settings import Settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
 from core.errors import GatewayError, LimitExceeded, Overloaded, PermissionDenied
 from rate_limiter import Allowance, RateLimiter
+from web.anthropic import is_anthropics
 from web.errors import error_response
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Gate:
             await _refuse(error, scope, receive, send)
             return
         if allowance is not None:
-            send = _telling(allowance, send)
+            send = _telling(allowance, scope, send)
             if allowance.exceeded:
                 await _refuse(allowance.error(), scope, receive, send)
                 return
@@ -164,14 +165,18 @@ class Gate:
             )
 
 
-def _telling(allowance: Allowance, send: Send) -> Send:
+def _telling(allowance: Allowance, scope: Scope, send: Send) -> Send:
+    known = allowance.headers()
+    if is_anthropics(scope):
+        known += allowance.anthropic_headers()
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *allowance.headers()]
+            message["headers"] = [*message.get("headers", ()), *known]
         await send(message)
 
     return sending
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
-    await error_response(error, scope["path"])(scope, receive, send)
+    await error_response(error, scope)(scope, receive, send)

@@ -232,7 +232,7 @@ class Replay:
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers and closes the connection."""
-    answer = error_response(error, scope["path"])
+    answer = error_response(error, scope)
     answer.headers["connection"] = "close"
     await answer(scope, receive, send)
 

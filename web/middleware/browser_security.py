@@ -60,7 +60,7 @@ class Browsers:
         if error is None:
             await self.app(scope, receive, send)
         else:
-            await error_response(error, scope["path"])(scope, receive, send)
+            await error_response(error, scope)(scope, receive, send)
 
     def _objection(self, scope: Scope) -> PermissionDenied | None:
         if scope["path"] == "/health":  # asked for by address, and tells nothing

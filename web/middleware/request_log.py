@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.logs import current_request_id
 from core.errors import GatewayError
+from web.anthropic import is_anthropics
 from web.errors import error_response
 
 CLIENT_REQUEST_ID_LENGTH = 512
@@ -44,7 +45,7 @@ class RequestLog:
             log.exception("Unexpected error in %s %s", scope["method"], exchange.path)
             if exchange.status is None:
                 error = GatewayError("The server had an error while processing your request.")
-                await error_response(error, scope["path"])(scope, receive, exchange.send)
+                await error_response(error, scope)(scope, receive, exchange.send)
         finally:
             exchange.log()
             current_request_id.reset(token)
@@ -56,6 +57,7 @@ class Exchange:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.request_id = f"req_{uuid4().hex}"
         self.client_request_id = client_request_id(Headers(scope=scope))
+        self.is_anthropics = is_anthropics(scope)
         self.status: int | None = None
         self.method: str = scope["method"]
         self.path = quote(scope["path"])  # no line breaks in the log; the query may hold keys
@@ -69,6 +71,8 @@ class Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.request_id
+            if self.is_anthropics:
+                headers["request-id"] = self.request_id
             if self.client_request_id:
                 headers["x-client-request-id"] = self.client_request_id
         await self._send(message)

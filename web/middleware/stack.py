@@ -23,9 +23,15 @@ EXPOSED_HEADERS = (
     "x-claude-cost-usd",
     "x-session-id",
     "x-session-status",
+    "x-context-trimmed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
+    "request-id",
+    "x-token-count",
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset",
 )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from web.routes import (
+    absent,
     auth,
     chat,
+    completions,
     debug,
     health,
     mcp,
+    messages,
     models,
     pool,
     root,
@@ -19,7 +22,7 @@ from web.routes import (
 ROUTERS = tuple(
     module.router
     for module in (
-        *(chat, sessions, session_files, models, tools),
+        *(chat, messages, completions, absent, sessions, session_files, models, tools),
         *(mcp, debug, auth, pool, health, root),
     )
 )

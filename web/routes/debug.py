@@ -52,7 +52,7 @@ class TextOutline(BaseModel):
 
 
 class MessageOutline(BaseModel):
-    role: Literal["user", "assistant"]
+    role: str
     blocks: list[str]
 
 

@@ -1,21 +1,26 @@
 """The models in OpenAI's shape (https://platform.openai.com/docs/api-reference/models), with what
-Claude Code tells of them beside it."""
+is known of them beside it; in Anthropic's (https://docs.anthropic.com/en/api/models-list) where the
+request has an `anthropic-version`."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
 
 from claude_cli import ModelCard, Price
-from web.dependencies import Catalogue, Pipeline, Principal, ResolveModel
+from web.anthropic import asks_in_anthropics_way
+from web.dependencies import Catalogue, Pipeline, Principal
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
-RELEASE_DATE = re.compile(r"-(20\d{6})(?!\d)")
+LONGEST_PAGE = 1000
+LINE = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)\b")
+UNKNOWN_DAY = datetime.fromtimestamp(0, UTC)
+"""Anthropic's own word for a release that is not known."""
 
 
 class LongPromptPricing(BaseModel):
@@ -35,8 +40,8 @@ class Pricing(BaseModel):
 
 
 class Model(BaseModel):
-    """`created` is the release date where the id names one, else 0: Claude Code does not tell.
-    An agent is owned by `agents`; what it runs on has the price."""
+    """`created` is the release date, else 0; what is not known of a model is null. Agents are
+    owned by `agents`; prices and limits are those of the model that one runs on."""
 
     id: str
     object: Literal["model"] = "model"
@@ -47,6 +52,8 @@ class Model(BaseModel):
     aliases: list[str]
     pricing: Pricing | None
     effort_levels: list[str]
+    context_window: int | None
+    max_output_tokens: int | None
 
 
 class ModelList(BaseModel):
@@ -54,50 +61,115 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class AnthropicModel(BaseModel):
+    """A model in Anthropic's shape."""
+
+    type: Literal["model"] = "model"
+    id: str
+    display_name: str
+    created_at: datetime
+    max_input_tokens: int | None
+    max_tokens: int | None
+    lifecycle: Literal["active"] = "active"
+    line: str | None
+    capabilities: None = None
+
+
+class AnthropicModelList(BaseModel):
+    data: list[AnthropicModel]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class Page(BaseModel):
+    """A part of the list, in Anthropic's way."""
+
+    limit: int = Field(20, ge=1, le=LONGEST_PAGE)
+    before_id: str | None = None
+    after_id: str | None = None
+
+
+IsAnthropic = Annotated[bool, Depends(asks_in_anthropics_way)]
+
+
 @router.get("", summary="List the models, and the agents behind them")
-async def list_models(principal: Principal, catalogue: Catalogue, pipeline: Pipeline) -> ModelList:
-    """Those that the caller may use."""
+async def list_models(
+    principal: Principal,
+    catalogue: Catalogue,
+    pipeline: Pipeline,
+    page: Annotated[Page, Query()],
+    anthropic: IsAnthropic,
+) -> ModelList | AnthropicModelList:
+    """Those that the caller may use. Only Anthropic's list has pages."""
     cards = await catalogue.list()
     usable = [card for card in cards if principal.may_use(card.id, *card.aliases)]
     usable += await pipeline.agent_cards(principal)
+    if anthropic:
+        return page_of([anthropic_model_of(card) for card in usable], page)
     return ModelList(data=[model_of(card) for card in usable])
 
 
 @router.get("/{model:path}", summary="Look up a model by id or by another name for it")
 async def retrieve_model(
-    model: str,
-    principal: Principal,
-    resolve_model: ResolveModel,
-    catalogue: Catalogue,
-    pipeline: Pipeline,
-) -> Model:
-    for card in await pipeline.agent_cards(principal):
-        if card.id.lower() == model.lower():
-            return model_of(card)
-    await resolve_model(model)
-    return model_of(await catalogue.find(model))
+    model: str, principal: Principal, pipeline: Pipeline, anthropic: IsAnthropic
+) -> Model | AnthropicModel:
+    card = await pipeline.find_card(principal, model)
+    return anthropic_model_of(card) if anthropic else model_of(card)
+
+
+def page_of(models: list[AnthropicModel], page: Page) -> AnthropicModelList:
+    """Before or after an id that is on the list; of one that is not, nothing."""
+    ids = [model.id for model in models]
+    if page.before_id is not None:
+        end = ids.index(page.before_id) if page.before_id in ids else 0
+        start = max(0, end - page.limit)
+        has_more = start > 0
+    else:
+        start = _behind(ids, page.after_id)
+        end = min(start + page.limit, len(ids))
+        has_more = end < len(ids)
+    shown = models[start:end]
+    return AnthropicModelList(
+        data=shown,
+        has_more=has_more,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+    )
+
+
+def _behind(ids: list[str], after_id: str | None) -> int:
+    if after_id is None:
+        return 0
+    return ids.index(after_id) + 1 if after_id in ids else len(ids)
+
+
+def anthropic_model_of(card: ModelCard) -> AnthropicModel:
+    limits = card.limits
+    line = LINE.search(card.id)
+    return AnthropicModel(
+        id=card.id,
+        display_name=card.display_name,
+        created_at=limits.released or UNKNOWN_DAY,
+        max_input_tokens=limits.context_window,
+        max_tokens=limits.max_output_tokens,
+        line=line[1] if line else None,
+    )
 
 
 def model_of(card: ModelCard) -> Model:
     return Model(
         id=card.id,
-        created=created(card.id),
-        owned_by=card.owner,
+        created=int((card.limits.released or UNKNOWN_DAY).timestamp()),
+        owned_by="agents" if card.runs_on else "anthropic",
         display_name=card.display_name,
         description=card.description,
         aliases=list(card.aliases),
         pricing=pricing(card.price) if card.price else None,
         effort_levels=list(card.effort_levels),
+        context_window=card.limits.context_window,
+        max_output_tokens=card.limits.max_output_tokens,
     )
-
-
-def created(model_id: str) -> int:
-    found = RELEASE_DATE.search(model_id)
-    try:
-        date = datetime.strptime(found[1] if found else "", "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError:
-        return 0
-    return int(date.timestamp())
 
 
 def pricing(price: Price) -> Pricing:

@@ -17,7 +17,7 @@ from dialects.chat.history import wire_messages
 from models import ErrorBody
 from session_manager import check_id, new_id
 from stores.protocols import Day, NewSession, Session, StoredMessage
-from web.dependencies import Principal, Sessions
+from web.dependencies import Catalogue, Principal, Sessions
 from web.session_models import (
     CreateSession,
     ForkSession,
@@ -92,11 +92,23 @@ async def session_stats(
 
 
 @router.get("/{session_id}", summary="A session with its messages")
-async def get_session(session_id: str, principal: Principal, sessions: Sessions) -> SessionDetail:
+async def get_session(
+    session_id: str, principal: Principal, sessions: Sessions, catalogue: Catalogue
+) -> SessionDetail:
     session, stored = await sessions.store.read(principal.name, check_id(session_id))
     messages = [wire for kept in stored for wire in wire_messages(kept.message)]
-    shown = summary(session).model_dump()
-    return SessionDetail(**shown, system_prompt=session.system, messages=messages)
+    answers = [kept.answer for kept in stored if kept.answer is not None]
+    return SessionDetail(
+        **summary(session).model_dump(),
+        system_prompt=session.system,
+        context_window=catalogue.context_window(session.model) if session.model else None,
+        context_used=_tokens(answers[-1].usage) if answers else None,
+        messages=messages,
+    )
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.prompt_tokens + usage.output_tokens
 
 
 @router.delete("/{session_id}", summary="Forget a session")

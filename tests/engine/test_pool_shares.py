@@ -1,0 +1,84 @@
+"""No principal takes all workers, and none sees those of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from engine.leases import PoolLimits
+from engine.pool import Lease, Pool
+
+
+class Plain:
+    """A worker that starts at once and does nothing."""
+
+    alive = True
+    reusable = True
+
+    def memory_bytes(self) -> int:
+        return 0
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def pool(most: int, share: int | None) -> AsyncIterator[Pool[str, Plain]]:
+    limits = PoolLimits(
+        max_processes=most, max_per_principal=share, warm=most, max_preparing=10, queue_timeout=5.0
+    )
+    async with Pool[str, Plain](lambda kind: Plain(), limits, common="p") as running:
+        await asyncio.sleep(0)
+        yield running
+
+
+async def leased(stack: AsyncExitStack, pool: Pool[str, Plain], name: str) -> Lease[Plain]:
+    return await stack.enter_async_context(pool.lease("p", name))
+
+
+async def test_a_principal_waits_where_it_has_its_share_and_others_do_not() -> None:
+    async with pool(3, 2) as it, AsyncExitStack() as stack:
+        first = await leased(stack, it, "alice")
+        await leased(stack, it, "alice")
+        third = asyncio.create_task(leased(stack, it, "alice"))
+        await asyncio.sleep(0.02)
+        assert not third.done()
+        await asyncio.wait_for(leased(stack, it, "bob"), 2)
+        first.park()
+        await asyncio.wait_for(third, 2)
+
+
+async def test_no_worker_is_started_for_whoever_has_its_share() -> None:
+    async with pool(3, 1) as it, AsyncExitStack() as stack:
+        await leased(stack, it, "alice")
+        waiting = [asyncio.create_task(leased(stack, it, "alice")) for _ in range(5)]
+        await asyncio.sleep(0.02)
+        assert it.counts["started"] == 3  # those that are kept ready
+        assert len(it.in_state("busy")) == 1
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_without_a_bound_one_may_have_all() -> None:
+    async with pool(2, None) as it, AsyncExitStack() as stack:
+        for _ in range(2):
+            await asyncio.wait_for(leased(stack, it, "alice"), 2)
+
+
+async def test_a_principal_sees_only_the_workers_that_serve_it() -> None:
+    async with pool(3, None) as it, AsyncExitStack() as stack:
+        await leased(stack, it, "alice")
+        parked = await leased(stack, it, "bob")
+        parked.park()
+        assert len(it.snapshot()["workers"]) == 3
+        assert [worker["state"] for worker in it.snapshot("alice")["workers"]] == ["busy"]
+        assert it.snapshot("bob")["workers"] == []
