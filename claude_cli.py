@@ -84,6 +84,7 @@ class ClaudeEngine:
         self._support = ParameterSupport()
         self._info: JsonObject | None = None
         self._warned = False
+        self._at_work: dict[tuple[str, str], AgentWorker] = {}
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
@@ -143,7 +144,10 @@ class ClaudeEngine:
         turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
-            with self._deadline(lease.worker, turn.builtin_tools) as expired:
+            with (
+                self._deadline(lease.worker, turn.builtin_tools) as expired,
+                self._interruptible(lease.worker, turn),
+            ):
                 try:
                     await self._bind(lease.worker, profile)
                     async with aclosing(self._events(lease, turn, names, without)) as events:
@@ -182,6 +186,28 @@ class ClaudeEngine:
             yield expired
         finally:
             timer.cancel()
+
+    @contextmanager
+    def _interruptible(self, worker: AnyWorker, turn: Turn) -> Iterator[None]:
+        """Meanwhile `interrupt` finds the agent of a session's turn."""
+        if turn.session_id is None or not isinstance(worker, AgentWorker):
+            yield
+            return
+        key = (turn.principal, turn.session_id)
+        self._at_work[key] = worker
+        try:
+            yield
+        finally:
+            if self._at_work.get(key) is worker:
+                del self._at_work[key]
+
+    def interrupt(self, principal: str, session_id: str) -> bool:
+        """Ends the turn of an agent in this session, with what it did so far as its answer; False
+        where none is at work here."""
+        worker = self._at_work.get((principal, session_id))
+        if worker is not None:
+            worker.interrupt()
+        return worker is not None
 
     async def _bind(self, worker: AnyWorker, profile: LaunchProfile) -> None:
         if not worker.bound:
@@ -226,6 +252,7 @@ class ClaudeEngine:
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
+            approve=turn.approve,
         )
         worker = lease.worker
         if isinstance(worker, AgentWorker):

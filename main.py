@@ -45,6 +45,7 @@ from toolbox.agents import Agents
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.approvals import Approvals
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
@@ -141,7 +142,9 @@ def _lifespan(
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
-            run_turn = tool_stats.watched(engine.run)
+            approvals = Approvals(settings.approval_seconds)
+            stack.push_async_callback(approvals.aclose)
+            run_turn = approvals.watched(tool_stats.watched(engine.run))
             manager = _sessions(settings, store, workspaces, run_turn)
             app.state.gateway = State(
                 settings=used,
@@ -157,6 +160,7 @@ def _lifespan(
                 tool_stats=tool_stats,
                 workspaces=workspaces,
                 mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
+                approvals=approvals,
                 agents=Agents(settings.agents_dir, used.workspace_root),
                 reachable_without_key=is_exposed,
             )

@@ -255,6 +255,9 @@ class Settings(BaseSettings):
         Path("agents"),
         description="A directory of agents: Markdown files that clients can choose as models",
     )
+    approval_seconds: PositiveFloat = Field(
+        300, description="A tool that a person must approve is denied after this many seconds"
+    )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from core.approval import Approve
 from core.conversation import JsonObject, Message, SystemPrompt
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -95,7 +96,7 @@ class Turn:
     is added. In a session, whose history comes first, it is without `messages` and `system` too.
     What the other attributes say of the same things is then for turns with built-in tools only.
     `betas` are values of the `anthropic-beta` header; `api_events` asks for an `ApiEvent` before
-    each event that comes of it.
+    each event that comes of it. `approve` asks a person, where the grant says so; None is a no.
     """
 
     model: str
@@ -120,3 +121,4 @@ class Turn:
     native: JsonObject | None = None
     betas: tuple[str, ...] = ()
     api_events: bool = False
+    approve: Approve | None = field(default=None, compare=False, repr=False)

@@ -21,6 +21,7 @@ import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_agent_sdk.types import McpSdkServerConfig
 
+from core.approval import Approve
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
 from core.events import Event
@@ -200,6 +201,7 @@ class Ask:
     dropped: tuple[str, ...] = ()
     api_events: bool = False
     is_large: bool = False
+    approve: Approve | None = None
 
 
 class ClaudeWorker(CliProcess):

@@ -230,7 +230,8 @@ class Pipeline:
     def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
         if session is not None:
             return choices(self.state.sessions.runner(session), call.turns)
-        events = choices(self.state.tool_stats.watched(self.state.engine.run), call.turns)
+        run = self.state.tool_stats.watched(self.state.engine.run)
+        events = choices(self.state.approvals.watched(run), call.turns)
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)

@@ -10,6 +10,7 @@ from config.settings import Settings
 from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import Agents, McpServers, ToolPolicy, Workspaces
+from turns.approvals import Approvals
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
@@ -38,4 +39,5 @@ class State:
     workspaces: Workspaces
     mcp_servers: McpServers
     agents: Agents
+    approvals: Approvals
     reachable_without_key: bool = False

@@ -19,7 +19,7 @@ from config import settings
 from core.errors import InvalidApiKey, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
-from turns import embeddings, pipeline, state, tool_stats
+from turns import approvals, embeddings, pipeline, state, tool_stats
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -138,5 +138,6 @@ Catalogue = Annotated[claude_cli.ModelCatalogue, _part("catalogue")]
 Sessions = Annotated[session_manager.SessionManager, _part("sessions")]
 ToolPolicy = Annotated[toolbox_door.ToolPolicy, _part("tools")]
 ToolStats = Annotated[tool_stats.ToolStats, _part("tool_stats")]
+Approvals = Annotated[approvals.Approvals, _part("approvals")]
 Workspaces = Annotated[toolbox_door.Workspaces, _part("workspaces")]
 McpServers = Annotated[toolbox_door.McpServers, _part("mcp_servers")]

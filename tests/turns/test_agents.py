@@ -211,6 +211,31 @@ async def test_what_is_refused_is_refused_before_the_model_is_asked(
     assert not gateway.upstream.requests
 
 
+async def test_the_messages_api_has_the_agents_too(gateway: Gateway, repository: Path) -> None:
+    text = script(("Read", {"file_path": "notes.txt"}))
+    body = {"model": "repo-helper", "max_tokens": 500}
+    headers = {"anthropic-version": "2023-06-01", "x-api-key": "sk-alice"}
+    messages = [{"role": "user", "content": text}]
+    answer = await gateway.http.post(
+        "/v1/messages", json={**body, "messages": messages}, headers=headers
+    )
+    assert [b["text"] for b in answer.json()["content"] if b["type"] == "text"] == ["Done."]
+    assert "You look after the repository." in system(gateway)
+    assert "one" in str(gateway.upstream.requests[-1].messages)
+    counted = {"model": "repo-helper", "messages": messages}
+    count = await gateway.http.post("/v1/messages/count_tokens", json=counted, headers=headers)
+    assert count.json()["input_tokens"] > 0
+    listed = await gateway.http.get("/v1/models?limit=100", headers=headers)
+    assert "repo-helper" in {model["id"] for model in listed.json()["data"]}
+
+
+async def test_a_prompt_to_be_completed_is_not_an_agents_to_answer(gateway: Gateway) -> None:
+    body = {"model": "repo-helper", "prompt": "Once upon a time"}
+    answer = await gateway.http.post("/v1/completions", json=body)
+    assert answer.status_code == 400
+    assert not gateway.upstream.requests
+
+
 async def test_claude_code_is_there_where_tools_are_allowed(gateway: Gateway) -> None:
     assert (await ask(gateway, "claude-code", "hi")).status_code == 200
     assert tool_names(gateway) == {"Read", "Edit", "Write", "Bash", "Agent"}

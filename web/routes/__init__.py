@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from web.routes import (
     absent,
+    approvals,
     auth,
     chat,
     completions,
@@ -23,6 +24,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         *(chat, messages, completions, absent, sessions, session_files, models, tools),
+        approvals,
         *(mcp, debug, auth, pool, health, root),
     )
 )

@@ -11,19 +11,20 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from core.conversation import JsonObject
-from core.errors import InvalidRequest, SessionNotFound
+from core.errors import InvalidRequest, NotFound, SessionNotFound
 from core.events import Usage
 from dialects.chat.history import wire_messages
 from models import ErrorBody
 from session_manager import check_id, new_id
 from stores.protocols import Day, NewSession, Session, StoredMessage
-from web.dependencies import Catalogue, Principal, Sessions
+from web.dependencies import Catalogue, Engine, Principal, Sessions
 from web.session_models import (
     CreateSession,
     ForkSession,
     SessionDay,
     SessionDeleted,
     SessionDetail,
+    SessionInterrupted,
     SessionList,
     SessionStats,
     SessionSummary,
@@ -124,6 +125,16 @@ async def clear_session(
     session_id: str, principal: Principal, sessions: Sessions
 ) -> SessionSummary:
     return summary(await sessions.clear(principal.name, check_id(session_id)))
+
+
+@router.post("/{session_id}/interrupt", summary="Stop the agent that is at work, keep its work")
+async def interrupt_session(
+    session_id: str, principal: Principal, engine: Engine
+) -> SessionInterrupted:
+    """Its answer ends with what it said and did so far, and is stored as any other."""
+    if not engine.interrupt(principal.name, check_id(session_id)):
+        raise NotFound("No agent is at work in this session on this server.", param="session_id")
+    return SessionInterrupted(id=session_id)
 
 
 @router.post("/{session_id}/fork", summary="Go on from an earlier message in a new session")
