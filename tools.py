@@ -8,11 +8,13 @@ a key are final.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from auth import Principal
+from config.sandbox import why_no_commands
 from config.settings import Settings, SettingsError
 from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
@@ -42,6 +44,7 @@ UNPROTECTED = (
 )
 KEY_WITHOUT = "Your API key may not use Claude Code's built-in tools."
 OFF = "Claude Code's built-in tools are off on this server (ALLOWED_TOOLS=none)."
+COMMANDS = "Bash"
 Number = TypeVar("Number", int, float)
 SERVER = ""
 """The owner of the rules that hold for all."""
@@ -49,15 +52,19 @@ SERVER = ""
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What holds for one principal here and now. `refusal` says why nothing is allowed at all."""
+    """What holds for one principal here and now. `refusal` says why nothing is allowed at all,
+    `no_commands` why `Bash` is not."""
 
     allowed: tuple[str, ...] = ()
     disallowed: tuple[str, ...] = ()
     refusal: str | None = None
+    no_commands: str | None = None
 
     def rules_of(self, tool: BuiltinTool) -> tuple[str, ...]:
         """The rules that allow the tool; none where it may not be used."""
         if self.refusal is not None or tool.name in self.disallowed:
+            return ()
+        if self.no_commands is not None and tool.name == COMMANDS:
             return ()
         return tuple(rule for rule in self.allowed if tool_of(rule) == tool.name)
 
@@ -67,6 +74,8 @@ class Permissions:
             return None
         if self.refusal is not None:
             return self.refusal
+        if self.no_commands is not None and tool.name == COMMANDS:
+            return self.no_commands
         word = "disallowed" if tool.name in self.disallowed else "not allowed"
         return f"The tool {tool.name} ({tool.friendly_name}) is {word} here."
 
@@ -105,7 +114,8 @@ class ToolPolicy:
             await self._session_rules(principal, session_id),
         ]
         allowed, disallowed = _combined(layer for layer in layers if layer is not None)
-        return Permissions(allowed, disallowed, None if self.base.allowed else OFF)
+        no_commands = await asyncio.to_thread(why_no_commands, self._settings)
+        return Permissions(allowed, disallowed, None if self.base.allowed else OFF, no_commands)
 
     def _refusal(self, principal: Principal) -> str | None:
         if self._is_exposed:

@@ -235,16 +235,23 @@ class Settings(BaseSettings):
     command_timeout_seconds: PositiveFloat = Field(
         120, description="Longest run of a command that Claude starts"
     )
-    sandbox: Annotated[Literal["auto", "on", "off"], BeforeValidator(in_lower_case)] = Field(
-        "auto",
-        description="Run commands in Claude Code's sandbox: auto (where the platform has it), on "
-        "(or not at all) or off",
+    sandbox: Annotated[Literal["auto", "on", "required", "off"], BeforeValidator(in_lower_case)] = (
+        Field(
+            "auto",
+            description="Run commands in Claude Code's sandbox: auto (where the platform has it), "
+            "on (or not at all), required (without it Bash is refused to everybody) or off",
+        )
     )
     workspace_root: Path = Field(
         Path("workspaces"), description="Where built-in tools work: one directory for each session"
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
+    )
+    max_workspace_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024,
+        description="A session whose files have more bytes gets no further turn with built-in "
+        "tools, until some are deleted",
     )
     mcp_config: Path | None = Field(
         None,

@@ -31,6 +31,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.settings import SESSIONS_FOLDER
 from core.builtin_tools import BY_NAME, MCP_RULE, SubAgent, listed, named, rules, tool_of
 from core.turn import Effort
 from models import ToolActivity
@@ -283,8 +284,9 @@ def _workspace(text: str, node: yaml.Node, root: Path) -> Path | None:
     if text == SESSION:
         return None
     try:
-        path = (root.expanduser().resolve() / Path(text).expanduser()).resolve()
-        if path.is_dir():
+        base = root.expanduser().resolve()
+        path = (base / Path(text).expanduser()).resolve()
+        if path.is_dir() and base / SESSIONS_FOLDER not in (path, *path.parents):
             return path
     except (OSError, RuntimeError, ValueError):  # too long, a circle of links, a NUL
         pass

@@ -18,6 +18,8 @@ from dialects.base import Call
 from models import TurnHeaders
 from tools import Agent
 
+UNSANDBOXED = " (Runs commands without a sandbox.)"
+
 C = TypeVar("C", bound=Call)
 N = TypeVar("N", int, float)
 
@@ -60,13 +62,16 @@ def tool_request(agent: Agent, client: ToolRequest | None = None) -> ToolRequest
     )
 
 
-def agent_card(agent: Agent, model: str, card: ModelCard | None) -> ModelCard:
+def agent_card(
+    agent: Agent, grant: ToolGrant, model: str, card: ModelCard | None, *, is_sandboxed: bool
+) -> ModelCard:
     """The agent in the form of the model that it runs on."""
+    warns = "Bash" in grant.tools and not is_sandboxed
     return replace(
         card or ModelCard(model, model),
         id=agent.name,
         display_name=agent.name,
-        description=agent.description,
+        description=f"{agent.description}{UNSANDBOXED if warns else ''}",
         aliases=(),
         runs_on=model,
     )

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from auth import Principal
 from claude_cli import ModelCard
+from config.sandbox import why_unsandboxed
 from core.conversation import JsonObject
 from core.errors import (
     GatewayError,
@@ -140,12 +141,15 @@ class Pipeline:
         """The agents that this principal may use, with all that they need, in the form of
         models."""
         found = []
+        no_sandbox = await asyncio.to_thread(why_unsandboxed, self.state.settings)
         for agent in await self.state.agents.all():
             try:
                 if await self.find_agent(principal, agent.name) is agent:
                     model = await self._model_of(agent, principal)
-                    await self.state.tools.grant(principal, tool_request(agent), None)
-                    found.append(agent_card(agent, model, self.state.catalogue.card(model)))
+                    grant = await self.state.tools.grant(principal, tool_request(agent), None)
+                    card = self.state.catalogue.card(model)
+                    is_sandboxed = no_sandbox is None
+                    found.append(agent_card(agent, grant, model, card, is_sandboxed=is_sandboxed))
             except (PermissionDenied, InvalidRequest, ModelNotFound):
                 continue
         return found
@@ -216,6 +220,7 @@ class Pipeline:
             return call
         granted = await self.state.tools.grant(principal, asked, context.session_id)
         directory = await self.state.workspaces.directory(principal.name, home, asked.cwd)
+        await self.state.workspaces.check_size(directory, self.state.settings.max_workspace_bytes)
         mcp_config = await self.state.mcp_servers.config(asked.mcp_servers)
         granted = replace(granted, directory=directory, mcp_config=mcp_config)
         return with_grant(call, granted if agent is None else with_prompt(granted, agent))

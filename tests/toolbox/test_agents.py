@@ -87,6 +87,7 @@ def test_all_tools_are_all_that_are_allowed(tmp_path: Path) -> None:
         ("---\ndescription: x\nmax_turns: 0\n---", 3, "max_turns: Input should be greater"),
         ("---\ndescription: x\nmax_budget_usd: .nan\n---", 3, "max_budget_usd: Input should"),
         ("---\ndescription: x\nworkspace: gone\n---", 3, "workspace: there is no directory"),
+        ("---\ndescription: x\nworkspace: .sessions/a\n---", 3, "workspace: there is no direc"),
         ("---\ndescription: x\nname: a b\n---", 3, "name: must be 1 to 64 letters"),
         ("---\ndescription: x\nread_only: on\ntools: Edit\n---", 2, "read_only does not go wit"),
         ("---\ndescription: x\ndeny: 2020-02-31\n---", 2, "holds a value that YAML cannot read"),
@@ -105,6 +106,7 @@ def test_all_tools_are_all_that_are_allowed(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named_with_its_line(
     tmp_path: Path, text: str, line: int, reason: str
 ) -> None:
+    (tmp_path / ".sessions" / "a").mkdir(parents=True)
     with pytest.raises(AgentError) as raised:
         read_agent(written(tmp_path, text), tmp_path)
     assert (raised.value.line, raised.value.reason[: len(reason)]) == (line, reason)

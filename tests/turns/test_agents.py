@@ -176,6 +176,29 @@ async def test_a_second_agent_has_no_tool_that_the_first_has_not(gateway: Gatewa
     assert {tool["name"] for tool in second["tools"]} == {"Read"}
 
 
+async def test_a_session_whose_files_are_too_many_bytes_gets_no_further_turn(
+    upstream: FakeAnthropic, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"allowed_tools": ("Write",), "max_workspace_bytes": 10_000}
+    async with gateway_at(upstream, tmp_path, pool_warm=0, **settings) as gateway:
+        write = ("Write", {"file_path": "a.txt", "content": "A" * 20_000})
+        fields = {"session_id": "large"}
+        assert (await ask(gateway, "claude-code", script(write), **fields)).status_code == 200
+        upstream.clear()
+        answer = await ask(gateway, "claude-code", "hi", **fields)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "session_too_large")
+        assert not upstream.requests
+
+
+async def test_an_agent_that_runs_commands_without_a_sandbox_says_so(
+    upstream: FakeAnthropic, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"allowed_tools": ("Bash",), "sandbox": "off"}
+    async with gateway_at(upstream, tmp_path, pool_warm=0, **settings) as gateway:
+        shown = await gateway.http.get("/v1/models/claude-code")
+        assert shown.json()["description"].endswith("(Runs commands without a sandbox.)")
+
+
 async def test_the_list_has_the_agents_that_a_key_may_use(gateway: Gateway) -> None:
     for_alice = await gateway.http.get("/v1/models")
     agents = {m["id"]: m for m in for_alice.json()["data"] if m["owned_by"] == "agents"}
