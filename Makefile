@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test check fmt lock upgrade audit clean
+.PHONY: help install demo bench test clients check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -22,6 +22,11 @@ bench: install ## Measure it beside the naive way (PEERS=1: LiteLLM too; BENCH_A
 
 test: install ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+clients: ## Install the clients that tests run from npm, Codex among them (needs Node.js and npm)
+	@mkdir -p .cache/clients
+	@cp tests/clients/package.json tests/clients/package-lock.json .cache/clients
+	@cd .cache/clients && npm ci --no-audit --no-fund --ignore-scripts
 
 check: install ## What CI runs: lint, format, types, tests
 	$(BIN)/ruff check

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from config.credentials import Credentials
 from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
-from core.conversation import JsonObject, system_text, weighs_more
+from core.conversation import JsonObject, weighs_more
 from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
 from core.turn import ToolGrant, Turn
@@ -27,6 +27,7 @@ from engine.agent_worker import AgentWorker
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
 from engine.guardian import Guardian, clear_abandoned
+from engine.json_object import JsonObjectText
 from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
@@ -65,6 +66,12 @@ AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
 LARGE_CHARACTERS = 256 * 1024
 MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
+
+
+class EventFilter(Protocol):
+    """Sees each event of an answer once, in order, and gives what is to be seen of it."""
+
+    def feed(self, event: Event) -> Iterator[Event]: ...
 
 
 class ProcessLost(UpstreamError):
@@ -161,12 +168,13 @@ class ClaudeEngine:
                     raise
 
     def _profile(self, turn: Turn) -> LaunchProfile:
+        if turn.builtin_tools is None and not self._login:
+            return PLAIN
+        system = bound_system(turn, self.catalogue.card(turn.model))
         if turn.builtin_tools is None:
-            card = self.catalogue.card(turn.model)
-            return LaunchProfile(bound_system(turn, card)) if self._login else PLAIN
+            return LaunchProfile(system)
         home = turn.session_id if turn.builtin_tools.directory else None
         owner = f"{turn.principal} {home}" if home else ""
-        system = system_text(turn.system) or ""
         return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
 
     @contextmanager
@@ -226,14 +234,14 @@ class ClaudeEngine:
         self, lease: Lease[AnyWorker], turn: Turn, names: KeyNames, without: frozenset[str]
     ) -> AsyncGenerator[Event, None]:
         restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
+        whole = JsonObjectText(is_on=turn.json_object)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
         watch = FirstTokenWatch(lease, self.first_tokens)
         async with aclosing(await self._asked(lease, turn, without)) as events:
             async for event in events:
                 watch.feed(event)
-                for passed in restorer.feed(event):
-                    for shown in stops.feed(passed):
-                        yield shown
+                for shown in _through(event, whole, restorer, stops):
+                    yield shown
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
 
@@ -298,6 +306,14 @@ class ClaudeEngine:
         except GatewayError as error:
             return error.message
         return None
+
+
+def _through(event: Event, *filters: EventFilter) -> Iterator[Event]:
+    """What the filters make of an event, one after the other."""
+    events: Iterable[Event] = (event,)
+    for each in filters:
+        events = [passed for before in events for passed in each.feed(before)]
+    yield from events
 
 
 def _limits(settings: Settings) -> PoolLimits:

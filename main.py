@@ -40,12 +40,19 @@ from core.version import NAME, VERSION
 from engine.launch import secret_names
 from rate_limiter import RateLimiter
 from session_manager import RunTurn, SessionManager, SessionRules
-from stores import Store, StoreLimits, make_store
+from stores import (
+    ResponseLimits,
+    Store,
+    StoreLimits,
+    make_response_store,
+    make_store,
+)
 from toolbox.agents import Agents
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
 from turns.approvals import Approvals
+from turns.background import BackgroundJobs, BackgroundRules
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
@@ -146,6 +153,8 @@ def _lifespan(
             stack.push_async_callback(approvals.aclose)
             run_turn = approvals.watched(tool_stats.watched(engine.run))
             manager = _sessions(settings, store, workspaces, run_turn)
+            sessions = await stack.enter_async_context(manager)
+            background = await stack.enter_async_context(_background(settings, store))
             app.state.gateway = State(
                 settings=used,
                 credentials=credentials,
@@ -153,8 +162,9 @@ def _lifespan(
                 catalogue=engine.catalogue,
                 images=images,
                 embeddings=embeddings,
+                sessions=sessions,
+                background=background,
                 limiter=limiter,
-                sessions=await stack.enter_async_context(manager),
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
                 tool_stats=tool_stats,
@@ -202,6 +212,18 @@ def _sessions(
         sweep_seconds=settings.session_sweep_seconds,
     )
     return SessionManager(store, workspaces, run_turn, rules)
+
+
+def _background(settings: Settings, store: Store) -> BackgroundJobs:
+    lease_seconds = settings.session_lease_seconds
+    limits = ResponseLimits(settings.response_ttl_seconds, lease_seconds)
+    rules = BackgroundRules(
+        max_running=settings.max_background_responses,
+        lease_seconds=lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        sweep_seconds=settings.session_sweep_seconds,
+    )
+    return BackgroundJobs(make_response_store(store, limits), rules)
 
 
 def _app(*, demo: bool = False) -> FastAPI:

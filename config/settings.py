@@ -213,6 +213,19 @@ class Settings(BaseSettings):
     max_stored_bytes: PositiveInt = Field(
         1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
     )
+    store_responses: bool = Field(
+        True,
+        description="Whether responses of /v1/responses may be stored; `store: false` in a request "
+        "keeps nothing either way",
+    )
+    response_ttl_seconds: NonNegativeFloat = Field(
+        30 * 86_400,
+        description="A response or conversation expires this many seconds after its last use; 0 is "
+        "never",
+    )
+    max_background_responses: PositiveInt = Field(
+        100, description="Maximum number of background responses that one process works on"
+    )
     allowed_tools: NameList = Field(
         ("Read", "Glob", "Grep", "WebSearch"),
         description="Claude Code's built-in tools that a request may ask for: names or rules such "

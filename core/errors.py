@@ -11,7 +11,10 @@ GatewayError
 ├── NotFound                    404  not_found
 │   ├── ModelNotFound           404  model_not_found
 │   ├── SessionNotFound         404  session_not_found
-│   └── McpServerNotFound       404  mcp_server_not_found
+│   ├── McpServerNotFound       404  mcp_server_not_found
+│   ├── ResponseNotFound        404  response_not_found
+│   ├── ConversationNotFound    404  conversation_not_found
+│   └── ItemNotFound            404  item_not_found
 ├── RequestTimeout              408  request_timeout
 ├── SessionConflict             409  session_conflict
 │   ├── SessionExists           409  session_exists
@@ -163,6 +166,20 @@ class SessionNotFound(NotFound):
 
 class McpServerNotFound(NotFound):
     default_code = "mcp_server_not_found"
+
+
+class ResponseNotFound(NotFound):
+    """It does not exist, was not stored, has expired, or is somebody else's."""
+
+    default_code = "response_not_found"
+
+
+class ConversationNotFound(NotFound):
+    default_code = "conversation_not_found"
+
+
+class ItemNotFound(NotFound):
+    default_code = "item_not_found"
 
 
 class SessionConflict(GatewayError):

@@ -34,13 +34,14 @@ def function_tool(entry: JsonObject, names: Names, where: str) -> FunctionTool:
     return FunctionTool(
         names.native(function["name"]),
         str(function.get("description") or ""),
-        _object_schema(schema, f"{where}.function.parameters"),
+        object_schema(schema, f"{where}.function.parameters"),
         strict=function.get("strict") is True,
         cache_control=mark if isinstance(mark, dict) else None,
     )
 
 
-def _object_schema(schema: Any, where: str) -> JsonObject:
+def object_schema(schema: Any, where: str) -> JsonObject:
+    """A function's parameters as the API takes them. Raises InvalidRequest."""
     if schema is None or schema == {}:
         return EMPTY_SCHEMA
     if not isinstance(schema, dict):

@@ -31,8 +31,9 @@ class Output:
         return (STRICT,) if self.strict and not self.native else ()
 
 
-def read(response_format: JsonObject | None) -> Output:
-    """Raises InvalidRequest for a type that is not known and a schema that cannot be served."""
+def read(response_format: JsonObject | None, where: str = "response_format") -> Output:
+    """`where` is the field's name, for errors.
+    Raises InvalidRequest for a type that is not known and a schema that cannot be served."""
     if response_format is None:
         return Output()
     match response_format.get("type"):
@@ -41,18 +42,18 @@ def read(response_format: JsonObject | None) -> Output:
         case "json_object" if response_format.get("schema") is None:
             return Output(json_object=True)
         case "json_object":  # as some servers take it
-            return _of_schema(response_format["schema"], False, "response_format.schema")
+            return _of_schema(response_format["schema"], False, f"{where}.schema")
         case "json_schema":
-            return _json_schema(response_format)
+            return _json_schema(response_format, where)
     message = "The type must be 'text', 'json_object' or 'json_schema'."
-    raise InvalidRequest(message, param="response_format.type")
+    raise InvalidRequest(message, param=f"{where}.type")
 
 
-def _json_schema(response_format: JsonObject) -> Output:
+def _json_schema(response_format: JsonObject, where: str) -> Output:
     """`{"json_schema": {"name", "schema", "strict"}}`; also with these beside the type."""
     nested = response_format.get("json_schema")
     given = response_format if nested is None else nested
-    where = "response_format" if nested is None else "response_format.json_schema"
+    where = where if nested is None else f"{where}.json_schema"
     if not isinstance(given, dict):
         raise InvalidRequest("`json_schema` must be an object.", param=where)
     if given.get("schema") is None:

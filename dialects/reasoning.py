@@ -20,6 +20,8 @@ THINKING_TOKENS: dict[Effort, int] = {"low": 4_096, "medium": 12_288}
 """Budgets of models that have no effort levels; from `high` on it is the largest."""
 
 LEAST_THINKING_TOKENS = 1_024
+EFFORT_FIELDS = ("reasoning_effort", "reasoning.effort")
+"""An effort has its effect without thinking too."""
 
 
 class ModelCapabilities(Protocol):
@@ -55,16 +57,28 @@ def read(
     forced_call: bool,
     max_tokens: int | None,
 ) -> Reasoning:
-    """`card` is the model's, None where nothing is known of it. The API allows no thinking beside a
-    call that is forced, nor in an answer that is too short for the least of it.
-    Raises InvalidRequest for an unknown effort."""
+    """What a chat request asks for, as `settled`. Raises InvalidRequest for an unknown effort."""
     field, asked = _asked(request)
+    return settled(asked, field, card, forced_call=forced_call, max_tokens=max_tokens)
+
+
+def settled(
+    asked: Reasoning,
+    field: str,
+    card: ModelCapabilities | None,
+    *,
+    forced_call: bool,
+    max_tokens: int | None,
+) -> Reasoning:
+    """What was asked for in `field` as the model can do it; `card` is the model's, None where
+    nothing is known of it. The API allows no thinking beside a call that is forced, nor in an
+    answer that is too short for the least of it."""
     always = card is not None and not card.thinking_off
     adaptive = card is not None and card.adaptive_thinking
     too_short = not adaptive and max_tokens is not None and max_tokens <= LEAST_THINKING_TOKENS
     thinking = asked.thinking and not too_short and (always or not forced_call)
     ignored = set(asked.ignored)
-    if asked.thinking and not thinking and field != "reasoning_effort":
+    if asked.thinking and not thinking and field not in EFFORT_FIELDS:
         ignored.add(field)
     if asked.tokens is not None and adaptive:
         ignored.add("thinking.budget_tokens" if field == "thinking" else "reasoning.max_tokens")
@@ -80,14 +94,15 @@ def read(
 def _asked(request: ChatRequest) -> tuple[str, Reasoning]:
     """The field that counts, and what it says: the more exact one wins."""
     if request.thinking is not None:
-        effort = _as_openai(request.reasoning_effort, "reasoning_effort").effort
+        effort = of_effort(request.reasoning_effort, "reasoning_effort").effort
         return "thinking", _as_anthropic(request.thinking, effort)
     if request.reasoning is not None:
         return "reasoning", _as_openrouter(request.reasoning)
-    return "reasoning_effort", _as_openai(request.reasoning_effort, "reasoning_effort")
+    return "reasoning_effort", of_effort(request.reasoning_effort, "reasoning_effort")
 
 
-def _as_openai(word: Any, where: str) -> Reasoning:
+def of_effort(word: Any, where: str) -> Reasoning:
+    """OpenAI's words for an effort; None asks for nothing. Raises InvalidRequest for any other."""
     if word is None:
         return Reasoning()
     if word == "none":
@@ -108,7 +123,7 @@ def _as_openrouter(given: Any) -> Reasoning:
     if given.get("enabled") is False:
         return Reasoning(off=True)
     if given.get("effort") is not None:
-        asked = _as_openai(given["effort"], "reasoning.effort")
+        asked = of_effort(given["effort"], "reasoning.effort")
     elif isinstance(tokens := given.get("max_tokens"), int) and tokens > 0:
         asked = Reasoning(thinking=True, tokens=max(tokens, LEAST_THINKING_TOKENS))
     else:

@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 from core import builtin_tools
 from core.builtin_tools import ToolRequest, listed
+from core.conversation import JsonObject
 from core.errors import InvalidRequest, ToolsNotAllowed
 from core.turn import PermissionMode
-from models import BuiltinToolHeaders, ChatRequest, ToolActivity
+from models import BuiltinToolFields, BuiltinToolHeaders, ChatRequest, ToolActivity
 
 HEADERS = {
     "enable_tools": ("x_claude_enable_tools",),
@@ -42,7 +43,7 @@ class Asked:
     ignored: tuple[str, ...] = ()
 
 
-def read(request: ChatRequest, headers: BuiltinToolHeaders | None = None) -> Asked:
+def read(request: BuiltinToolFields, headers: BuiltinToolHeaders | None = None) -> Asked:
     """Raises InvalidRequest for what is not known or does not go with built-in tools,
     ToolsNotAllowed for a permission mode that is never granted."""
     said = {name: _said(request, headers, name) for name in HEADERS}
@@ -62,25 +63,32 @@ def read(request: ChatRequest, headers: BuiltinToolHeaders | None = None) -> Ask
     return Asked(tool_request, said["tool_activity"] or "reasoning", _search_ignored(request))
 
 
-def _said(request: ChatRequest, headers: BuiltinToolHeaders | None, name: str) -> Any:
+def _said(request: BuiltinToolFields, headers: BuiltinToolHeaders | None, name: str) -> Any:
     places = [getattr(request, name), *(getattr(headers, h, None) for h in HEADERS[name])]
     return next((value for value in places if value is not None), None)
 
 
-def _names(request: ChatRequest, said: dict[str, Any]) -> tuple[str, ...]:
+def _names(request: BuiltinToolFields, said: dict[str, Any]) -> tuple[str, ...]:
     """The tools that are asked for in any way, as they are named."""
     is_all = said["claude_tools"] is None and said["enable_tools"]
-    search = () if request.web_search_options is None else ("WebSearch",)
+    search = () if _search_options(request) is None else ("WebSearch",)
     return (*listed("all" if is_all else said["claude_tools"]), *search)
 
 
-def _without_effect(request: ChatRequest) -> tuple[str, ...]:
-    return tuple(name for name in (*NEEDS_TOOLS, SEARCH) if getattr(request, name) is not None)
+def _without_effect(request: BuiltinToolFields) -> tuple[str, ...]:
+    given = {name: getattr(request, name) for name in NEEDS_TOOLS}
+    given[SEARCH] = _search_options(request)
+    return tuple(name for name, value in given.items() if value is not None)
 
 
-def _search_ignored(request: ChatRequest) -> tuple[str, ...]:
+def _search_options(request: BuiltinToolFields) -> JsonObject | None:
+    """A field of chat requests only."""
+    return request.web_search_options if isinstance(request, ChatRequest) else None
+
+
+def _search_ignored(request: BuiltinToolFields) -> tuple[str, ...]:
     """The model searches as it sees fit: nothing of how can be set."""
-    return tuple(f"{SEARCH}.{name}" for name in request.web_search_options or ())
+    return tuple(f"{SEARCH}.{name}" for name in _search_options(request) or ())
 
 
 def _known(names: Iterable[str], param: str) -> tuple[str, ...]:

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from core.conversation import Block, Message, ToolUseBlock
+from core.conversation import Block, Message, ToolUseBlock, text_block
 from core.errors import InvalidRequest
 from core.transcript import builtin_use_ids
+
+PLACEHOLDER = text_block(".")
+"""Stands before an answer that begins a conversation: the API wants a user's message there, and
+this is the least that it takes."""
+
+
+def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A whole conversation as the API takes it: it begins with the user, and calls and results
+    match. Raises InvalidRequest."""
+    native = tuple(results_first(message) for message in messages)
+    if native and native[0].role == "assistant":
+        native = (Message("user", (PLACEHOLDER,)), *native)
+    check(native)
+    return unique_ids(native)
 
 
 def results_first(message: Message) -> Message:

@@ -19,7 +19,8 @@ from core.events import Event, Finished, TextDelta, ToolCallDelta, ToolCallEnd, 
 from core.turn import Turn
 
 ALLOWED = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-OF_PROPERTIES = ("properties", "patternProperties", "dependentSchemas", "dependentRequired")
+BY_PROPERTY = ("properties", "dependentSchemas", "dependentRequired")
+"""Keywords whose value has a key for each property."""
 
 
 class KeyNames:
@@ -60,13 +61,17 @@ class KeyNames:
         return {key: self._keyword(key, value) for key, value in schema.items()}
 
     def _keyword(self, key: str, value: Any) -> Any:
-        if key in OF_PROPERTIES and isinstance(value, dict):
-            return {self._name(name): self._schema(inner) for name, inner in value.items()}
+        if key in BY_PROPERTY and isinstance(value, dict):
+            return {self._name(name): self._of_property(inner) for name, inner in value.items()}
         if key == "required" and isinstance(value, list):
             return [self._name(name) for name in value]
         if key in ("enum", "const", "default", "examples"):
             return value
         return self._schema(value)
+
+    def _of_property(self, value: Any) -> Any:
+        is_names = isinstance(value, list)  # of dependentRequired
+        return [self._name(name) for name in value] if is_names else self._schema(value)
 
     def _name(self, name: Any) -> Any:
         return self._native.get(name, name) if isinstance(name, str) else name
@@ -120,7 +125,7 @@ class KeyRestorer:
 def _property_names(schema: Any) -> Iterator[str]:
     if isinstance(schema, dict):
         for key, value in schema.items():
-            if key in OF_PROPERTIES and isinstance(value, dict):
+            if key == "properties" and isinstance(value, dict):
                 yield from value
             yield from _property_names(value)
     elif isinstance(schema, list):

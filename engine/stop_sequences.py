@@ -14,7 +14,7 @@ from core.events import Event, Finished, Started, TextDelta, Usage
 class StopFilter:
     """Passes events on up to the first of `stops` in the text; the stop itself is never shown, also
     where it comes in pieces. Then `hit` is true, the last event was `Finished`, and the turn is to
-    be ended: nothing more may be fed."""
+    be ended: nothing more passes."""
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple(stops)
@@ -23,6 +23,8 @@ class StopFilter:
         self.hit = False
 
     def feed(self, event: Event) -> Iterator[Event]:
+        if self.hit:
+            return
         if isinstance(event, Started):
             self._usage = event.usage
         if isinstance(event, TextDelta) and self._stops:

@@ -1,10 +1,18 @@
-"""Where sessions are kept: one `Store`, over SQLite, PostgreSQL or memory."""
+"""Where sessions and responses are kept: over SQLite, PostgreSQL or memory."""
 
 from __future__ import annotations
 
 from stores.protocols import Store, StoreLimits
+from stores.response_store import ResponseLimits, ResponseStore
 
-__all__ = ["Store", "StoreLimits", "make_store"]
+__all__ = [
+    "ResponseLimits",
+    "ResponseStore",
+    "Store",
+    "StoreLimits",
+    "make_response_store",
+    "make_store",
+]
 
 
 def make_store(url: str, limits: StoreLimits) -> Store:
@@ -19,3 +27,18 @@ def make_store(url: str, limits: StoreLimits) -> Store:
 
     parsed = database_url(url)
     return MemoryStore(limits) if in_memory(parsed) else SqlStore(Database(parsed), limits)
+
+
+def make_response_store(sessions: Store, limits: ResponseLimits) -> ResponseStore:
+    """In the database of the sessions, which opens it."""
+    from stores.memory import MemoryStore
+    from stores.response_memory import MemoryResponseStore
+
+    if isinstance(sessions, MemoryStore):
+        return MemoryResponseStore(limits)
+    from stores.sql.responses import SqlResponseStore
+    from stores.sql.store import SqlStore
+
+    if not isinstance(sessions, SqlStore):
+        raise TypeError(f"no store of responses goes with {type(sessions).__name__}")
+    return SqlResponseStore(sessions.database, limits)

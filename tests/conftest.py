@@ -16,9 +16,10 @@ from demo import FakeAnthropic
 from tests.support.harness import Gateway, gateway_at
 from tests.support.logged import Watch, watched
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.response_bench import responses
 from tests.support.store_bench import bench, make_bench
 
-__all__ = ["bench", "make_bench"]  # fixtures that stand beside what they make
+__all__ = ["bench", "make_bench", "responses"]  # fixtures that stand beside what they make
 
 
 SERVERS = {"shared_upstream", "upstream", "gateway", "make_gateway", "postgres", "redis_url"}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dialects import chat, completions, messages
+from dialects import chat, completions, messages, responses
 from dialects.base import Dialect
 
 DIALECTS: dict[str, Dialect[Any]] = {
-    dialect.name: dialect for dialect in (chat.DIALECT, completions.DIALECT, messages.DIALECT)
+    dialect.name: dialect
+    for dialect in (chat.DIALECT, responses.DIALECT, completions.DIALECT, messages.DIALECT)
 }
 DEFAULT = chat.DIALECT
 """Whose form the errors of all other routes have."""

@@ -25,7 +25,7 @@ from core.errors import (
     UnsupportedParameter,
 )
 from core.events import ChoiceEvent
-from dialects.base import Call, Context, Dialect, Request, with_grant
+from dialects.base import Call, Context, Dialect, Renderer, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
 from tools import Agent
@@ -61,6 +61,16 @@ class Asker:
     count_choices: Callable[[int], Awaitable[None]] = _count_nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A turn that is ready to run: nothing has been asked yet, and whoever iterates over `events`
+    closes them. `headers` are asked for when the answer begins."""
+
+    call: Call
+    events: AsyncGenerator[ChoiceEvent, None]
+    headers: Callable[[], dict[str, str]]
+
+
 @dataclass(slots=True)
 class Preview:
     """How far a request would get: `failure` is its answer where it gets nowhere. `call.turn` holds
@@ -82,6 +92,11 @@ class Pipeline:
     async def answer(self, dialect: Dialect[R], request: R, asker: Asker) -> TurnResponse:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
+        prepared = await self.prepare(dialect, request, asker)
+        return self.respond(prepared, dialect.renderer(prepared.call))
+
+    async def prepare(self, dialect: Dialect[R], request: R, asker: Asker) -> Prepared:
+        """A turn that is ready to run. Raises as `answer`."""
         agent = await self.find_agent(asker.principal, request.model)
         context = await self._context(request, asker, agent)
         images = dialect.images(request)
@@ -94,13 +109,17 @@ class Pipeline:
         home = context.session_id
         call = await self._granted(call, asker.principal, context, agent, home=home)
         session = self._session(call, context)
+        headers = session.headers if session else dict
+        return Prepared(call, self._events(call, session), headers)
+
+    def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
         return TurnResponse(
-            self._events(call, session),
-            dialect.renderer(call),
-            stream=call.stream,
+            prepared.events,
+            renderer,
+            stream=prepared.call.stream,
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
             reader_seconds=self.state.settings.timeout_seconds,
-            extra_headers=session.headers if session else dict,
+            extra_headers=prepared.headers,
         )
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:

@@ -11,6 +11,7 @@ from rate_limiter import RateLimiter
 from session_manager import SessionManager
 from tools import Agents, McpServers, ToolPolicy, Workspaces
 from turns.approvals import Approvals
+from turns.background import BackgroundJobs
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.seed_cache import SeedCache
@@ -33,6 +34,7 @@ class State:
     embeddings: Embeddings
     limiter: RateLimiter
     sessions: SessionManager
+    background: BackgroundJobs
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats

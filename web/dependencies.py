@@ -19,7 +19,15 @@ from config import settings
 from core.errors import InvalidApiKey, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
-from turns import approvals, embeddings, pipeline, state, tool_stats
+from turns import (
+    approvals,
+    conversations,
+    embeddings,
+    pipeline,
+    responses,
+    state,
+    tool_stats,
+)
 
 
 # Coroutines, although nothing is awaited: FastAPI calls a plain function in a worker thread.
@@ -87,6 +95,34 @@ async def _answer(request: Request, pipeline: Pipeline, principal: Principal) ->
 
 Answer = Annotated[AnswerTurn, Depends(_answer)]
 """What a dialect's route returns the result of. Requires a key, as Principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskResponses:
+    """What is asked for of responses, and by whom. Requires a key, as Principal."""
+
+    responses: responses.Responses
+    principal: auth.Principal
+    request: Request
+
+    @property
+    def conversations(self) -> conversations.Conversations:
+        return conversations.Conversations(self.responses.store)
+
+    @property
+    def owner(self) -> str:
+        return self.principal.name
+
+    async def asker(self, headers: TurnHeaders) -> pipeline.Asker:
+        size = len(await self.request.body())
+        return pipeline.Asker(self.principal, headers, dict(self.request.headers), size)
+
+
+async def _responses(request: Request, pipeline: Pipeline, principal: Principal) -> AskResponses:
+    return AskResponses(responses.Responses(pipeline), principal, request)
+
+
+Responses = Annotated[AskResponses, Depends(_responses)]
 
 ResolveModelByName = Callable[[str], Awaitable[str]]
 

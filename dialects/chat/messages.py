@@ -33,9 +33,7 @@ from models import (
     UserMessage,
 )
 
-PLACEHOLDER = text_block(".")
-"""Stands before an answer that begins a conversation: the API wants a user's message there, and
-this is the least that it takes."""
+complete = tool_results.complete
 
 
 @dataclass(slots=True)
@@ -142,16 +140,6 @@ def read(messages: list[ChatMessage], names: Names, *, whole: bool = True) -> Co
     _check_end(native, messages)
     ignored = tuple(sorted(reader.parts.ignored))
     return Conversation(system, native, ignored)
-
-
-def complete(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """A whole conversation as the API takes it: it begins with the user, and calls and results
-    match. Raises InvalidRequest."""
-    native = tuple(tool_results.results_first(message) for message in messages)
-    if native and native[0].role == "assistant":
-        native = (Message("user", (PLACEHOLDER,)), *native)
-    tool_results.check(native)
-    return tool_results.unique_ids(native)
 
 
 def _check_end(native: tuple[Message, ...], messages: list[ChatMessage]) -> None:

@@ -151,6 +151,13 @@ def _native_output(output: output_format.Output) -> None:
         )
 
 
+def _top_p(request: ChatRequest) -> float | None:
+    """Without 1, the default, beside a temperature: newer models take one of both only, and many
+    clients send all that they show."""
+    is_default = request.top_p == 1 and request.temperature is not None
+    return None if is_default else request.top_p
+
+
 def _sampling(request: ChatRequest) -> Sampling:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if len(stop) > 4:
@@ -158,7 +165,7 @@ def _sampling(request: ChatRequest) -> Sampling:
     return Sampling(
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=None if request.temperature is None else min(request.temperature, 1.0),
-        top_p=request.top_p,
+        top_p=_top_p(request),
         top_k=request.top_k if isinstance(request.top_k, int) and request.top_k > 0 else None,
         stop=tuple(text for text in stop if text),
     )

@@ -55,6 +55,11 @@ class SqlStore(SessionStore):
         self._limits = limits
         self._terms = Terms(database.dialect, limits, clock)
 
+    @property
+    def database(self) -> Database:
+        """What other stores share: it is opened and migrated with this one."""
+        return self._database
+
     async def __aenter__(self) -> SqlStore:
         try:
             self._database.make_file()

@@ -154,3 +154,73 @@ mcp_servers = Table(
     Column("name", String(64), primary_key=True),
     Column("entry", Json, nullable=False),
 )
+
+responses = Table(
+    "responses",
+    schema,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("owner", String(255), nullable=False),
+    Column("id", String(128), nullable=False),
+    Column("previous_id", String(128)),
+    Column("conversation_id", String(128)),
+    Column("status", String(16), nullable=False),
+    Column("body", Json, nullable=False),
+    Column("background", Boolean, nullable=False),
+    Column("streamed", Boolean, nullable=False),
+    Column("expires_at", Double),
+    Column("lease_token", String(64)),
+    Column("lease_until", Double),
+    UniqueConstraint("owner", "id"),
+    Index(None, "expires_at"),
+    Index(None, "lease_until"),
+)
+
+response_items = Table(
+    "response_items",
+    schema,
+    Column("response_key", Key, ForeignKey("responses.key", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("is_output", Boolean, nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("id", String(128), nullable=False),
+    Column("item", Json, nullable=False),
+    Index(None, "owner", "id"),
+)
+
+response_events = Table(
+    "response_events",
+    schema,
+    Column("response_key", Key, ForeignKey("responses.key", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("frame", Text, nullable=False),
+)
+
+conversations = Table(
+    "conversations",
+    schema,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("owner", String(255), nullable=False),
+    Column("id", String(128), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("expires_at", Double),
+    UniqueConstraint("owner", "id"),
+    Index(None, "expires_at"),
+)
+
+conversation_items = Table(
+    "conversation_items",
+    schema,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column(
+        "conversation_key",
+        Key,
+        ForeignKey("conversations.key", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("owner", String(255), nullable=False),
+    Column("id", String(128), nullable=False),
+    Column("item", Json, nullable=False),
+    Index(None, "conversation_key", "key"),
+    Index(None, "owner", "id"),
+)

@@ -128,6 +128,10 @@ def test_what_has_no_effect_is_reported(body: dict[str, Any], ignored: tuple[str
     assert call.seed is None
 
 
+OPEN_OBJECT = {
+    "type": "json_schema",
+    "json_schema": {"name": "x", "schema": {"type": "object", "additionalProperties": True}},
+}
 REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"claude_tools": ["Frobnicate"]}, 400, "claude_tools", "'Frobnicate' is not one of Claude"),
     ({"claude_tools": ["Bash(ls)"]}, 400, "claude_tools", "Read (read_file), Glob (search_files)"),
@@ -135,7 +139,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"permission_mode": "yolo"}, 400, "permission_mode", "one of default, acceptEdits, plan."),
     ({"permission_mode": "bypassPermissions"}, 403, "permission_mode", "run without asking"),
     ({"n": 2}, 400, "n", "`n` must be 1 with Claude Code's built-in tools."),
-    ({"response_format": {"type": "json_object"}}, 400, "response_format", "`json_schema`"),
+    ({"response_format": OPEN_OBJECT}, 400, "response_format", "`json_schema`"),
 ]
 
 

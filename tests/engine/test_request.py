@@ -1,6 +1,6 @@
 """Bodies of `POST /v1/messages`, each field of a `Turn` in one of them: golden files.
 
-`UPDATE_GOLDEN=1 pytest tests/engine/test_request.py` writes them anew; read what `git diff` shows.
+`UPDATE_GOLDEN=1 pytest tests/engine/test_request.py` writes them again; read what `git diff` shows.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ CASES: dict[str, Case] = {
             user("Read!"),
             assistant("I read.", OWN_USE, OWN_RESULT, "Done."),
             user("And?"),
-            own_tools=ToolGrant(("Read",)),
+            builtin_tools=ToolGrant(("Read",)),
         )
     ),
     # thinking and effort
@@ -170,6 +170,7 @@ CASES: dict[str, Case] = {
     # structured output
     "output_native": Case(turn(output_schema=SCHEMA)),
     "output_by_tool": Case(turn(output_schema=SCHEMA, native_output=False)),
+    "output_of_any_form": Case(turn(json_object=True)),
     "output_by_tool_beside_tools": Case(
         turn(output_schema=SCHEMA, native_output=False, tools=(LOOK,))
     ),

@@ -56,7 +56,9 @@ SHOWN = {
 
 OPERATOR, ALICE = "sk-of-the-operator", "sk-of-alice"
 
-ASKS_THE_MODEL = re.compile(r"chat\.completions\.create\(|/chat/completions|/v1/messages")
+ASKS_THE_MODEL = re.compile(
+    r"(chat\.completions|responses)\.create\(|/chat/completions|/v1/messages"
+)
 
 
 def server_of(text: str, gateway: Gateway) -> str:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ async def test_tools_lets_claude_read_and_the_program_answer(server: Gateway) ->
         *[["Glob", "Read", "get_rate"]] * 2,
     ]
     assert "chair,85" in json.dumps(asked(server, 1))
-    assert "1.25" in json.dumps(asked(server)[-1])
+    assert "1.25" in json.dumps(asked(server))
     assert shown.endswith("invoice.csv, 28 bytes, is deleted with the session.\n")
 
 
@@ -167,6 +168,21 @@ async def test_anthropics_client_for_node_asks_and_streams(server: Gateway) -> N
     assert (ended.returncode, ended.stderr) == (0, "")
     assert 'you said "Why is the sky blue?"' in ended.stdout
     assert 'you said "Write a short poem about rivers."' in ended.stdout
+
+
+async def test_responses_go_on_stream_and_work_in_the_background(server: Gateway) -> None:
+    shown = await python(server, "responses.py")
+    assert [role for role, _ in asked(server, 1)] == ["user", "assistant", "user"]
+    assert "You are a patient teacher." not in system_texts(server.upstream.requests[1].body)
+    assert 'you said "Write a haiku about rivers."' in shown
+    assert shown.endswith('completed Demo model: you said "Name three rivers.".\n')
+
+
+async def test_an_agent_uses_its_function(server: Gateway) -> None:
+    shown = await python(server, "agents_example.py")
+    assert asked(server)[-1][1][0]["type"] == "tool_result"
+    assert shown.startswith("Guide: ")
+    assert "17 in" in shown
 
 
 async def test_the_sessions_remember_and_are_deleted(server: Gateway) -> None:
@@ -327,6 +343,15 @@ def aider() -> list[tuple[str, str]]:
     return [(config["openai-api-base"], model.removeprefix("openai/")) for model in models]
 
 
+def codex() -> list[tuple[str, str]]:
+    config = tomllib.loads((EXAMPLES / "codex" / "config.toml").read_text())
+    provider = config["model_providers"][config["model_provider"]]
+    assert (provider["wire_api"], provider["env_key"]) == ("responses", "OPENAI_API_KEY")
+    [model] = load(f"codex/{config['model_catalog_json']}")["models"]
+    assert model["slug"] == config["model"]
+    return [(provider["base_url"], model["slug"])]
+
+
 def n8n() -> list[tuple[str, str]]:
     workflow = load("n8n/workflow.json")
     start, ask = workflow["nodes"]
@@ -336,7 +361,7 @@ def n8n() -> list[tuple[str, str]]:
     return [(base_url, json.loads(ask["parameters"]["jsonBody"])["model"])]
 
 
-@pytest.mark.parametrize("program", [open_webui, librechat, continue_dev, aider, n8n])
+@pytest.mark.parametrize("program", [open_webui, librechat, continue_dev, aider, codex, n8n])
 async def test_the_configuration_names_the_server_and_models_that_it_has(
     server: Gateway, program: Any
 ) -> None:

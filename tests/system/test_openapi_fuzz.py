@@ -31,9 +31,12 @@ CHECKS = [
 ALLOWED, FORBIDDEN = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 CHAT = ("/v1/chat/completions", "POST")
 DEBUG = ("/v1/debug/request", "POST")
+RESPONSES = ("/v1/responses", "POST")
 TRIALS = [
     (*CHAT, ALLOWED),
     (*CHAT, FORBIDDEN),
+    (*RESPONSES, ALLOWED),
+    (*RESPONSES, FORBIDDEN),
     (*DEBUG, ALLOWED),
     (*DEBUG, FORBIDDEN),
     ("/v1/models", "GET", ALLOWED),
@@ -103,6 +106,20 @@ OTHERS = [
     ("/v1/sessions/{session_id}/clear", "POST"),
     ("/v1/sessions/{session_id}/fork", "POST"),
     ("/v1/sessions/{session_id}/export", "GET"),
+    ("/v1/responses/compact", "POST"),
+    ("/v1/responses/input_tokens", "POST"),
+    ("/v1/responses/{response_id}", "GET"),
+    ("/v1/responses/{response_id}", "DELETE"),
+    ("/v1/responses/{response_id}/cancel", "POST"),
+    ("/v1/responses/{response_id}/input_items", "GET"),
+    ("/v1/conversations", "POST"),
+    ("/v1/conversations/{conversation_id}", "GET"),
+    ("/v1/conversations/{conversation_id}", "POST"),
+    ("/v1/conversations/{conversation_id}", "DELETE"),
+    ("/v1/conversations/{conversation_id}/items", "GET"),
+    ("/v1/conversations/{conversation_id}/items", "POST"),
+    ("/v1/conversations/{conversation_id}/items/{item_id}", "GET"),
+    ("/v1/conversations/{conversation_id}/items/{item_id}", "DELETE"),
     ("/v1/tools", "GET"),
     ("/v1/tools/config", "GET"),
     ("/v1/tools/config", "PUT"),

@@ -8,12 +8,14 @@ from web.routes import (
     auth,
     chat,
     completions,
+    conversations,
     debug,
     health,
     mcp,
     messages,
     models,
     pool,
+    responses,
     root,
     session_files,
     sessions,
@@ -23,7 +25,8 @@ from web.routes import (
 ROUTERS = tuple(
     module.router
     for module in (
-        *(chat, messages, completions, absent, sessions, session_files, models, tools),
+        *(chat, responses, conversations, messages, completions, absent),
+        *(sessions, session_files, models, tools),
         approvals,
         *(mcp, debug, auth, pool, health, root),
     )

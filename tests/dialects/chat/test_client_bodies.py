@@ -164,7 +164,7 @@ CLIENTS = {
         },
         [("user", [text("Hi")])],
         ignored="messages.name",
-        parameters={"temperature": 1, "top_p": 1},
+        parameters={"temperature": 1, "top_p": None},
     ),
     "n8n: an agent's loop over LangChain.js": Client(
         {
@@ -308,7 +308,7 @@ CLIENTS = {
         {"messages": [assistant("How can I help?"), user("Hi"), assistant("")], "top_k": 40},
         [("user", [text(".")]), ("assistant", [text("How can I help?")]), ("user", [text("Hi")])],
         system=None,
-        ignored="top_k",
+        parameters={"top_k": 40},
     ),
     "a history of other servers: their ids, counted again, and reasoning": Client(
         {
@@ -352,12 +352,12 @@ CLIENTS = {
 @pytest.mark.parametrize("name", CLIENTS)
 async def test_a_client_is_understood(gateway: Gateway, name: str) -> None:
     client = CLIENTS[name]
-    body = {"model": "claude-sonnet-5", **client.body}
+    body = {"model": "claude-sonnet-4-6", **client.body}  # which takes sampling parameters
     answer = await gateway.http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
     [request] = gateway.upstream.requests
     assert [said(message) for message in request.messages] == client.messages
-    assert system_texts(request.body)[1:] == ([client.system] if client.system else [])
+    assert "\n\n".join(system_texts(request.body)) == (client.system or "")
     tools = [{k: v for k, v in tool.items() if k != "cache_control"} for tool in request.tools]
     assert tools == ([NATIVE_TOOL] if client.tools else [])
     assert {name: request.body.get(name) for name in client.parameters} == client.parameters
@@ -365,11 +365,6 @@ async def test_a_client_is_understood(gateway: Gateway, name: str) -> None:
 
 
 REFUSED: dict[str, tuple[list[Json], str, str]] = {
-    "a begun answer": (
-        [user("Count"), assistant("One, two,")],
-        "messages[1]",
-        "unsupported_prefill",
-    ),
     "an empty question": (
         [user("a"), assistant("b"), user(" ")],
         "messages[2].content",
@@ -391,11 +386,6 @@ REFUSED: dict[str, tuple[list[Json], str, str]] = {
         [user("a"), assistant(None, tool_calls=[call("t9")]), tool("t9", "x"), tool("t9", "y")],
         "messages",
         "invalid_tool_results",
-    ),
-    "arguments that are no object": (
-        [user("a"), assistant(None, tool_calls=[call("t9", "[1]")]), tool("t9", "x")],
-        "messages[1].tool_calls[0].function.arguments",
-        "invalid_value",
     ),
 }
 

@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.harness import Gateway, png, said, system_texts
 
-IDENTITY = "You are a Claude agent, built on Anthropic's Claude Agent SDK."
 SYSTEM = "You are Ada.\n  Answer in @/etc/hostname French.\n\n/help <system-reminder>é✓"
 
 
@@ -63,7 +62,7 @@ async def test_roles_blocks_and_system_prompt_arrive_verbatim(
     assert answer.status_code == 200, answer.text
     [request] = gateway.upstream.requests
     assert [said(message) for message in request.messages] == expected(messages)
-    assert system_texts(request.body) == [IDENTITY, SYSTEM]
+    assert system_texts(request.body) == [SYSTEM]
     assert request.body.get("tools") in (None, [])
     if model == "claude-sonnet-5":
         assert request.body["thinking"] == {"type": "disabled"}

@@ -127,7 +127,7 @@ async def test_models(gateway: Gateway) -> None:
 ERRORS: list[tuple[str, type[openai.APIStatusError], str]] = [
     ("!demo error=400", openai.BadRequestError, "invalid_value"),
     ("!demo error=404", openai.NotFoundError, "model_not_found"),
-    ("!demo error=429", openai.RateLimitError, "too_many_requests"),
+    ("!demo error=429", openai.RateLimitError, "rate_limit_exceeded"),
     ("!demo error=500", openai.InternalServerError, "upstream_error"),
     ("!demo error=401", openai.InternalServerError, "claude_auth_failed"),
 ]

@@ -29,7 +29,7 @@ would take, and `max_tokens` the most that the model can write."""
 
 SAMPLED = {"model": "claude-opus-6"}
 """A model of which the upstream knows nothing, and so refuses no sampling parameters."""
-SAMPLED_BODY = SAMPLED | {"max_tokens": 32000, "thinking": None}
+SAMPLED_BODY = SAMPLED
 
 SHOWN = {"type": "adaptive", "display": "summarized"}
 TOOL = {"type": "function", "function": {"name": "f", "description": "F", "parameters": {}}}
@@ -77,6 +77,8 @@ CASES = [
     Case(SAMPLED | {"temperature": 0.7}, SAMPLED_BODY | {"temperature": 0.7}),
     Case(SAMPLED | {"temperature": 1.5}, SAMPLED_BODY | {"temperature": 1}, "temperature"),
     Case(SAMPLED | {"top_p": 0.9}, SAMPLED_BODY | {"top_p": 0.9}),
+    Case(SAMPLED | {"top_k": 5}, SAMPLED_BODY | {"top_k": 5}),
+    Case(SAMPLED | {"top_p": 1, "temperature": 0.2}, SAMPLED_BODY | {"temperature": 0.2}),
     Case({"stop": "END"}, {"stop_sequences": ["END"]}),
     Case({"stop": ["END", "\n\n", ""]}, {"stop_sequences": ["END"]}),
     Case({"stop": ["\n"]}),
@@ -219,7 +221,8 @@ CASES = [
     Case({"prediction": {"type": "content", "content": "x"}}),
     Case({"seed": 5}),
     Case({"session_id": "a-session-of-the-table"}),
-    Case({"top_k": 5, "frobnicate": 1}, ignored="frobnicate, top_k"),
+    Case({"top_k": -1, "frobnicate": 1}, ignored="frobnicate"),
+    Case({"context": "trim", "cache_control": {"type": "ephemeral"}}),
     Case(dict.fromkeys(("temperature", "user", "stop", "tools", "seed", "frobnicate"))),
 ]
 

@@ -216,7 +216,7 @@ async def test_the_model_receives_every_conversation_as_it_was_written(
     assert len(gateway.upstream.requests) == 2
     for request in gateway.upstream.requests:
         assert [said(message) for message in request.messages] == native
-        assert system_texts(request.body)[1:] == ([system] if system else [])
+        assert system_texts(request.body) == ([system] if system else [])
         assert [tool["name"] for tool in request.tools] == list(TOOLS)
 
 
@@ -302,7 +302,7 @@ def test_whatever_is_written_is_understood_or_refused_in_words(messages: list[Js
         assert outcome.status in (400, 413)
         assert outcome.param
     else:
-        assert outcome.messages[0].role == outcome.messages[-1].role == "user"
+        assert outcome.messages[0].role == "user"
         assert all(message.content for message in outcome.messages)
 
 

@@ -6,14 +6,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, get_args
 
-import psutil
 import pytest
 
 from demo import FakeAnthropic
 from engine.leases import State
 from tests.support.harness import Gateway, gateway_at
 from tests.support.openai_types import typed_body, typed_chunks
-from tests.support.wire import MODEL, URL, asking, chunks, frames, streamed_text, until
+from tests.support.wire import MODEL, URL, asking, chunks, frames, streamed_text
 
 
 async def stream(gateway: Gateway, text: str, **fields: Any) -> list[dict[str, Any]]:
@@ -29,15 +28,13 @@ async def body(gateway: Gateway, text: str, **fields: Any) -> dict[str, Any]:
 
 async def test_a_stream_starts_with_the_role_and_ends_with_the_reason(gateway: Gateway) -> None:
     sent = await stream(gateway, "!demo tokens=3")
-    assert [chunk["choices"][0]["delta"] for chunk in sent] == [
-        {"role": "assistant", "content": "", "refusal": None},
-        {"content": "word1 "},
-        {"content": "word2 "},
-        {"content": "word3"},
-        {},
-    ]
+    first, *middle, last = [chunk["choices"][0]["delta"] for chunk in sent]
+    assert first == {"role": "assistant", "content": "", "refusal": None}
+    assert "".join(delta["content"] for delta in middle) == "word1 word2 word3"
+    assert all(set(delta) == {"content"} for delta in middle)  # what came at once is one
+    assert last == {}
     reasons = [chunk["choices"][0]["finish_reason"] for chunk in sent]
-    assert reasons == [None, None, None, None, "stop"]
+    assert reasons == [*[None] * (len(sent) - 1), "stop"]
     constant = [{key: chunk[key] for key in ("id", "object", "created", "model")} for chunk in sent]
     assert constant == [constant[0]] * len(sent)
     assert constant[0]["object"] == "chat.completion.chunk"
@@ -230,19 +227,27 @@ async def test_a_stop_sequence_ends_the_answer_before_it(gateway: Gateway) -> No
     ] * 2
 
 
-async def test_only_a_process_whose_turn_ended_cleanly_is_used_again(narrow: Gateway) -> None:
+@pytest.mark.parametrize(
+    ("order", "fields"),
+    [
+        ("text=fine", {}),
+        ("empty", {}),
+        ("stop=refusal text=no", {}),
+        ("tokens=50", {"max_tokens": 3}),
+        ("error=429", {}),
+        ("cut=3 tokens=9", {}),
+    ],
+)
+async def test_a_process_serves_on_however_its_turn_ended_and_remembers_nothing(
+    narrow: Gateway, order: str, fields: dict[str, Any]
+) -> None:
     def pids() -> list[int]:
         slots = narrow.engine.pool.in_state(*get_args(State))
         return [slot.worker.describe()["pid"] for slot in slots]
 
-    await narrow.http.get("/health/ready")  # asks its process for the models, once
     await body(narrow, "one")
     clean = pids()
-    await body(narrow, "two")
-    assert pids() == clean
-    await body(narrow, "!demo empty")
-    await until(lambda: pids() == [])
-    assert not any(map(psutil.pid_exists, clean))
+    await narrow.http.post(URL, json=asking(f"two\n!demo {order}", **fields))
     answer = await body(narrow, "!demo recall")
-    assert pids() not in ([], clean)
+    assert pids() == clean
     assert json.loads(answer["choices"][0]["message"]["content"]) == [["user", "!demo recall"]]

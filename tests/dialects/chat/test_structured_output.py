@@ -109,7 +109,12 @@ async def test_parse_with_tools_gives_parsed_arguments(gateway: Gateway) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["Tell me a story, no JSON!", f'!demo call={ANSWER_TOOL} args={{"a":[1,{{"b":"é"}}]}} chars=2'],
+    [
+        "Tell me a story, no JSON!",
+        """!demo text='{"a": [1, {"b": "é"}]}' chars=2""",
+        """!demo text='```json\n{"a": 1}\n```\nThat is it.' chars=3""",
+        "!demo text='Not { even close'",
+    ],
 )
 async def test_json_object_is_always_one_object_at_the_cost_of_one_request(
     gateway: Gateway, text: str
@@ -117,19 +122,15 @@ async def test_json_object_is_always_one_object_at_the_cost_of_one_request(
     body = asking(text, response_format={"type": "json_object"})
     assert isinstance(json.loads(await content(gateway, body)), dict)
     assert len(gateway.upstream.requests) == 2  # one with and one without a stream
-    [tool] = gateway.upstream.requests[-1].body["tools"]
-    assert (tool["name"], tool["input_schema"]) == (ANSWER_TOOL, {"type": "object"})
-    assert gateway.upstream.requests[-1].body["tool_choice"] == {
-        "type": "tool",
-        "name": ANSWER_TOOL,
-        "disable_parallel_tool_use": True,
-    }
+    request = gateway.upstream.requests[-1]
+    assert request.body["tools"] == []
+    assert "exactly one JSON object" in system_texts(request.body)[-1]
 
 
 async def test_an_answer_by_tool_leaves_a_clean_process_and_a_plain_history(
     gateway: Gateway,
 ) -> None:
-    body = asking("Hello", response_format={"type": "json_object"})
+    body = asking("Hello", response_format=schema_format(OPEN))
     first = await gateway.http.post(URL, json=body)
     assert first.json()["usage"]["cost_usd"] > 0
     message = first.json()["choices"][0]["message"]
@@ -149,7 +150,7 @@ async def test_a_model_that_always_thinks_is_told_to_answer_by_the_tool(
     gateway: Gateway,
 ) -> None:
     """It may not be forced to call one."""
-    fields: dict[str, Any] = {"model": "sonnet", "response_format": {"type": "json_object"}}
+    fields: dict[str, Any] = {"model": "sonnet", "response_format": schema_format(OPEN)}
     one = asking(f'!demo call={ANSWER_TOOL} args={{"a":1}} say="Here it is:"', **fields)
     answer = await gateway.http.post(URL, json=one)
     choice = answer.json()["choices"][0]
@@ -166,7 +167,7 @@ async def test_a_model_that_always_thinks_is_told_to_answer_by_the_tool(
 async def test_what_a_model_says_instead_of_calling_the_tool_is_its_answer(
     gateway: Gateway,
 ) -> None:
-    fields: dict[str, Any] = {"model": "sonnet", "response_format": {"type": "json_object"}}
+    fields: dict[str, Any] = {"model": "sonnet", "response_format": schema_format(OPEN)}
     body = asking("!demo text='{\"a\": 2}'", **fields)
     assert json.loads(await content(gateway, body)) == {"a": 2}
 
@@ -208,9 +209,9 @@ async def test_a_schema_that_the_api_refuses_says_nothing_of_others(gateway: Gat
     assert formats == [True, False, True]
 
 
-async def test_tools_and_a_json_object_together_call_or_answer(gateway: Gateway) -> None:
+async def test_tools_and_an_open_object_together_call_or_answer(gateway: Gateway) -> None:
     tool = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
-    fields: dict[str, Any] = {"tools": [tool], "response_format": {"type": "json_object"}}
+    fields: dict[str, Any] = {"tools": [tool], "response_format": schema_format(OPEN)}
     first = asking("!demo call=look_up", **fields)
     called = (await gateway.http.post(URL, json=first)).json()
     assert called["choices"][0]["finish_reason"] == "tool_calls"
@@ -232,7 +233,7 @@ async def test_tools_and_a_json_object_together_call_or_answer(gateway: Gateway)
 
 async def test_a_callers_tool_of_the_same_name_is_told_apart(gateway: Gateway) -> None:
     tool = {"type": "function", "function": {"name": ANSWER_TOOL, "parameters": {}}}
-    fields: dict[str, Any] = {"tools": [tool], "response_format": {"type": "json_object"}}
+    fields: dict[str, Any] = {"tools": [tool], "response_format": schema_format(OPEN)}
     text = f'!demo call={ANSWER_TOOL} args={{"a":1}}'  # ours: its process is free again
     answered = (await gateway.http.post(URL, json=asking(text, **fields))).json()
     assert answered["choices"][0]["message"]["content"] == '{"a": 1}'
@@ -245,7 +246,7 @@ async def test_a_callers_tool_of_the_same_name_is_told_apart(gateway: Gateway) -
 
 async def test_a_cut_answer_is_a_length_finish(gateway: Gateway) -> None:
     text = f'!demo call={ANSWER_TOOL} args={{"a":"{"x" * 200}"}} delay_after=2:0.2'
-    body = asking(text, response_format={"type": "json_object"}, max_tokens=5)
+    body = asking(text, response_format=schema_format(OPEN), max_tokens=5)
     choice = (await gateway.http.post(URL, json=body)).json()["choices"][0]
     assert choice["finish_reason"] == "length"
     assert choice["message"]["content"].startswith('{"a": "xxx')

@@ -255,10 +255,10 @@ def native(use_id: str, *texts: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", RESULTS)
 async def test_results_reach_the_model_as_they_were_given(gateway: Gateway, way: str) -> None:
-    history = await called(gateway, temperature=0.5)
+    history = await called(gateway)
     one, two = history[-1]["tool_calls"]
     messages = [*history, *RESULTS[way](one, two)]
-    await post(gateway, {**asking("", tools=TOOLS, temperature=0.5), "messages": messages})
+    await post(gateway, {**asking("", tools=TOOLS), "messages": messages})
     first, second = gateway.upstream.requests
     asked, answered, results = (said(message) for message in second.messages)
     assert [asked] == [said(message) for message in first.messages]
@@ -272,7 +272,7 @@ async def test_results_reach_the_model_as_they_were_given(gateway: Gateway, way:
     else:
         expected = RECEIVED.get(way, RECEIVED["in the order of the calls"])
         assert results == ("user", expected(one["id"], two["id"]))
-    settled = ("tools", "temperature", "thinking", "output_config", "max_tokens", "model")
+    settled = ("tools", "thinking", "output_config", "max_tokens", "model")
     assert [first.body.get(name) for name in settled] == [second.body.get(n) for n in settled]
 
 
