@@ -252,6 +252,19 @@ async def test_the_messages_api_has_the_agents_too(gateway: Gateway, repository:
     assert "repo-helper" in {model["id"] for model in listed.json()["data"]}
 
 
+async def test_the_responses_api_has_the_agents_too(gateway: Gateway, repository: Path) -> None:
+    client = gateway.client.with_options(api_key="sk-alice")
+    text = script(("Read", {"file_path": "notes.txt"}))
+    answer = await client.responses.create(model="repo-helper", input=text)
+    assert answer.output_text == "Done."
+    assert "You look after the repository." in system(gateway)
+    again = await client.responses.create(
+        model="repo-helper", input="!demo recall", previous_response_id=answer.id
+    )
+    assert '["assistant", "Done."], ["user", "!demo recall"]' in again.output_text
+    assert tool_names(gateway) == {"Read", "Edit", "Bash"}
+
+
 async def test_a_prompt_to_be_completed_is_not_an_agents_to_answer(gateway: Gateway) -> None:
     body = {"model": "repo-helper", "prompt": "Once upon a time"}
     answer = await gateway.http.post("/v1/completions", json=body)
