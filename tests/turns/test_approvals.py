@@ -15,6 +15,7 @@ from demo import FakeAnthropic
 from tests.engine.test_builtin_tools import bash, script
 from tests.support.harness import Gateway, gateway_at
 from tests.support.wire import URL, asking, streamed_text, until
+from tests.turns.test_usage import ledger_usage, upstream_usage
 from turns.approvals import is_yes
 
 AGENTS = {
@@ -239,6 +240,16 @@ async def test_a_session_stores_what_was_approved(gateway: Gateway) -> None:
     received = str(gateway.upstream.requests[-1].messages)
     assert "cat a.txt" in received
     assert "'A'" in received or '"A"' in received
+
+
+async def test_a_held_agents_usage_is_in_the_ledger(gateway: Gateway) -> None:
+    asked, before = len(gateway.upstream.requests), await ledger_usage(gateway)
+    first = body(TOUCH, tools=[APPROVE])
+    answer = await gateway.http.post(URL, json=first)
+    await go_on(gateway, first, answer, "yes")
+    used = upstream_usage([*gateway.upstream.requests][asked:])
+    assert used.output_tokens > 0
+    assert await ledger_usage(gateway) == before + used
 
 
 async def test_a_held_agent_ends_when_nobody_answers(hasty: Gateway) -> None:
