@@ -19,11 +19,11 @@ LABEL org.opencontainers.image.title="claude-code-openai-server" \
       org.opencontainers.image.description="Claude Code for every OpenAI client" \
       org.opencontainers.image.licenses="MIT"
 
-# An init, because commands of Claude Code's built-in tools may leave orphans behind. Debian keeps one
-# version a release, so there is none to pin.
+# An init, because commands of Claude Code's built-in tools may leave orphans behind; bubblewrap and
+# socat for their sandbox. Debian keeps one version a release, so there is none to pin.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends tini \
+    && apt-get install -y --no-install-recommends bubblewrap socat tini \
     && rm -rf /var/lib/apt/lists/*
 
 # Most people are user 1000 on their own computer, and so can hand in their login. Any other user

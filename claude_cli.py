@@ -96,6 +96,7 @@ class ClaudeEngine:
         self._info: JsonObject | None = None
         self._warned = False
         self._refused: tuple[float, str] | None = None
+        self._at_work: dict[tuple[str, str], AgentWorker] = {}
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
@@ -171,7 +172,10 @@ class ClaudeEngine:
         turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
         async with self.pool.lease(profile, turn.principal) as lease:
-            with self._deadline(lease.worker) as expired:
+            with (
+                self._deadline(lease.worker, turn.builtin_tools) as expired,
+                self._interruptible(lease.worker, turn),
+            ):
                 try:
                     await self._bind(lease.worker, profile)
                     events = self._events(lease, turn, names, without, notes)
@@ -196,20 +200,44 @@ class ClaudeEngine:
         return LaunchProfile.of_grant(turn.builtin_tools, system, turn.tools, owner)
 
     @contextmanager
-    def _deadline(self, worker: AnyWorker) -> Iterator[list[TurnTimeout]]:
+    def _deadline(self, worker: AnyWorker, grant: ToolGrant | None) -> Iterator[list[TurnTimeout]]:
         """Ends the turn when its time is over, and with it every wait."""
         expired: list[TurnTimeout] = []
+        seconds = self._settings.timeout_seconds
+        if grant is not None and grant.timeout_seconds is not None:
+            seconds = min(seconds, grant.timeout_seconds)
 
         def expire() -> None:
-            seconds = self._settings.timeout_seconds
             expired.append(TurnTimeout(f"No answer within {seconds:g} seconds."))
             worker.expire(expired[0])
 
-        timer = asyncio.get_running_loop().call_later(self._settings.timeout_seconds, expire)
+        timer = asyncio.get_running_loop().call_later(seconds, expire)
         try:
             yield expired
         finally:
             timer.cancel()
+
+    @contextmanager
+    def _interruptible(self, worker: AnyWorker, turn: Turn) -> Iterator[None]:
+        """Meanwhile `interrupt` finds the agent of a session's turn."""
+        if turn.session_id is None or not isinstance(worker, AgentWorker):
+            yield
+            return
+        key = (turn.principal, turn.session_id)
+        self._at_work[key] = worker
+        try:
+            yield
+        finally:
+            if self._at_work.get(key) is worker:
+                del self._at_work[key]
+
+    def interrupt(self, principal: str, session_id: str) -> bool:
+        """Ends the turn of an agent in this session, with what it did so far as its answer; False
+        where none is at work here."""
+        worker = self._at_work.get((principal, session_id))
+        if worker is not None:
+            worker.interrupt()
+        return worker is not None
 
     async def _bind(self, worker: AnyWorker, profile: LaunchProfile) -> None:
         if not worker.bound:
@@ -260,6 +288,7 @@ class ClaudeEngine:
             dropped=reported(turn, without),
             api_events=turn.api_events,
             notes=notes,
+            approve=turn.approve,
         )
         worker = lease.worker
         if isinstance(worker, AgentWorker):

@@ -60,9 +60,11 @@ from stores import (
     make_store,
     make_usage_stores,
 )
+from toolbox.agents import Agents
 from toolbox.mcp_servers import McpServers, read_file
 from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
+from turns.approvals import Approvals
 from turns.background import BackgroundJobs, BackgroundRules
 from turns.bodies import Bodies
 from turns.budgets import Budgets
@@ -174,6 +176,8 @@ def _lifespan(
             secrets = secret_names(credentials.environment)
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
+            approvals = Approvals(settings.approval_seconds)
+            stack.push_async_callback(approvals.aclose)
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
             sessions = await stack.enter_async_context(manager)
@@ -203,6 +207,8 @@ def _lifespan(
                 bodies=Bodies(enabled=settings.log_bodies),
                 workspaces=workspaces,
                 mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
+                approvals=approvals,
+                agents=Agents(settings.agents_dir, used.workspace_root),
                 reachable_without_key=is_exposed,
             )
             yield

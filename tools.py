@@ -8,21 +8,35 @@ a key are final.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from auth import Principal
+from config.sandbox import why_no_commands
 from config.settings import Settings, SettingsError
 from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
 from stores.protocols import ToolRules, ToolRuleStore
+from toolbox.agent_files import Agent
+from toolbox.agents import CLAUDE_CODE, Agents, read_agents
 from toolbox.mcp_servers import McpServers, Source
 from toolbox.workspace_files import FoundFile
 from toolbox.workspaces import Workspaces
 
-__all__ = ["FoundFile", "McpServers", "Source", "ToolPolicy", "Workspaces"]
+__all__ = [
+    "CLAUDE_CODE",
+    "Agent",
+    "Agents",
+    "FoundFile",
+    "McpServers",
+    "Source",
+    "ToolPolicy",
+    "Workspaces",
+    "read_agents",
+]
 
 UNPROTECTED = (
     "Claude Code's built-in tools are refused on a server that can be reached from elsewhere "
@@ -30,6 +44,7 @@ UNPROTECTED = (
 )
 KEY_WITHOUT = "Your API key may not use Claude Code's built-in tools."
 OFF = "Claude Code's built-in tools are off on this server (ALLOWED_TOOLS=none)."
+COMMANDS = "Bash"
 Number = TypeVar("Number", int, float)
 SERVER = ""
 """The owner of the rules that hold for all."""
@@ -37,15 +52,19 @@ SERVER = ""
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What holds for one principal here and now. `refusal` says why nothing is allowed at all."""
+    """What holds for one principal here and now. `refusal` says why nothing is allowed at all,
+    `no_commands` why `Bash` is not."""
 
     allowed: tuple[str, ...] = ()
     disallowed: tuple[str, ...] = ()
     refusal: str | None = None
+    no_commands: str | None = None
 
     def rules_of(self, tool: BuiltinTool) -> tuple[str, ...]:
         """The rules that allow the tool; none where it may not be used."""
         if self.refusal is not None or tool.name in self.disallowed:
+            return ()
+        if self.no_commands is not None and tool.name == COMMANDS:
             return ()
         return tuple(rule for rule in self.allowed if tool_of(rule) == tool.name)
 
@@ -55,6 +74,8 @@ class Permissions:
             return None
         if self.refusal is not None:
             return self.refusal
+        if self.no_commands is not None and tool.name == COMMANDS:
+            return self.no_commands
         word = "disallowed" if tool.name in self.disallowed else "not allowed"
         return f"The tool {tool.name} ({tool.friendly_name}) is {word} here."
 
@@ -93,7 +114,8 @@ class ToolPolicy:
             await self._session_rules(principal, session_id),
         ]
         allowed, disallowed = _combined(layer for layer in layers if layer is not None)
-        return Permissions(allowed, disallowed, None if self.base.allowed else OFF)
+        no_commands = await asyncio.to_thread(why_no_commands, self._settings)
+        return Permissions(allowed, disallowed, None if self.base.allowed else OFF, no_commands)
 
     def _refusal(self, principal: Principal) -> str | None:
         if self._is_exposed:
@@ -122,8 +144,9 @@ class ToolPolicy:
         tools = _granted(held, tool_request)
         return ToolGrant(
             tools=tuple(tool.name for tool in tools),
-            allow=tuple(rule for tool in tools for rule in held.rules_of(tool)),
-            deny=held.disallowed,
+            allow=tuple(rule for tool in tools for rule in _narrowed(held, tool, tool_request)),
+            deny=tuple(dict.fromkeys((*held.disallowed, *tool_request.deny))),
+            ask=_asked(tools, tool_request),
             permission_mode=tool_request.permission_mode,
             max_turns=_within(tool_request.max_turns, self._settings.max_turns, "max_turns"),
             max_budget_usd=_within(
@@ -211,6 +234,31 @@ def _granted(held: Permissions, tool_request: ToolRequest) -> list[BuiltinTool]:
         raise ToolsNotAllowed(held.refusal or "No tool is allowed here.")
     asked = [tool for tool in usable if tool_request.all_allowed or tool.name in tool_request.tools]
     return [tool for tool in asked if tool.name not in tool_request.without]
+
+
+def _narrowed(held: Permissions, tool: BuiltinTool, tool_request: ToolRequest) -> tuple[str, ...]:
+    """The rules that let the tool run without asking: those that both sides have. Raises
+    ToolsNotAllowed where that leaves nothing of a tool."""
+    allowed, is_asked = held.rules_of(tool), tool.name in tool_request.ask
+    if is_asked and tool.name not in allowed:
+        raise ToolsNotAllowed(f"Only {', '.join(allowed)} is allowed here, not all of {tool.name}.")
+    if tool_request.rules is None:
+        return () if is_asked else allowed
+    wanted = tuple(rule for rule in tool_request.rules if tool_of(rule) == tool.name)
+    if tool.name in allowed:
+        return wanted
+    if tool.name in wanted:
+        return allowed
+    both = tuple(rule for rule in wanted if rule in allowed)
+    if wanted and not both:
+        raise ToolsNotAllowed(f"{', '.join(wanted)} is not allowed here: {', '.join(allowed)} is.")
+    return both
+
+
+def _asked(tools: Iterable[BuiltinTool], tool_request: ToolRequest) -> tuple[str, ...]:
+    """Of built-in tools those that were granted; MCP rules as they are."""
+    granted = {tool.name for tool in tools}
+    return tuple(rule for rule in tool_request.ask if rule in granted or rule not in BY_NAME)
 
 
 def _with_others(reason: str, held: Permissions) -> str:

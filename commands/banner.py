@@ -133,7 +133,10 @@ def _sandbox(settings: Settings) -> dict[str, str]:
     """Where commands may be asked for, and run without it."""
     is_asked_for = "Bash" in map(tool_of, base_rules(settings).allowed or ())
     why_not = why_unsandboxed(settings) if is_asked_for else None
-    return {"No sandbox": why_not} if why_not else {}
+    if why_not is None:
+        return {}
+    refused = " Bash is refused (SANDBOX=required)." if settings.sandbox == "required" else ""
+    return {"No sandbox": f"{why_not}{refused}"}
 
 
 def _protection(settings: Settings) -> str:

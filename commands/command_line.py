@@ -160,6 +160,15 @@ def login(context: typer.Context) -> None:
     _run(lambda: become_login(context.args))
 
 
+@app.command(context_settings=PASSED_ON)
+def agent(context: typer.Context) -> None:
+    """Look after the agents of AGENTS_DIR: `new NAME` writes one, `check` reads all, `list`."""
+    from commands import agent as agents  # reads YAML, which a server that starts does later
+    from config.settings import load_settings
+
+    _run(lambda: agents.main(context.args, load_settings()))
+
+
 keys = typer.Typer(
     help="Make an API key. It is on stdout alone; what to do with it is on stderr.",
     epilog="The commands manage keys in the servers' database; running servers know at once.",

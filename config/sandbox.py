@@ -52,6 +52,12 @@ def why_unsandboxed(settings: Settings) -> str | None:
     return "SANDBOX is off." if settings.sandbox == "off" else missing_for_sandbox()
 
 
+def why_no_commands(settings: Settings) -> str | None:
+    """Why nobody may run commands here; None where the sandbox need not or can be had."""
+    missing = missing_for_sandbox() if settings.sandbox == "required" else None
+    return missing and f"Commands are refused without a sandbox (SANDBOX=required): {missing}"
+
+
 @cache
 def missing_for_sandbox() -> str | None:
     """Why there is no sandbox here, in one sentence; None where there is. Asks once, by trying."""

@@ -253,10 +253,12 @@ class Settings(BaseSettings):
     command_timeout_seconds: PositiveFloat = Field(
         120, description="Longest run of a command that Claude starts"
     )
-    sandbox: Annotated[Literal["auto", "on", "off"], BeforeValidator(in_lower_case)] = Field(
-        "auto",
-        description="Run commands in Claude Code's sandbox: auto (where the platform has it), on "
-        "(or not at all) or off",
+    sandbox: Annotated[Literal["auto", "on", "required", "off"], BeforeValidator(in_lower_case)] = (
+        Field(
+            "auto",
+            description="Run commands in Claude Code's sandbox: auto (where the platform has it), "
+            "on (or not at all), required (without it Bash is refused to everybody) or off",
+        )
     )
     workspace_root: Path = Field(
         default_factory=default_workspace_root,
@@ -265,10 +267,22 @@ class Settings(BaseSettings):
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
     )
+    max_workspace_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024,
+        description="A session whose files have more bytes gets no further turn with built-in "
+        "tools, until some are deleted",
+    )
     mcp_config: Path | None = Field(
         None,
         description="A file of MCP servers in Claude Code's format; else .mcp.json in the working "
         "directory, if it is there",
+    )
+    agents_dir: Path = Field(
+        Path("agents"),
+        description="A directory of agents: Markdown files that clients can choose as models",
+    )
+    approval_seconds: PositiveFloat = Field(
+        300, description="A tool that a person must approve is denied after this many seconds"
     )
     usage_retention_days: PositiveFloat = Field(
         90, description="Days that the record of each turn is kept; sums by day are kept for good"

@@ -116,9 +116,25 @@ MCP_RULE = re.compile(r"mcp__[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
+class SubAgent:
+    """A second agent for the tool `Agent`. No `tools` are all that the first has; no `model` is the
+    first one's."""
+
+    name: str
+    description: str
+    prompt: str
+    tools: tuple[str, ...] = ()
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolRequest:
     """What a request asks for: `tools` by name, with `all_allowed` whatever else is allowed too,
-    and nothing of `without`."""
+    and nothing of `without`.
+
+    `rules` narrow what is allowed of the tools, None leaves it as it is; uses of the tools in `ask`
+    that none of them covers need a person's approval; `deny` rules hold in any case.
+    """
 
     tools: tuple[str, ...] = ()
     all_allowed: bool = False
@@ -128,6 +144,9 @@ class ToolRequest:
     permission_mode: PermissionMode = "default"
     cwd: str | None = None
     mcp_servers: tuple[str, ...] = ()
+    rules: tuple[str, ...] | None = None
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from core.approval import Approve
 from core.conversation import JsonObject, Message, SystemPrompt
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -55,6 +56,10 @@ class ToolGrant:
     `directory` is the absolute, resolved working directory, outside of which the file tools do
     nothing; None is a new one that is gone with the process. `mcp_config` is JSON in the format of
     `.mcp.json`; access to a server includes all its tools.
+
+    `ask` are tools and MCP rules whose uses a person approves one by one, where no rule of `allow`
+    covers them. An agent's `prompt` stands before the caller's system prompt, with `claude_code`
+    behind Claude Code's own; `sub_agents` is JSON, as `initialize` takes it.
     """
 
     tools: tuple[str, ...] = ()
@@ -65,6 +70,11 @@ class ToolGrant:
     max_turns: int | None = None
     max_budget_usd: float | None = None
     mcp_config: str = field(default="", repr=False)  # may hold secrets
+    ask: tuple[str, ...] = ()
+    prompt: str = ""
+    claude_code: bool = False
+    sub_agents: str = ""
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ class Turn:
     is added. In a session, whose history comes first, it is without `messages` and `system` too.
     What the other attributes say of the same things is then for turns with built-in tools only.
     `betas` are values of the `anthropic-beta` header; `api_events` asks for an `ApiEvent` before
-    each event that comes of it.
+    each event that comes of it. `approve` asks a person, where the grant says so; None is a no.
     """
 
     model: str
@@ -111,3 +121,4 @@ class Turn:
     native: JsonObject | None = None
     betas: tuple[str, ...] = ()
     api_events: bool = False
+    approve: Approve | None = field(default=None, compare=False, repr=False)

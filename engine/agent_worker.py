@@ -34,11 +34,13 @@ from engine.control import (
     body_text,
     boundary_line,
     control_line,
+    interrupt_line,
     settings_line,
     user_line,
 )
 from engine.failures import Failure, sdk_error
 from engine.launch_profile import LaunchProfile
+from engine.permission_prompts import PermissionPrompts
 from engine.rate_limit_windows import RateLimitWindows
 from engine.translate import AnswerReader, usage_of_models
 from engine.transport import CliTransport
@@ -80,7 +82,9 @@ class AgentWorker(CliProcess):
         self._is_done = False
         self._total_usage = Usage()
         self._owner = ""
+        self._interrupted = False
         self._on_asked: Callable[[], None] = lambda: None
+        self._prompts = PermissionPrompts(grant.ask, transport.write_soon)
 
     @property
     def reusable(self) -> bool:
@@ -126,7 +130,13 @@ class AgentWorker(CliProcess):
         """Ends the process, and with it every wait for it."""
         self.kill()
 
+    def interrupt(self) -> None:
+        """Ends the turn; what it did so far stays."""
+        self._interrupted = True
+        self._transport.write_soon(interrupt_line(self._next_id()))
+
     async def close(self) -> None:
+        self._prompts.close()
         self._transport.kill()
         if isinstance(self._messages, AsyncGenerator):  # else only the garbage collector ends it
             with suppress(Exception):
@@ -146,7 +156,8 @@ class AgentWorker(CliProcess):
 
         `on_done` is called when the process may serve its session again."""
         self._model, self._is_done, self._cut_short, self._refusal = ask.model, False, False, None
-        self._limited = "max_tokens" in ask.body
+        self._limited, self._interrupted = "max_tokens" in ask.body, False
+        self._prompts.approve = ask.approve
         self._on_asked = on_asked
         self._forget_failures()
         reader = AnswerReader(ask.dropped, version=self.version, functions=self._functions)
@@ -163,6 +174,7 @@ class AgentWorker(CliProcess):
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
         finally:
+            self._prompts.close()
             spent = finished or Finished("empty", reader.usage)
             ask.notes.spend(spent.usage, spent.cost_usd)
 
@@ -226,7 +238,7 @@ class AgentWorker(CliProcess):
     async def _result(
         self, reader: AnswerReader, result: ResultMessage, failure: str | None
     ) -> Finished:
-        reason = LIMITS.get(result.subtype)
+        reason = "pause_turn" if self._interrupted else LIMITS.get(result.subtype)
         if reason is None and not (self._cut_short and reader.stop_reason is not None):
             if result.is_error or failure is not None:
                 text = result.result or "; ".join(result.errors or []) or "Claude Code failed."
@@ -275,6 +287,8 @@ class AgentWorker(CliProcess):
                     self._transport.kill()
             case "control_response":
                 return self._answered(message["response"])
+            case "control_request" | "control_cancel_request":
+                return self._prompts.consume(message)
             case "system" | "rate_limit_event":
                 if message.get("status") == "requesting":
                     self.asked_at = time.monotonic()

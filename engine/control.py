@@ -59,6 +59,12 @@ def control_line(request_id: str, request: JsonObject) -> str:
     return _line({"type": "control_request", "request_id": request_id, "request": request})
 
 
+def control_answer_line(request_id: str, answer: JsonObject) -> str:
+    """The answer to a request of the CLI's own."""
+    response = {"subtype": "success", "request_id": request_id, "response": answer}
+    return _line({"type": "control_response", "response": response})
+
+
 def boundary_line() -> str:
     """Makes the CLI forget everything before it."""
     return _line(

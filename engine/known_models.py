@@ -40,9 +40,13 @@ class ModelCard:
     prefill: bool = False
     """Whether it goes on with an answer that the last message begins."""
 
+    runs_on: str = ""
+    """Of an agent the id of the model whose card this is otherwise."""
+
     @property
     def limits(self) -> ModelLimits:
-        return limits_of(self.id, plain_id(self.id))
+        model = self.runs_on or self.id
+        return limits_of(model, plain_id(model))
 
 
 CLI_ALIASES = frozenset({"default", "sonnet", "opus", "haiku", "fable"})

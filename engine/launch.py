@@ -20,6 +20,7 @@ import claude_agent_sdk
 from config.credentials import Credentials, may_pass
 from config.sandbox import sandbox_settings
 from config.settings import Settings
+from core.builtin_tools import tool_of
 from core.conversation import JsonObject
 from core.turn import ToolGrant
 from engine.caller_tools import ALLOW_ALL
@@ -63,15 +64,26 @@ ARGUMENTS = (
     "--no-session-persistence",
     "--setting-sources=",
     "--strict-mcp-config",
-    "--system-prompt=",
     f"--debug={ERROR_LOG_FILTER}",
     "--debug-to-stderr",
 )
-CONFINED = ("--restricted", "--disable-slash-commands", "--permission-prompts=none")
-"""File tools stay in the working directory; what no rule allows is denied, nobody is asked."""
+NO_SYSTEM_PROMPT = "--system-prompt="
+"""What there is comes with `initialize`. Without this it is Claude Code's own prompt."""
+
+CONFINED = ("--restricted", "--disable-slash-commands")
+"""File tools stay in the working directory."""
+
+NOBODY_IS_ASKED = "--permission-prompts=none"
+"""What no rule allows is denied."""
+
+THIS_SERVER_IS_ASKED = "--permission-prompt-tool=stdio"
+"""What no rule allows is asked for, and `engine/permission_prompts.py` answers."""
 
 MODES = {"default": "dontAsk", "acceptEdits": "dontAsk", "plan": "plan"}
 """What was granted runs without asking in any case, so that `acceptEdits` adds nothing to it."""
+
+ASKING_MODES = {**MODES, "default": "manual", "acceptEdits": "manual"}
+"""Where somebody is asked; `dontAsk` would deny without."""
 
 NO_ATTRIBUTION = {"attribution": {"commit": "", "pr": ""}}
 """Else the CLI tells the model to sign commits, in a reminder before the caller's words."""
@@ -130,7 +142,7 @@ class Launcher:
     def plain(self) -> CliTransport:
         """A process without tools, for any conversation. With a key it runs no program, so it gets
         no PATH: with one the CLI would run git at each change of its settings."""
-        argv = [*self._command, "--tools=", "--max-turns=1"]
+        argv = [*self._command, NO_SYSTEM_PROMPT, "--tools=", "--max-turns=1"]
         if self._credentials.bare:
             argv.append("--bare")
         environment = self._environment(self._scratch)
@@ -168,11 +180,14 @@ class Launcher:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
     def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
+        if not own.claude_code:
+            yield NO_SYSTEM_PROMPT
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
             yield f"--disallowed-tools={','.join(own.deny)}"
-        yield f"--permission-mode={MODES[own.permission_mode]}"
+        yield THIS_SERVER_IS_ASKED if own.ask else NOBODY_IS_ASKED
+        yield f"--permission-mode={(ASKING_MODES if own.ask else MODES)[own.permission_mode]}"
         yield f"--settings={json.dumps(self._cli_settings(own, directory, files))}"
         if own.max_turns is not None:
             yield f"--max-turns={own.max_turns}"
@@ -180,15 +195,18 @@ class Launcher:
             yield f"--max-budget-usd={own.max_budget_usd:f}"
         if own.mcp_config:
             yield f"--mcp-config={files.mcp_file}"
-        if self._credentials.bare and not own.tools:
+        if self._credentials.bare and not own.tools and not own.claude_code:
             yield "--bare"  # which has few built-in tools, and leaves the conversation as it is
 
     def _cli_settings(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> JsonObject:
         """A command reads neither what other processes have nor the secrets of MCP servers."""
+        settings: JsonObject = {**NO_ATTRIBUTION}
+        if rules := _ask_rules(own):
+            settings["permissions"] = {"ask": rules}
         if "Bash" not in own.tools:
-            return NO_ATTRIBUTION
+            return settings
         temporary = files.root / f"claude-{os.getuid()}"
-        return NO_ATTRIBUTION | sandbox_settings(
+        return settings | sandbox_settings(
             self._settings,
             self._credentials.environment,
             hidden=(self._scratch,),
@@ -231,6 +249,13 @@ def _server_rules(own: ToolGrant) -> list[str]:
     if not own.mcp_config:
         return []
     return [f"mcp__{name}" for name in json.loads(own.mcp_config)["mcpServers"]]
+
+
+def _ask_rules(own: ToolGrant) -> list[str]:
+    """Of the tools that have no rule which allows some uses, which this would undo. Without it the
+    CLI runs commands that it knows to only read, such as `ls`, without asking."""
+    allowed = {tool_of(rule) for rule in own.allow}
+    return [rule for rule in own.ask if rule not in allowed]
 
 
 def _write_executable(path: Path, text: str) -> None:

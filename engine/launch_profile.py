@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import astuple, dataclass, field
+from typing import Any
 
 from core.turn import FunctionTool, ToolGrant
 
@@ -32,6 +33,16 @@ class LaunchProfile:
     ) -> LaunchProfile:
         seen = [[tool.name, tool.description, tool.input_schema] for tool in functions]
         return cls(system, grant, functions, json.dumps(seen), owner)
+
+    def instructions(self) -> dict[str, Any]:
+        """The fields of `initialize` that say what the model is told and whom it may ask."""
+        grant = self.grant
+        if grant is None:
+            return {"systemPrompt": self.system}
+        system = "\n\n".join(text for text in (grant.prompt, self.system) if text)
+        key = "appendSystemPrompt" if grant.claude_code else "systemPrompt"
+        agents = {"agents": json.loads(grant.sub_agents)} if grant.sub_agents else {}
+        return {key: system, **agents}
 
     @property
     def digest(self) -> str:

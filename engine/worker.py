@@ -137,7 +137,7 @@ class CliProcess:
         """Gives the blank process its system prompt and MCP servers. Once in its life."""
         self._profile_digest = profile.digest
         names = list(servers or ())
-        self._transport.initialize_with(systemPrompt=profile.system, sdkMcpServers=names)
+        self._transport.initialize_with(**profile.instructions(), sdkMcpServers=names)
         options = ClaudeAgentOptions(mcp_servers=dict(servers or {}), verbatim_prompts=True)
         self._client = ClaudeSDKClient(options, transport=self._transport)
         try:

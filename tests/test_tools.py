@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from auth import LOCAL, Principal, load_keyring
+from config.sandbox import missing_for_sandbox
 from config.settings import Settings, SettingsError
 from core.builtin_tools import BY_NAME, ToolRequest
 from core.errors import GatewayError, PermissionDenied
@@ -217,3 +218,41 @@ def test_a_keys_file_names_tools(tmp_path: Path) -> None:
     assert alice.disallowed_tools == ("mcp__mail",)
     with pytest.raises(SettingsError, match=r"^API_KEYS_FILE: alice\.allowed_tools: .*'Frob' is"):
         keyring(allowed_tools=["Frob"])
+
+
+async def test_an_agents_rules_and_the_keys_narrow_each_other(store: MemoryStore) -> None:
+    own = policy(store, allowed_tools=("Read", "Edit", "Bash(git *)", "Bash(make)"))
+    rules = ("Read", "Bash(git *)", "Bash(rm *)")
+    grant = await granted(own, "Read", "Bash", rules=rules, deny=("Bash(git push *)",))
+    assert grant.allow == ("Read", "Bash(git *)")
+    assert grant.deny == ("Bash(git push *)",)
+    assert (await granted(own, "Bash", rules=("Bash",))).allow == ("Bash(git *)", "Bash(make)")
+    wide = policy(store, allowed_tools=("Bash",))
+    assert (await granted(wide, "Bash", rules=("Bash(ls *)",))).allow == ("Bash(ls *)",)
+    status, code, message = await refused(own, "Bash", rules=("Bash(rm *)",))
+    assert (status, code) == (403, "tools_not_allowed")
+    assert message == "Bash(rm *) is not allowed here: Bash(git *), Bash(make) is."
+
+
+async def test_what_is_asked_for_must_be_allowed_as_a_whole(store: MemoryStore) -> None:
+    own = policy(store, allowed_tools=("Read", "Edit", "Bash(git *)"))
+    grant = await granted(own, "Read", "Edit", rules=("Read",), ask=("Edit", "mcp__calc"))
+    assert (grant.allow, grant.ask) == (("Read",), ("Edit", "mcp__calc"))
+    every = await granted(own, ask=("Edit",))
+    assert every.allow == ("Read", "Bash(git *)")
+    assert (await refused(own, "Bash", ask=("Bash",)))[2].startswith("Only Bash(git *) is allowed")
+
+
+async def test_without_a_sandbox_that_is_required_nobody_runs_commands(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    missing_for_sandbox.cache_clear()
+    try:
+        own = policy(store, allowed_tools=("Read", "Bash"), sandbox="required")
+        assert (await granted(own)).tools == ("Read",)
+        assert "SANDBOX=required" in (await refused(own, "Bash"))[2]
+        assert (await granted(policy(store, allowed_tools=("Bash",)), "Bash")).tools == ("Bash",)
+    finally:
+        missing_for_sandbox.cache_clear()

@@ -20,6 +20,10 @@ from core.errors import InvalidRequest, NotFound, PermissionDenied, RequestTooLa
 
 MAX_LISTED = 1_000
 MAX_SEEN = 20_000
+MAX_COUNTED = 200_000
+BLOCK_BYTES = 512
+"""Of `st_blocks`, whatever the file system's own."""
+
 MAX_DEPTH = 32
 MAX_NAME_BYTES = 255
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -78,6 +82,20 @@ def listed(directory: str) -> Listing:
                 break
     files = sorted(found[:MAX_LISTED], key=lambda file: file.path)
     return Listing(tuple(files), complete)
+
+
+def total_bytes(directory: str) -> int | None:
+    """What all files below take on the disk; None where there are too many to count."""
+    total, seen = 0, 0
+    for _, _, names, descriptor in os.fwalk(directory):
+        seen += 1 + len(names)
+        if seen > MAX_COUNTED:
+            return None
+        for name in names:
+            with suppress(OSError):  # it is gone
+                state = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                total += state.st_blocks * BLOCK_BYTES
+    return total
 
 
 def _files(folder: PurePosixPath, names: list[str], descriptor: int) -> Iterator[FoundFile]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar
 
 from config.settings import SESSIONS_FOLDER
-from core.errors import InvalidRequest, PermissionDenied, WorkspaceUnavailable
+from core.errors import InvalidRequest, PermissionDenied, SessionTooLarge, WorkspaceUnavailable
 from toolbox import workspace_files
 from toolbox.workspace_files import FoundFile, Listing
 
@@ -66,6 +66,20 @@ class Workspaces:
     async def session_directory(self, owner: str, session_id: str) -> str:
         """The directory of a session, which is there now. Raises WorkspaceUnavailable."""
         return await _in_thread(self._made, self._home(owner, session_id))
+
+    async def check_size(self, directory: str | None, max_bytes: int) -> None:
+        """Raises SessionTooLarge where a session's own directory holds more, or more files than are
+        counted. Does nothing for any other."""
+        home = self._home_of(directory)
+        if home is None:
+            return
+        size = await _in_thread(workspace_files.total_bytes, str(home / FILES))
+        if size is None or size > max_bytes:
+            raise SessionTooLarge(
+                f"The session's files have more than {max_bytes} bytes (MAX_WORKSPACE_BYTES), or "
+                "there are too many of them: delete the session, or go on in a new one.",
+                param="session_id",
+            )
 
     @asynccontextmanager
     async def held(self, directory: str | None) -> AsyncIterator[None]:

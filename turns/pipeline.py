@@ -17,13 +17,25 @@ from typing import TypeVar, cast
 from pydantic import BaseModel
 
 from auth import Principal
+from claude_cli import ModelCard
 from config.logs import current_request_id
+from config.sandbox import why_unsandboxed
 from core.conversation import JsonObject
-from core.errors import GatewayError, ModelNotFound, PermissionDenied, UnsupportedParameter
-from core.events import ChoiceEvent
+from core.errors import (
+    GatewayError,
+    InvalidRequest,
+    ModelNotFound,
+    PermissionDenied,
+    UnsupportedParameter,
+)
+from core.events import ChoiceEvent, Event
+from core.notes import TurnNotes
+from core.turn import Turn
 from dialects.base import Call, Context, Dialect, Renderer, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
+from tools import Agent
+from turns.agents import agent_card, as_tool_headers, tool_request, with_agent, with_prompt
 from turns.bodies import Body
 from turns.choices import choices
 from turns.images import fetch_images, put_placeholders
@@ -107,7 +119,8 @@ class Pipeline:
         self, dialect: Dialect[R], request: R, asker: Asker, meter: Meter
     ) -> Prepared:
         await self.state.budgets.check(asker.principal)
-        context = await self._context(request, asker)
+        agent = await self.find_agent(asker.principal, request.model)
+        context = await self._context(request, asker, agent)
         meter.model = context.model
         images = dialect.images(request)
         await fetch_images(images, self.state.images, asker.principal.name)
@@ -116,7 +129,8 @@ class Pipeline:
         else:
             call = self._parsed(dialect, request, context)
         await asker.count_choices(call.n)
-        call = await self._granted(call, asker.principal, context, home=context.session_id)
+        home = context.session_id
+        call = await self._granted(call, asker.principal, context, agent, home=home)
         session = meter.session = self._session(call, context)
         meter.answers = call.n
         headers = partial(self._extra_headers, request.model, session)
@@ -163,12 +177,13 @@ class Pipeline:
         """What `answer` would do. Changes the request as it does, fetches and makes nothing."""
         preview = Preview()
         try:
-            context = await self._context(request, asker)
+            agent = await self.find_agent(asker.principal, request.model)
+            context = await self._context(request, asker, agent)
             preview.model = context.model
             images = dialect.images(request)
             preview.images_to_fetch = put_placeholders(images, self.state.images)
             call = self._parsed(dialect, request, context)
-            preview.call = await self._granted(call, asker.principal, context, home=None)
+            preview.call = await self._granted(call, asker.principal, context, agent, home=None)
             preview.body = self.state.engine.preview(preview.call.turn)
         except GatewayError as error:
             preview.failure = error
@@ -185,15 +200,66 @@ class Pipeline:
             raise PermissionDenied(message, param="model", code="model_not_allowed")
         return model
 
-    async def _context(self, request: Request, asker: Asker) -> Context:
+    async def find_agent(self, principal: Principal, name: str) -> Agent | None:
+        """The agent that a model's name means to this principal; None where it means a model."""
+        agent = await self.state.agents.find(name or self.state.settings.default_model)
+        if agent is None or (agent.keys is not None and principal.name not in agent.keys):
+            return None
+        return agent
+
+    async def agent_cards(self, principal: Principal) -> list[ModelCard]:
+        """The agents that this principal may use, with all that they need, in the form of
+        models."""
+        found = []
+        no_sandbox = await asyncio.to_thread(why_unsandboxed, self.state.settings)
+        for agent in await self.state.agents.all():
+            try:
+                if await self.find_agent(principal, agent.name) is agent:
+                    model = await self._model_of(agent, principal)
+                    grant = await self.state.tools.grant(principal, tool_request(agent), None)
+                    card = self.state.catalogue.card(model)
+                    is_sandboxed = no_sandbox is None
+                    found.append(agent_card(agent, grant, model, card, is_sandboxed=is_sandboxed))
+            except (PermissionDenied, InvalidRequest, ModelNotFound):
+                continue
+        return found
+
+    async def resolve(self, principal: Principal, name: str) -> str:
+        """As `resolve_model`, with the agents: the id of the model that is asked in the end."""
+        agent = await self.find_agent(principal, name)
+        if agent is None:
+            return await self.resolve_model(principal, name)
+        return await self._model_of(agent, principal)
+
+    async def find_card(self, principal: Principal, name: str) -> ModelCard:
+        """The card of a model or an agent by any of its names. Raises ModelNotFound and
+        PermissionDenied."""
+        for card in await self.agent_cards(principal):
+            if card.id.lower() == name.lower():
+                return card
+        await self.resolve_model(principal, name)
+        return await self.state.catalogue.find(name)
+
+    async def _model_of(self, agent: Agent, principal: Principal) -> str:
+        """The model that the agent runs on. A key may use it by the agent's name or the model's.
+        Raises PermissionDenied and ModelNotFound."""
+        name = agent.model or self.state.settings.default_model
+        if principal.may_use(agent.name):
+            return await self.state.catalogue.resolve(name)
+        return await self.resolve_model(principal, name)
+
+    async def _context(self, request: Request, asker: Asker, agent: Agent | None) -> Context:
         session_id = requested_id(request.session_id, asker.headers.x_session_id)
-        model = await self.resolve_model(asker.principal, request.model)
+        headers = asker.headers
+        if agent is not None:
+            headers = as_tool_headers(agent, headers)
+        model = await self.resolve(asker.principal, request.model)
         return Context(
             model=model,
             principal=asker.principal.name,
             capabilities=self.state.catalogue.card(model),
             session_id=session_id,
-            headers=asker.headers,
+            headers=headers,
             raw_headers=asker.raw_headers,
         )
 
@@ -206,18 +272,28 @@ class Pipeline:
         return call
 
     async def _granted(
-        self, call: Call, principal: Principal, context: Context, *, home: str | None
+        self,
+        call: Call,
+        principal: Principal,
+        context: Context,
+        agent: Agent | None,
+        *,
+        home: str | None,
     ) -> Call:
-        """The call with what it was granted of Claude Code's built-in tools. `home` is the session
-        in whose directory they work, which is made for it; None is a new one. Raises
+        """The call with what it, or its agent, was granted of Claude Code's built-in tools. `home`
+        is the session in whose directory they work, which is made for it; None is a new one. Raises
         ToolsNotAllowed, PermissionDenied or InvalidRequest."""
+        if agent is not None:
+            call = with_agent(call, agent)
         asked = call.tool_request
         if asked is None:
             return call
         granted = await self.state.tools.grant(principal, asked, context.session_id)
         directory = await self.state.workspaces.directory(principal.name, home, asked.cwd)
+        await self.state.workspaces.check_size(directory, self.state.settings.max_workspace_bytes)
         mcp_config = await self.state.mcp_servers.config(asked.mcp_servers)
-        return with_grant(call, replace(granted, directory=directory, mcp_config=mcp_config))
+        granted = replace(granted, directory=directory, mcp_config=mcp_config)
+        return with_grant(call, granted if agent is None else with_prompt(granted, agent))
 
     def _session(self, call: Call, context: Context) -> SessionCall | None:
         if context.session_id is None:
@@ -229,7 +305,7 @@ class Pipeline:
     def _events(
         self, call: Call, session: SessionCall | None, meter: Meter
     ) -> AsyncGenerator[ChoiceEvent, None]:
-        run = self.state.tool_stats.watched(meter.run(self.state.engine.run))
+        run = meter.run(self.state.approvals.watched(self._run))
         if session is not None:
             session.run = run
             return choices(self.state.sessions.runner(session), call.turns)
@@ -237,3 +313,8 @@ class Pipeline:
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)
+
+    def _run(self, turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
+        """Once for a turn, however many responses it takes: what it used is in its notes."""
+        run = partial(self.state.engine.run, notes=notes)
+        return self.state.tool_stats.watched(run)(turn)

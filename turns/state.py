@@ -10,7 +10,8 @@ from config.credentials import Credentials
 from config.settings import Settings
 from rate_limiter import RateLimiter
 from session_manager import SessionManager
-from tools import McpServers, ToolPolicy, Workspaces
+from tools import Agents, McpServers, ToolPolicy, Workspaces
+from turns.approvals import Approvals
 from turns.background import BackgroundJobs
 from turns.bodies import Bodies
 from turns.budgets import Budgets
@@ -49,4 +50,6 @@ class State:
     bodies: Bodies
     workspaces: Workspaces
     mcp_servers: McpServers
+    agents: Agents
+    approvals: Approvals
     reachable_without_key: bool = False

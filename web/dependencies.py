@@ -20,6 +20,7 @@ from core.errors import InvalidApiKey, PermissionDenied, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
 from turns import (
+    approvals,
     bodies,
     budgets,
     conversations,
@@ -141,8 +142,8 @@ ResolveModelByName = Callable[[str], Awaitable[str]]
 
 async def _resolve_model(pipeline: Pipeline, principal: Principal) -> ResolveModelByName:
     async def resolve(name: str) -> str:
-        """The pipeline's `resolve_model` for this principal."""
-        return await pipeline.resolve_model(principal, name)
+        """The pipeline's `resolve` for this principal."""
+        return await pipeline.resolve(principal, name)
 
     return resolve
 
@@ -204,5 +205,6 @@ Usage = Annotated[usage.UsageRecorder, _part("usage")]
 Metrics = Annotated[metrics.Metrics, _part("metrics")]
 Bodies = Annotated[bodies.Bodies, _part("bodies")]
 Budgets = Annotated[budgets.Budgets, _part("budgets")]
+Approvals = Annotated[approvals.Approvals, _part("approvals")]
 Workspaces = Annotated[toolbox_door.Workspaces, _part("workspaces")]
 McpServers = Annotated[toolbox_door.McpServers, _part("mcp_servers")]

@@ -79,6 +79,11 @@ class SessionList(BaseModel):
     has_more: bool
 
 
+class SessionInterrupted(BaseModel):
+    id: str
+    object: Literal["session.interrupted"] = "session.interrupted"
+
+
 class SessionDeleted(BaseModel):
     id: str
     object: Literal["session.deleted"] = "session.deleted"

@@ -127,7 +127,7 @@ BAD_VALUES: list[tuple[str, str, str]] = [
     ("ANTHROPIC_CUSTOM_HEADERS", "s3cret", "ANTHROPIC_CUSTOM_HEADERS must be a JSON object"),
     ("ANTHROPIC_CUSTOM_HEADERS", '{"X": "a\\nb"}', "ANTHROPIC_CUSTOM_HEADERS must be a JSON"),
     ("ALLOWED_TOOLS", "[1", "ALLOWED_TOOLS must be a JSON list or names, comma separated."),
-    ("SANDBOX", "perhaps", "SANDBOX must be 'auto', 'on' or 'off'."),
+    ("SANDBOX", "perhaps", "SANDBOX must be 'auto', 'on', 'required' or 'off'."),
     ("CLAUDE_CLI_PATH", "/nowhere/claude", "CLAUDE_CLI_PATH must be the path of the claude"),
 ]
 

@@ -206,6 +206,8 @@ def python(words: list[str]) -> None:
     match words:
         case ["-m", module, *_]:
             assert (ROOT / module.replace(".", "/")).exists() or module == "json.tool", module
+        case ["main.py", "agent", *rest]:
+            assert rest in (["list"], ["check"], ["new"], ["new", "NAME"])
         case ["main.py", *rest]:
             understood(rest)
         case [script, *_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from web.routes import (
     absent,
+    approvals,
     auth,
     chat,
     completions,
@@ -29,7 +30,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         *(chat, responses, conversations, messages, completions, absent),
-        *(sessions, session_files, models, usage, keys, tools),
+        *(sessions, session_files, models, usage, keys, tools, approvals),
         *(mcp, debug, auth, pool, metrics, health, root, page),
     )
 )

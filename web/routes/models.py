@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from claude_cli import ModelCard, Price
 from web.anthropic import asks_in_anthropics_way
-from web.dependencies import Catalogue, Principal, ResolveModel
+from web.dependencies import Catalogue, Pipeline, Principal
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -40,12 +40,13 @@ class Pricing(BaseModel):
 
 
 class Model(BaseModel):
-    """`created` is the release date, else 0; what is not known of a model is null."""
+    """`created` is the release date, else 0; what is not known of a model is null. Agents are
+    owned by `agents`; prices and limits are those of the model that one runs on."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
-    owned_by: Literal["anthropic"] = "anthropic"
+    owned_by: Literal["anthropic", "agents"] = "anthropic"
     display_name: str
     description: str
     aliases: list[str]
@@ -92,16 +93,18 @@ class Page(BaseModel):
 IsAnthropic = Annotated[bool, Depends(asks_in_anthropics_way)]
 
 
-@router.get("", summary="List the models")
+@router.get("", summary="List the models, and the agents behind them")
 async def list_models(
     principal: Principal,
     catalogue: Catalogue,
+    pipeline: Pipeline,
     page: Annotated[Page, Query()],
     anthropic: IsAnthropic,
 ) -> ModelList | AnthropicModelList:
     """Those that the caller may use. Only Anthropic's list has pages."""
     cards = await catalogue.list()
     usable = [card for card in cards if principal.may_use(card.id, *card.aliases)]
+    usable += await pipeline.agent_cards(principal)
     if anthropic:
         return page_of([anthropic_model_of(card) for card in usable], page)
     return ModelList(data=[model_of(card) for card in usable])
@@ -109,10 +112,9 @@ async def list_models(
 
 @router.get("/{model:path}", summary="Look up a model by id or by another name for it")
 async def retrieve_model(
-    model: str, resolve_model: ResolveModel, catalogue: Catalogue, anthropic: IsAnthropic
+    model: str, principal: Principal, pipeline: Pipeline, anthropic: IsAnthropic
 ) -> Model | AnthropicModel:
-    await resolve_model(model)
-    card = await catalogue.find(model)
+    card = await pipeline.find_card(principal, model)
     return anthropic_model_of(card) if anthropic else model_of(card)
 
 
@@ -159,6 +161,7 @@ def model_of(card: ModelCard) -> Model:
     return Model(
         id=card.id,
         created=int((card.limits.released or UNKNOWN_DAY).timestamp()),
+        owned_by="agents" if card.runs_on else "anthropic",
         display_name=card.display_name,
         description=card.description,
         aliases=list(card.aliases),

@@ -12,13 +12,13 @@ from starlette.responses import StreamingResponse
 
 from core import events
 from core.conversation import JsonObject
-from core.errors import InvalidRequest, SessionNotFound
+from core.errors import InvalidRequest, NotFound, SessionNotFound
 from dialects.chat.history import wire_messages
 from models import ErrorBody
 from session_manager import check_id, new_id
 from stores.protocols import NewSession, Session, Stats, StoredMessage
 from stores.usage import UsageFilter, UsageSum
-from web.dependencies import Catalogue, Principal, Sessions
+from web.dependencies import Catalogue, Engine, Principal, Sessions
 from web.dependencies import Usage as Recorder
 from web.session_models import (
     CreateSession,
@@ -26,6 +26,7 @@ from web.session_models import (
     SessionDay,
     SessionDeleted,
     SessionDetail,
+    SessionInterrupted,
     SessionList,
     SessionStats,
     SessionSummary,
@@ -139,6 +140,16 @@ async def clear_session(
     session_id: str, principal: Principal, sessions: Sessions
 ) -> SessionSummary:
     return summary(await sessions.clear(principal.name, check_id(session_id)))
+
+
+@router.post("/{session_id}/interrupt", summary="Stop the agent that is at work, keep its work")
+async def interrupt_session(
+    session_id: str, principal: Principal, engine: Engine
+) -> SessionInterrupted:
+    """Its answer ends with what it said and did so far, and is stored as any other."""
+    if not engine.interrupt(principal.name, check_id(session_id)):
+        raise NotFound("No agent is at work in this session on this server.", param="session_id")
+    return SessionInterrupted(id=session_id)
 
 
 @router.post("/{session_id}/fork", summary="Go on from an earlier message in a new session")
