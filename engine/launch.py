@@ -56,6 +56,9 @@ ENVIRONMENT = {
     # Its runtime (Bun) collects garbage after a quiet minute, not after each turn and start.
     GC_INTERVAL_VARIABLE: "60000",
 }
+NO_SYSTEM_PROMPT = "--system-prompt="
+"""What there is comes with `initialize`. Without this it is Claude Code's own prompt."""
+
 ARGUMENTS = (
     "--output-format=stream-json",
     "--input-format=stream-json",
@@ -64,12 +67,10 @@ ARGUMENTS = (
     "--no-session-persistence",
     "--setting-sources=",
     "--strict-mcp-config",
+    NO_SYSTEM_PROMPT,
     f"--debug={ERROR_LOG_FILTER}",
     "--debug-to-stderr",
 )
-NO_SYSTEM_PROMPT = "--system-prompt="
-"""What there is comes with `initialize`. Without this it is Claude Code's own prompt."""
-
 CONFINED = ("--restricted", "--disable-slash-commands")
 """File tools stay in the working directory."""
 
@@ -142,7 +143,7 @@ class Launcher:
     def plain(self) -> CliTransport:
         """A process without tools, for any conversation. With a key it runs no program, so it gets
         no PATH: with one the CLI would run git at each change of its settings."""
-        argv = [*self._command, NO_SYSTEM_PROMPT, "--tools=", "--max-turns=1"]
+        argv = [*self._command, "--tools=", "--max-turns=1"]
         if self._credentials.bare:
             argv.append("--bare")
         environment = self._environment(self._scratch)
@@ -166,7 +167,10 @@ class Launcher:
             "BASH_DEFAULT_TIMEOUT_MS": self._command_timeout,
             "BASH_MAX_TIMEOUT_MS": self._command_timeout,
         }
-        argv = [*self._command, *CONFINED, *self._granting(own, directory, files)]
+        command = [*self._command]
+        if own.claude_code:
+            command.remove(NO_SYSTEM_PROMPT)
+        argv = [*command, *CONFINED, *self._granting(own, directory, files)]
         return CliTransport(argv, environment, directory, mark=mark, files=files)
 
     def _config_directory(self, files: ScratchFiles) -> dict[str, str]:
@@ -180,8 +184,6 @@ class Launcher:
         return str(int(self._settings.command_timeout_seconds * 1000))
 
     def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
-        if not own.claude_code:
-            yield NO_SYSTEM_PROMPT
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
         if own.deny:
