@@ -283,7 +283,7 @@ async def test_a_body_that_is_not_json_asks_the_model_a_dot(
 ) -> None:
     """Without an error: the code must never write one."""
     with monkeypatch.context() as context:
-        context.setattr("engine.worker.body_text", lambda body: '{"messages": NaN}')
+        context.setattr("engine.control.body_text", lambda body: '{"messages": NaN}')
         await api.say("secret")
     [message] = api.upstream.requests[-1].messages
     assert message["content"] in (".", [{"type": "text", "text": "."}]) or (
