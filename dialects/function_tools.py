@@ -81,7 +81,8 @@ def tool_choice(
         return ToolChoice(WORDS[asked]), tools  # type: ignore[arg-type]  # the table's values are
     if asked.get("type") == "allowed_tools":
         return _allowed_tools(asked, tools, names, where)
-    if (kind := asked.get("type")) in WORDS:
+    kind = asked.get("type")
+    if isinstance(kind, str) and kind in WORDS:
         return ToolChoice(WORDS[kind]), tools  # type: ignore[arg-type]  # the table's values are
     name = _chosen_name(asked)
     if name is None or names.native(name) not in {tool.name for tool in tools}:

@@ -332,6 +332,8 @@ async def test_results_that_do_not_fit_the_calls_are_a_400_that_names_the_id(
         ({"tools": [function("a"), function("a")]}, "tools"),
         ({"tools": TOOLS, "tool_choice": "sometimes"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"function": {"name": "nope"}}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": {"type": "text"}}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": ["auto"]}}, "tool_choice"),
         ({"tools": [function("a", type="array")]}, "tools[0].function.parameters"),
     ],
 )
