@@ -164,7 +164,7 @@ CODE = (
 ENCRYPTED = {"include": ["reasoning.encrypted_content"]}
 SUMMARY = {"reasoning": {"effort": "high", "summary": "auto"}}
 SIGNED = (ThinkingDelta("Hm, "), ThinkingDelta("so."), ThinkingEnd("c2lnbmF0dXJl"))
-READ = ToolGrant(tools=("Read",), allow=("Read",), directory="/work/place")
+READ = ToolGrant(tools=("Read",), allow=("Read",), directory="/srv/place")
 
 CASES = (
     Case("text", (TextDelta("Hello"), TextDelta(", wörld ☃\n"), done())),
@@ -299,7 +299,7 @@ CASES = (
         "builtin_tools",
         (
             TextDelta("Let me see."),
-            BuiltinToolUse("toolu_1", "Read", {"file_path": "/work/place/a.txt"}),
+            BuiltinToolUse("toolu_1", "Read", {"file_path": "/srv/place/a.txt"}),
             BuiltinToolResult("toolu_1", ({"type": "text", "text": "one\ntwo"},)),
             TextDelta("Two lines."),
             done(),
