@@ -76,3 +76,8 @@ def unmarked(raw: bytes) -> bytes:
     """Without the cache marks that the server sets. Nothing that a caller says can look like one:
     inside of a JSON string its quotes are escaped."""
     return _MARK.sub(b"", raw)
+
+
+def marks_in(raw: bytes) -> int:
+    """How many blocks are marked for caching; the API takes four."""
+    return len(_MARK.findall(raw))
