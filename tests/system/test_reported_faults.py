@@ -203,3 +203,10 @@ async def test_elsewhere_the_model_is_asked_to_go_on(
     assert said(before) == ("assistant", [{"type": "text", "text": "Once upon "}])
     assert last["role"] == "user"
     assert "Continue" in said(last)[1][0]["text"]
+
+
+async def test_numbers_that_a_double_cannot_hold_are_reported(gateway: Gateway) -> None:
+    schema = {"type": "object", "properties": {"id": {"enum": [2**53 + 1, 2**53, 7]}}}
+    body = asking("Hello", tools=[function("f", schema)])
+    report = (await gateway.http.post("/v1/debug/request", json=body)).json()
+    assert report["turn"]["inexact_numbers"] == 1

@@ -28,6 +28,7 @@ from web.errors import invalid_request
 router = APIRouter(prefix="/v1", tags=["debug"])
 
 SHOWN_NAME_CHARACTERS = 64
+DOUBLE_BITS = 53
 DIALECT_NAME = Query(
     alias="dialect",
     description="The API whose requests are meant",
@@ -69,7 +70,8 @@ class GrantReport(BaseModel):
 
 
 class TurnReport(BaseModel):
-    """The conversation as the model would get it, and the parameters beside it."""
+    """The conversation as the model would get it, and the parameters beside it. `inexact_numbers`
+    are those that lose digits on their way: Claude Code's numbers are doubles."""
 
     system: TextOutline | None
     tools: int
@@ -80,6 +82,7 @@ class TurnReport(BaseModel):
     parameters: list[str]
     effort: str | None
     thinking: bool
+    inexact_numbers: int
 
 
 class FailureReport(BaseModel):
@@ -230,7 +233,18 @@ def _turn(turn: Turn, preview: Preview) -> TurnReport:
         parameters=sorted(preview.body),
         effort=preview.body.get("output_config", {}).get("effort"),
         thinking=turn.thinking,
+        inexact_numbers=_inexact_numbers(preview.body),
     )
+
+
+def _inexact_numbers(value: Any) -> int:
+    """How many integers of a body a double cannot hold."""
+    if isinstance(value, dict):
+        return sum(map(_inexact_numbers, value.values()))
+    if isinstance(value, list):
+        return sum(map(_inexact_numbers, value))
+    excess_bits = abs(value).bit_length() - DOUBLE_BITS if isinstance(value, int) else 0
+    return int(excess_bits > 0 and value % (1 << excess_bits) != 0)
 
 
 def _rows(place: str, fields: Iterable[FieldRow]) -> Iterator[CompatibilityRow]:
