@@ -16,6 +16,7 @@ from typing import Any
 DELTA = re.compile(rb'"content":"[^"]|"type":\s?"text_delta"')
 """A piece of text, in OpenAI's dialect and in the Messages API's."""
 
+WORD = re.compile(rb"word\d+")
 FIRST_TOKEN = re.compile(DELTA.pattern + rb'|"arguments":"|"type":\s?"input_json_delta"')
 """The first of an answer that a person or a program would see."""
 
@@ -48,6 +49,11 @@ class Exchange:
     @property
     def deltas(self) -> int:
         return len(DELTA.findall(self.body))
+
+    @property
+    def words(self) -> int:
+        """The tokens of a numbered answer: what comes at once is one delta of several."""
+        return len(WORD.findall(self.body))
 
     def events(self) -> list[dict[str, Any]]:
         """The JSON of its server-sent events."""

@@ -223,10 +223,10 @@ async def _stream(contender: Contender, clients: int, tokens: int) -> float:
         body = conversations.long_answer
         asked = [contender.ask(one, body(tokens)) for one in connections]
         exchanges = await asyncio.gather(*asked)
-    counts = [exchange.deltas for exchange in exchanges]
+    counts = [exchange.words for exchange in exchanges]
     # The naive way loses the end of an answer now and then, when 16 processes share the machine.
     if contender.name != "naive" and any(count != tokens for count in counts):
-        raise BenchmarkError(f"{contender.name}: {sorted(set(counts))} deltas instead of {tokens}")
+        raise BenchmarkError(f"{contender.name}: {sorted(set(counts))} words instead of {tokens}")
     began_at = min(exchange.began_at + exchange.first_token_seconds for exchange in exchanges)
     return sum(counts) / (max(exchange.ended_at for exchange in exchanges) - began_at)
 

@@ -15,7 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / ".cache/site-source"
 SITE = ROOT / ".cache/site"
-PAGES = ("*.md", "docs/*.md", "docs/decisions/*.md", "examples/README.md", "demo/README.md")
+PAGES = (
+    *("*.md", "docs/*.md", "docs/decisions/*.md"),
+    *("examples/README.md", "examples/agents/*.md", "demo/README.md"),
+)
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)")
 
 

@@ -67,6 +67,8 @@ async def answered(gateway: Gateway, case: Case[Any]) -> httpx.Response:
     """Sends the case and holds the answer against the document."""
     request = case.as_transport_kwargs(base_url=gateway.url)
     request.pop("cookies", None)
+    for name in [name for name in request["headers"] if name.lower() == "authorization"]:
+        del request["headers"][name]  # for the described keys it makes up one that httpx refuses
     if isinstance(request.get("data"), bytes):  # as `requests` names it
         request["content"] = request.pop("data")
     answer = await gateway.http.request(**request)
@@ -124,6 +126,21 @@ OTHERS = [
     ("/v1/conversations/{conversation_id}/items", "POST"),
     ("/v1/conversations/{conversation_id}/items/{item_id}", "GET"),
     ("/v1/conversations/{conversation_id}/items/{item_id}", "DELETE"),
+    ("/v1/messages", "POST"),
+    ("/v1/messages/count_tokens", "POST"),
+    ("/v1/completions", "POST"),
+    ("/v1/embeddings", "POST"),
+    ("/v1/keys", "GET"),
+    ("/v1/keys", "POST"),
+    ("/v1/keys/{name}", "GET"),
+    ("/v1/keys/{name}", "PATCH"),
+    ("/v1/keys/{name}", "DELETE"),
+    ("/v1/usage", "GET"),
+    ("/v1/usage/limits", "GET"),
+    ("/v1/usage/requests", "GET"),
+    ("/v1/usage/requests/{request_id}", "GET"),
+    ("/v1/usage/requests/{request_id}/body", "GET"),
+    ("/metrics", "GET"),
     ("/v1/tools", "GET"),
     ("/v1/tools/config", "GET"),
     ("/v1/tools/config", "PUT"),
@@ -143,10 +160,13 @@ OTHERS = [
 ]
 
 
+ENDLESS = {("/v1/usage/requests/live", "GET")}
+
+
 def test_every_route_is_tried(gateway: Gateway) -> None:
     paths = gateway.app.openapi()["paths"]
     described = {(path, method.upper()) for path in paths for method in paths[path]}
-    assert described == {(path, method) for path, method, *_ in TRIALS} | set(OTHERS)
+    assert described == {(path, method) for path, method, *_ in TRIALS} | set(OTHERS) | ENDLESS
 
 
 @pytest.mark.parametrize(("path", "method"), OTHERS)
@@ -159,6 +179,8 @@ async def test_whatever_is_sent_to_another_route_is_not_our_fault(
     case = data.draw(cases(document, path, method, mode))
     request = case.as_transport_kwargs(base_url=gateway.url)
     request.pop("cookies", None)
+    for name in [name for name in request["headers"] if name.lower() == "authorization"]:
+        del request["headers"][name]  # for the described keys it makes up one that httpx refuses
     if isinstance(request.get("data"), bytes):
         request["content"] = request.pop("data")
     answer = await gateway.http.request(**request)
