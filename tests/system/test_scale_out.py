@@ -81,7 +81,7 @@ async def running(
             "DATABASE_URL": postgres.new_database(),
             "REDIS_URL": redis,
             "API_KEYS_FILE": str(folder / "keys.json"),
-            "MAX_PROCESSES": "3",
+            "MAX_PROCESSES": "4",  # of which one key may take three
             "POOL_WARM": "0",
             "RATE_LIMIT_ENABLED": "true",
             "RATE_LIMIT_DEBUG_PER_MINUTE": "4",
