@@ -8,7 +8,7 @@ COPY scripts scripts
 # Poetry itself stays in the cache. A package index of your own: --secret id=pip,src=pip.conf
 RUN --mount=type=cache,target=/app/.cache \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
-    sh scripts/bootstrap install --only main --compile
+    sh scripts/bootstrap install --compile
 COPY . .
 # Compiled now, because the container may be read-only; readable, whatever the checkout's modes.
 RUN .venv/bin/python -m compileall -q -x '/\.(venv|cache)/' . \

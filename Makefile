@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test clients check fmt lock upgrade audit clean
+.PHONY: help install tools browser demo bench docs wheel test clients check fmt lock upgrade audit clean
 MAKEFLAGS += --no-print-directory
 # A caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -11,16 +11,29 @@ BOOTSTRAP := PYTHON="$(PYTHON)" sh scripts/bootstrap
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: ## Build .venv from poetry.lock (needs Python 3.11+, nothing else)
+install: ## Build .venv for the server and the demo (needs Python 3.11+, nothing else)
 	@$(BOOTSTRAP) install
 
-demo: install ## Try it offline: a tour with a streamed chat, no account needed
+tools: ## The same, with the tools of the tests and of the documentation
+	@$(BOOTSTRAP) install dev docs
+
+browser: ## Fetch what the tests of the page need: Chromium (Debian) and axe-core (npm)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	@npm install --silent --no-save --prefix .cache/browser axe-core@4
+
+demo: install ## Try it offline: a tour with chats and a function, no account needed
 	@$(BIN)/python -m demo.tour
 
-bench: install ## Measure it beside the naive way (PEERS=1: LiteLLM too; BENCH_ARGS="--soak 5000")
+bench: tools ## Measure it beside the naive way (PEERS=1: LiteLLM too; BENCH_ARGS="--soak 5000")
 	@PEERS="$(PEERS)" $(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-test: install ## Run the tests (PYTEST_ARGS="-k name" for some)
+docs: tools ## Build the documentation as a site with a search, into .cache/site
+	@$(BIN)/python -m scripts.site
+
+wheel: tools ## Build the wheel, into dist/
+	@$(BIN)/python -m hatchling build -t wheel -d dist
+
+test: tools ## Run the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 clients: ## Install the clients that tests run from npm, Codex among them (needs Node.js and npm)
@@ -28,13 +41,13 @@ clients: ## Install the clients that tests run from npm, Codex among them (needs
 	@cp tests/clients/package.json tests/clients/package-lock.json .cache/clients
 	@cd .cache/clients && npm ci --no-audit --no-fund --ignore-scripts
 
-check: install ## What CI runs: lint, format, types, tests
+check: tools ## What CI runs: lint, format, types, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@$(MAKE) test
 
-fmt: install ## Format and fix what ruff can
+fmt: tools ## Format and fix what ruff can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
@@ -44,7 +57,7 @@ lock: ## Write poetry.lock after a change of pyproject.toml
 upgrade: ## Move to the newest claude-agent-sdk, run the contract tests, say what changed
 	@$(BOOTSTRAP) upgrade $(PYTEST_ARGS)
 
-audit: install ## Look up known vulnerabilities of all that is installed (needs the internet)
+audit: tools ## Look up known vulnerabilities of all that is installed (needs the internet)
 	@test -x $(AUDIT) || { $(BIN)/python -m venv .cache/audit && \
 		.cache/audit/bin/pip install --quiet 'pip-audit>=2.10,<3'; }
 	@$(AUDIT) --strict --vulnerability-service osv --progress-spinner off \

@@ -1,20 +1,24 @@
-"""API keys -> Principal: who may come in. And how a key is made and asked for.
+"""API keys -> Principal: who may come in. And how a key is made.
 
-Keys come from API_KEY, API_KEYS and API_KEYS_FILE. Only their SHA-256 hashes are kept, and logs
-name a key by the first eight hex digits of its hash.
+Keys come from API_KEY, API_KEYS, API_KEYS_FILE, and a store in which they are made and revoked
+while servers run. Only their SHA-256 hashes are kept, and logs name a key by the first eight hex
+digits of its hash.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import logging
 import re
 import secrets
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +26,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     StringConstraints,
     TypeAdapter,
@@ -30,6 +35,17 @@ from pydantic import (
 
 from config.settings import Settings, SettingsError
 from core.builtin_tools import rules, tool_rules
+from core.errors import StoreUnavailable
+from core.limits import NO_LIMITS, KeyLimits
+from stores.keys import KeyStore, StoredKey
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 2.0
+"""How old what is known of stored keys may be: how long a revoked one may go on elsewhere."""
+
+UNKNOWN_SECONDS = 0.2
+"""How often a key that nobody knows may make this server look."""
 
 KEY_PREFIX = "sk-"
 KEY_BYTES = 32
@@ -46,6 +62,7 @@ class Principal:
     `key_id` is None where no key was needed. `requests_per_minute` replaces the chat limit.
     `models` are patterns of model names; empty means all. `builtin_tools`: whether Claude Code's
     built-in tools may be requested at all; `allowed_tools` replace the server's, None leaves them.
+    An `operator` may change what others may do, as those that OPERATOR_KEYS names.
     """
 
     name: str
@@ -55,6 +72,8 @@ class Principal:
     models: tuple[str, ...] = ()
     allowed_tools: tuple[str, ...] | None = None
     disallowed_tools: tuple[str, ...] = ()
+    limits: KeyLimits = NO_LIMITS
+    operator: bool = False
 
     def may_use(self, *names: str) -> bool:
         """Whether one of a model's names fits one of the patterns."""
@@ -80,8 +99,15 @@ class FileEntry(BaseModel):
     models: tuple[str, ...] = ()
     allowed_tools: Annotated[tuple[str, ...], AfterValidator(tool_rules)] | None = None
     disallowed_tools: Annotated[tuple[str, ...], AfterValidator(rules)] = ()
+    tokens_per_minute: PositiveInt | None = None
+    parallel_requests: PositiveInt | None = None
+    usd_per_day: PositiveFloat | None = None
+    usd_per_month: PositiveFloat | None = None
+    tokens_per_day: PositiveInt | None = None
+    tokens_per_month: PositiveInt | None = None
 
 
+LIMITS = tuple(limit.name for limit in fields(KeyLimits))
 FILE = TypeAdapter(dict[Annotated[str, StringConstraints(pattern=rf"^{NAME}$")], FileEntry])
 
 
@@ -97,6 +123,13 @@ class Keyring:
     def names(self) -> set[str]:
         return {principal.name for _, principal in self._entries}
 
+    def principals(self) -> list[Principal]:
+        return [principal for _, principal in self._entries]
+
+    def named(self, name: str, key_id: str) -> Principal | None:
+        known = (principal for _, principal in self._entries)
+        return next((p for p in known if (p.name, p.key_id) == (name, key_id)), None)
+
     def find(self, presented: bytes) -> Principal | None:
         """Looks at every known hash however early one fits, each in constant time."""
         digest = hashlib.sha256(presented).digest()
@@ -105,6 +138,109 @@ class Keyring:
             if hmac.compare_digest(known, digest):
                 found = principal
         return found
+
+
+class KeyBook:
+    """All keys: those of the settings, and those of a store as of REFRESH_SECONDS ago at most. A
+    key that nobody knows is looked up at once, so a new one works everywhere as soon as it is made.
+
+    Where the store fails, what is known of it stays valid. A server that ever had a key never lets
+    everybody in again.
+    """
+
+    def __init__(
+        self,
+        fixed: Keyring,
+        store: KeyStore | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.fixed = fixed
+        self.store = store
+        self._clock = clock
+        self._stored: dict[bytes, StoredKey] = {}
+        self._revision = ""
+        self._looked_at = float("-inf")
+        self._was_protected = bool(fixed)
+        self._lock = asyncio.Lock()
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether a key is needed. Without any, everybody is `LOCAL`."""
+        return self._was_protected
+
+    def names(self) -> set[str]:
+        """Of all principals there are."""
+        stored = {key.name for key in self._stored.values()}
+        return (self.fixed.names() | stored) or {LOCAL.name}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    async def find(self, presented: bytes) -> Principal | None:
+        """None for a key that is unknown, disabled or expired."""
+        await self.refresh(REFRESH_SECONDS)
+        if found := self.fixed.find(presented):
+            return found
+        digest = hashlib.sha256(presented).digest()
+        if digest not in self._stored:
+            await self.refresh(UNKNOWN_SECONDS)
+        key = self._stored.get(digest)  # by its hash: what its time tells is no part of the key
+        return None if key is None or not key.is_valid(self._clock()) else principal_of(key)
+
+    async def named(self, name: str, key_id: str) -> Principal | None:
+        """The principal of a key that was presented before, if it may still come in."""
+        await self.refresh(REFRESH_SECONDS)
+        if found := self.fixed.named(name, key_id):
+            return found
+        for digest, key in self._stored.items():
+            if (key.name, digest.hex()[:8]) == (name, key_id) and key.is_valid(self._clock()):
+                return principal_of(key)
+        return None
+
+    async def refresh(self, older_than_seconds: float = 0.0) -> None:
+        """Reads the store again, if what is known is older than that and it changed."""
+        if self.store is None or not self._is_older(older_than_seconds):
+            return
+        async with self._lock:
+            if not self._is_older(older_than_seconds):
+                return
+            self._looked_at = time.monotonic()
+            try:
+                await self._read(self.store)
+            except StoreUnavailable as error:
+                log.warning("API keys could not be looked up: %s", error.message)
+
+    def _is_older(self, seconds: float) -> bool:
+        return time.monotonic() - self._looked_at >= seconds
+
+    async def _read(self, store: KeyStore) -> None:
+        revision = await store.revision()
+        if revision == self._revision:
+            return
+        self._stored = {bytes.fromhex(key.sha256): key for key in await store.all()}
+        self._revision = revision
+        self._was_protected = self._was_protected or bool(self._stored)
+
+
+def principal_of(key: StoredKey) -> Principal:
+    return Principal(
+        key.name,
+        key.sha256[:8],
+        requests_per_minute=key.requests_per_minute,
+        builtin_tools=key.builtin_tools,
+        models=key.models,
+        allowed_tools=key.allowed_tools,
+        disallowed_tools=key.disallowed_tools,
+        limits=key.limits,
+        operator=key.operator,
+    )
 
 
 def load_keyring(settings: Settings) -> Keyring:
@@ -158,8 +294,9 @@ def _file_entries(path: Path | None) -> Iterator[tuple[bytes, Principal]]:
             raise SettingsError(f"API_KEYS_FILE: {name} needs either key or sha256.")
         hashed = hashlib.sha256((entry.key or "").encode()).hexdigest()
         digest = entry.sha256 or hashed
-        limits = entry.model_dump(exclude={"key", "sha256"})
-        yield bytes.fromhex(digest), Principal(name, digest[:8], **limits)
+        rules = entry.model_dump(exclude={"key", "sha256", *LIMITS})
+        limits = KeyLimits(**{limit: getattr(entry, limit) for limit in LIMITS})
+        yield bytes.fromhex(digest), Principal(name, digest[:8], **rules, limits=limits)
 
 
 def _problem(error: ValidationError) -> str:
@@ -187,12 +324,3 @@ def presented_keys(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
 def new_key() -> str:
     """256 random bits behind the prefix that OpenAI's keys have."""
     return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-
-
-def wants_key(terminal_in: TextIO, terminal_out: TextIO) -> bool:
-    """Asks on a terminal; without one it neither asks nor waits."""
-    if not (terminal_in.isatty() and terminal_out.isatty()):
-        return False
-    terminal_out.write("Enable API key protection? (y/N) ")
-    terminal_out.flush()
-    return terminal_in.readline().strip().lower() in ("y", "yes")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -20,10 +21,12 @@ from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
 from core.conversation import JsonObject, weighs_more
-from core.errors import GatewayError, InvalidRequest, TurnTimeout, UpstreamError
+from core.errors import ClaudeAuthFailed, GatewayError, InvalidRequest, TurnTimeout, UpstreamError
 from core.events import Event
+from core.notes import TurnNotes
 from core.turn import ToolGrant, Turn
 from engine.agent_worker import AgentWorker
+from engine.ask import Ask
 from engine.catalogue import ModelCatalogue
 from engine.first_token import FirstToken, FirstTokenWatch
 from engine.guardian import Guardian, clear_abandoned
@@ -47,7 +50,7 @@ from engine.request import (
 )
 from engine.stop_sequences import StopFilter
 from engine.tested_versions import CONTRACT_TESTED_VERSIONS
-from engine.worker import Ask, ClaudeWorker
+from engine.worker import ClaudeWorker
 
 __all__ = [
     "ClaudeEngine",
@@ -63,6 +66,7 @@ log = logging.getLogger(__name__)
 
 AnyWorker: TypeAlias = ClaudeWorker | AgentWorker
 
+REFUSAL_SECONDS = 300.0
 LARGE_CHARACTERS = 256 * 1024
 MAX_LOST_PROCESSES = 3
 """Processes in a row that may end by themselves before they ask the API."""
@@ -92,6 +96,7 @@ class ClaudeEngine:
         self._info: JsonObject | None = None
         self._warned = False
         self._at_work: dict[tuple[str, str], AgentWorker] = {}
+        self._refused: tuple[float, str] | None = None
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
@@ -122,20 +127,26 @@ class ClaudeEngine:
         """The CLI in use."""
         return cli_path(self._settings)
 
-    async def run(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """The events of one turn: `Started` first, `Finished` last.
+    async def run(self, turn: Turn, notes: TurnNotes | None = None) -> AsyncGenerator[Event, None]:
+        """The events of one turn: `Started` first, `Finished` last; what it took goes into `notes`.
 
         Raises a GatewayError; before `Started` nothing has been shown yet. Closing the generator
         ends the turn and its question to the API at once.
         """
         without, losses, begun = self._support.unsupported(turn), 0, False
+        notes = notes or TurnNotes()
         while True:
             try:
-                async with aclosing(self._attempt(turn, without)) as events:
+                async with aclosing(self._attempt(turn, without, notes)) as events:
                     async for event in events:
                         begun = True
+                        self._refused = None
                         yield event
                 return
+            except ClaudeAuthFailed as error:
+                self._refused = time.monotonic(), error.message
+                hint = self._credentials.refusal_hint
+                raise ClaudeAuthFailed(f"{error.message} {hint}") from error
             except InvalidRequest as error:
                 more = frozenset() if begun else self._support.record(turn, without, error)
                 if not more:
@@ -146,7 +157,17 @@ class ClaudeEngine:
                 if begun or losses == MAX_LOST_PROCESSES:
                     raise
 
-    async def _attempt(self, asked: Turn, without: frozenset[str]) -> AsyncGenerator[Event, None]:
+    @property
+    def refusal(self) -> str | None:
+        """What the provider said when it refused the credentials; None once it took them again, and
+        after a while, so that a server that is not ready for it is tried again."""
+        if self._refused is None or time.monotonic() - self._refused[0] > REFUSAL_SECONDS:
+            return None
+        return self._refused[1]
+
+    async def _attempt(
+        self, asked: Turn, without: frozenset[str], notes: TurnNotes
+    ) -> AsyncGenerator[Event, None]:
         names = KeyNames(asked)
         turn = names.apply(applied(asked, without))
         profile = self._profile(turn)
@@ -157,7 +178,8 @@ class ClaudeEngine:
             ):
                 try:
                     await self._bind(lease.worker, profile)
-                    async with aclosing(self._events(lease, turn, names, without)) as events:
+                    events = self._events(lease, turn, names, without, notes)
+                    async with aclosing(events):
                         async for event in events:
                             yield event
                 except GatewayError as error:
@@ -231,13 +253,18 @@ class ClaudeEngine:
         self._info = worker.info or self._info
 
     async def _events(
-        self, lease: Lease[AnyWorker], turn: Turn, names: KeyNames, without: frozenset[str]
+        self,
+        lease: Lease[AnyWorker],
+        turn: Turn,
+        names: KeyNames,
+        without: frozenset[str],
+        notes: TurnNotes,
     ) -> AsyncGenerator[Event, None]:
         restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
         whole = JsonObjectText(is_on=turn.json_object)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
-        watch = FirstTokenWatch(lease, self.first_tokens)
-        async with aclosing(await self._asked(lease, turn, without)) as events:
+        watch = FirstTokenWatch(lease, self.first_tokens, notes)
+        async with aclosing(await self._asked(lease, turn, without, notes)) as events:
             async for event in events:
                 watch.feed(event)
                 for shown in _through(event, whole, restorer, stops):
@@ -246,7 +273,7 @@ class ClaudeEngine:
                     return
 
     async def _asked(
-        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str]
+        self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
         is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
         if is_large:  # nobody else is to wait while it is written
@@ -261,6 +288,7 @@ class ClaudeEngine:
             dropped=reported(turn, without),
             api_events=turn.api_events,
             approve=turn.approve,
+            notes=notes,
         )
         worker = lease.worker
         if isinstance(worker, AgentWorker):

@@ -11,7 +11,18 @@ import sys
 if __name__ == "__main__":  # first, since most commands need nothing of what follows
     from importlib import import_module
 
-    from commands.command_line import main
+    if sys.version_info < (3, 11):  # noqa: UP036  # a sentence for who tries an older one
+        sys.exit(
+            "Python 3.11 or newer is needed: run `make install`, then .venv/bin/python main.py"
+        )
+    try:
+        from commands.command_line import main
+    except ModuleNotFoundError as missing:
+        sys.exit(
+            f"The package {missing.name} is not installed for {sys.executable}:"
+            " run `make install`, then .venv/bin/python main.py (or poetry install, then"
+            " poetry run python main.py)."
+        )
 
     def create_app_later(settings: Settings, *, demo: bool) -> FastAPI:
         """As `create_app`, in the module of that name: this one is `__main__`."""
@@ -29,7 +40,7 @@ from functools import cache
 
 from fastapi import Depends, FastAPI
 
-from auth import LOCAL, Keyring, load_keyring
+from auth import KeyBook, Keyring, load_keyring
 from claude_cli import ClaudeEngine
 from commands.demo_mode import demo_credentials, with_scratch_workspaces
 from config.credentials import detect_credentials
@@ -44,8 +55,10 @@ from stores import (
     ResponseLimits,
     Store,
     StoreLimits,
+    UsageLedger,
     make_response_store,
     make_store,
+    make_usage_stores,
 )
 from toolbox.agents import Agents
 from toolbox.mcp_servers import McpServers, read_file
@@ -53,19 +66,26 @@ from toolbox.workspaces import Workspaces
 from tools import ToolPolicy, base_rules
 from turns.approvals import Approvals
 from turns.background import BackgroundJobs, BackgroundRules
+from turns.bodies import Bodies
+from turns.budgets import Budgets
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
+from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
 from turns.state import State
 from turns.tool_stats import ToolStats
-from web import errors, openapi
+from turns.tracing import Tracing, tracing_of
+from turns.usage import UsageRecorder
+from web import dashboard, errors, openapi
 from web.middleware.body_limits import check_shape
 from web.middleware.stack import add_middleware
 from web.routes import ROUTERS
+from web.sign_in import SignIn
 
 gc.freeze()
 gc.enable()
 
+DAY_SECONDS = 86_400
 DESCRIPTION = "Claude Code for every OpenAI client."
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -91,17 +111,24 @@ def create_app(
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
+    store = _store(settings, demo=demo)
+    ledger, key_store = make_usage_stores(store)
+    book = KeyBook(keyring, key_store)
     app = FastAPI(
         title=NAME,
         version=VERSION,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings, environ, keyring, limiter, demo=demo),
+        docs_url=None,  # web/routes/page.py has one that needs no other host
+        redoc_url=None,
+        lifespan=_lifespan(settings, environ, book, limiter, store, ledger, demo=demo),
     )
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(check_shape)])
     errors.install(app)
     openapi.install(app)
-    add_middleware(app, settings, keyring, limiter)
+    app.state.sign_in = sign_in = SignIn(settings, book)
+    app.mount("/assets", dashboard.assets(), name="assets")
+    add_middleware(app, settings, book, limiter, sign_in)
     return app
 
 
@@ -122,15 +149,15 @@ def create_demo_app() -> FastAPI:
 def _lifespan(
     settings: Settings,
     environ: Mapping[str, str],
-    keyring: Keyring,
+    book: KeyBook,
     limiter: RateLimiter,
+    store: Store,
+    ledger: UsageLedger,
     *,
     demo: bool,
 ) -> Lifespan:
-    store = _store(settings, demo=demo)
+    tracing = tracing_of(settings)
     is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
-    is_exposed = is_elsewhere and not keyring
-    names = keyring.names() or {LOCAL.name}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -150,10 +177,14 @@ def _lifespan(
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
             approvals = Approvals(settings.approval_seconds)
-            stack.push_async_callback(approvals.aclose)
-            run_turn = approvals.watched(tool_stats.watched(engine.run))
+            run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
             sessions = await stack.enter_async_context(manager)
+            await book.refresh()
+            is_exposed = is_elsewhere and not book.is_protected
+            keep_seconds = settings.usage_retention_days * DAY_SECONDS
+            recorder = UsageRecorder(ledger, keep_seconds=keep_seconds)
+            metrics = await _meters(stack, recorder, engine, tracing)
             background = await stack.enter_async_context(_background(settings, store))
             app.state.gateway = State(
                 settings=used,
@@ -166,17 +197,36 @@ def _lifespan(
                 background=background,
                 limiter=limiter,
                 seeds=SeedCache(settings.seed_cache_seconds),
-                tools=ToolPolicy(settings, store, names, is_exposed=is_exposed),
+                tools=ToolPolicy(settings, store, book, is_exposed=is_exposed),
                 tool_stats=tool_stats,
+                keys=book,
+                usage=recorder,
+                budgets=Budgets(recorder),
+                metrics=metrics,
+                bodies=Bodies(enabled=settings.log_bodies),
                 workspaces=workspaces,
                 mcp_servers=McpServers(read_file(settings.mcp_config, environ, secrets), store),
                 approvals=approvals,
                 agents=Agents(settings.agents_dir, used.workspace_root),
                 reachable_without_key=is_exposed,
             )
+            stack.push_async_callback(approvals.aclose)
             yield
 
     return lifespan
+
+
+async def _meters(
+    stack: AsyncExitStack, recorder: UsageRecorder, engine: ClaudeEngine, tracing: Tracing | None
+) -> Metrics:
+    """Starts the recorder, and gives its records to the metrics and, where they are on, traces."""
+    await stack.enter_async_context(recorder)
+    metrics = Metrics(engine, recorder.running.total)
+    recorder.listeners.append(metrics.note)
+    if tracing is not None:
+        recorder.listeners.append(tracing.note)
+        stack.push_async_callback(tracing.aclose)
+    return metrics
 
 
 @cache

@@ -114,15 +114,18 @@ class SessionCall:
     """One request in a session. `turn` holds what the client sent; `complete` checks a whole
     conversation and makes it one that the API takes; `request` names the request, so that one
     whose answer got lost can be repeated. With `trims_context` the oldest messages are left out of
-    what the model gets where they do not fit; the session keeps them."""
+    what the model gets where they do not fit; the session keeps them. `run` replaces the manager's;
+    `stored_messages` is how many the turn added in the end."""
 
     turn: Turn
     session_id: str
     complete: Complete
     request: str | None = None
     trims_context: bool = False
+    run: RunTurn | None = None
     status: Status | None = field(default=None, init=False)
     left_out: int = field(default=0, init=False)
+    stored_messages: int = field(default=0, init=False)
 
     def headers(self) -> dict[str, str]:
         """What became of the session, as far as it is known."""
@@ -194,9 +197,9 @@ class SessionManager:
         call.status = _status(lease, history)
         added_bytes = self._check_size(lease.session, history)
         await self._check_total(call.turn.principal, added_bytes)
-        reply = Reply()
+        reply, run = Reply(), call.run or self._run_turn
         turn = _whole_turn(call, lease, history)
-        running = self._trimmed(call, lease, turn) if call.trims_context else self._run_turn(turn)
+        running = self._trimmed(call, lease, turn, run) if call.trims_context else run(turn)
         async with aclosing(running) as events:
             async for event in events:
                 reply.feed(event)
@@ -204,7 +207,9 @@ class SessionManager:
                     await self._keep(call, lease, stored, history, reply)
                 yield event
 
-    def _trimmed(self, call: SessionCall, lease: Lease, turn: Turn) -> AsyncGenerator[Event, None]:
+    def _trimmed(
+        self, call: SessionCall, lease: Lease, turn: Turn, run: RunTurn
+    ) -> AsyncGenerator[Event, None]:
         """Remembers what was left out, so that the next turn need not find out again."""
         key, count = lease.session.key, len(turn.messages)
 
@@ -218,7 +223,7 @@ class SessionManager:
 
         known = self._left_out.get(key, 0)
         starts = known < count and begins_exchange(turn.messages[known])
-        return run_trimmed(self._run_turn, turn, note, known if starts else 0)
+        return run_trimmed(run, turn, note, known if starts else 0)
 
     async def _stored(self, lease: Lease) -> Sequence[StoredMessage]:
         if lease.session.expired or not lease.session.message_count:
@@ -276,6 +281,7 @@ class SessionManager:
         except TimeoutError:
             raise StoreUnavailable("The sessions' database does not answer.") from None
         lease.over = True
+        call.stored_messages = len(completed.messages)
         self._cache.put(written, [*stored[: completed.keep], *_as_stored(completed, written)])
 
     async def check(self) -> str | None:

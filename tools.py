@@ -190,7 +190,8 @@ class ToolPolicy:
         """Raises PermissionDenied. Without keys whoever works on this computer is the operator."""
         if self._is_exposed:
             raise PermissionDenied("Operator actions are disabled on a server without an API key.")
-        if principal.key_id is not None and principal.name not in self._settings.operator_keys:
+        is_named = principal.operator or principal.name in self._settings.operator_keys
+        if principal.key_id is not None and not is_named:
             raise PermissionDenied(
                 "Only an operator's API key may do this (OPERATOR_KEYS).", code="not_the_operator"
             )

@@ -9,7 +9,7 @@ from statistics import median
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth import load_keyring
+from auth import KeyBook, load_keyring
 from config.settings import Settings
 from rate_limiter import RateLimiter
 from web.middleware.access import Gate
@@ -49,10 +49,10 @@ def as_text() -> str:
 
 async def _added_ms() -> float:
     settings = Settings.model_construct(api_key="sk-one")
-    keyring = load_keyring(settings)
+    keys = KeyBook(load_keyring(settings))
     limiter = RateLimiter(settings)
-    gate = Gate(Bounds(_app, settings), settings, keyring, limiter)
-    guarded = Browsers(gate, settings, is_protected=True)
+    gate = Gate(Bounds(_app, settings), settings, keys, limiter)
+    guarded = Browsers(gate, settings, keys)
     return await _median_ms(guarded) - await _median_ms(_app) + _shape_ms(settings.max_nesting)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from auth import load_keyring
 from config.credentials import Credentials
+from config.places import env_file
 from config.sandbox import why_unsandboxed
-from config.settings import Settings
+from config.settings import Settings, host_environ
 from core.addresses import is_loopback
 from core.builtin_tools import tool_of
 from core.version import NAME, VERSION
@@ -20,13 +22,40 @@ KEYS_OF_OTHERS = ("PROXY_API_KEY", "AUTH_TOKEN", "SECURITY__AUTH_TOKEN")
 
 NEW_KEY = """\
   API key      {key}
-               shown only now and made anew at each start; to keep it, put it into .env as API_KEY
+               {note}
 
   curl {url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
 """
+
+
+HOW_TO_STOP = "  Press Ctrl-C to stop it.\n\n"
+
+
+def new_key_lines(settings: Settings, url: str, key: str) -> str:
+    """The only place where a key is shown."""
+    is_kept = host_environ().get("API_KEY") == key
+    note = (
+        f"kept in {env_file()}"
+        if is_kept
+        else ("shown only now, and another one at the next start unless .env has it as API_KEY")
+    )
+    return NEW_KEY.format(key=key, note=note, url=url, model=settings.default_model)
+
+
+def ignored_settings(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Sentences on what is set and has no effect; empty where there is none."""
+    sentences = (ignored_keys(settings, environ), _ignored_cli(settings, environ))
+    return "; ".join(filter(None, sentences))
+
+
+def _ignored_cli(settings: Settings, environ: Mapping[str, str]) -> str:
+    name = environ.get("CLAUDE_CLI_PATH")
+    if not name or settings.claude_cli_path is not None:
+        return ""
+    return f"CLAUDE_CLI_PATH: there is no command {name}, so the bundled Claude Code is used"
 
 
 def ignored_keys(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -51,10 +80,29 @@ def banner(
         "Protection": _protection(settings),
         **({"Ignored": ignored} if ignored else {}),
         **_sandbox(settings),
+        **_bodies(settings),
         "Docs": f"{url}/docs",
+        "Settings": _settings_line(),
+        "Data": _data_line(settings, is_demo=credentials is None),
     }
     rows = "".join(f"  {name:12} {text}\n" for name, text in lines.items())
     return f"\n{NAME} {VERSION}\n\n{rows}\n"
+
+
+def _settings_line() -> str:
+    file = env_file().absolute()
+    return str(file) if file.is_file() else f"{file} (there is none yet)"
+
+
+def _data_line(settings: Settings, *, is_demo: bool) -> str:
+    """Where sessions are kept; of a database's address not its password."""
+    if is_demo and "database_url" not in settings.model_fields_set:
+        return "none is kept"
+    kind, _, place = settings.database_url.partition("://")
+    if not kind.startswith("sqlite"):
+        return f"{kind.partition('+')[0]} at {place.rpartition('@')[2].partition('?')[0]}"
+    file = place.removeprefix("/")
+    return str(Path(file).absolute()) if file else "in memory only"
 
 
 def shown_host(host: str) -> str:
@@ -74,6 +122,11 @@ def _hints(credentials: Credentials | None) -> dict[str, str]:
         return {}
     lines = {"Missing": " ".join(credentials.missing), "To fix it": credentials.hint or ""}
     return {name: text for name, text in lines.items() if text}
+
+
+def _bodies(settings: Settings) -> dict[str, str]:
+    note = "LOG_BODIES: prompts and answers are kept in memory, for operators to read"
+    return {"Bodies": note} if settings.log_bodies else {}
 
 
 def _sandbox(settings: Settings) -> dict[str, str]:

@@ -3,7 +3,6 @@ fix."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -16,10 +15,11 @@ from typing import Literal
 import httpx
 from pydantic import ValidationError
 
+from commands.banner import shown_host
 from commands.probes import PROBES, Failed, Probe, Skipped, Visit
+from config.settings import SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
 
-SECONDS = 60.0
 SOMETHING_FAILED = 1
 NOTHING_ANSWERS = 2
 INTERRUPTED = 130
@@ -41,70 +41,62 @@ class Result:
         return f"  {self.outcome:8} {self.name:12} {ms:>8}   {self.detail}".rstrip() + f"\n{hint}"
 
 
-def main(argv: Sequence[str], url: str, environ: Mapping[str, str], api_key: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`url` None is the server of these settings; `seconds` are the maximum for each probe."""
+
+    url: str | None = None
+    model: str | None = None
+    seconds: float = 60.0
+    as_json: bool = False
+
+
+def check_server(wanted: Wanted) -> int:
+    """Tries the server of these settings, or the one that `url` names."""
+    settings = load_settings()
+    here = f"http://{shown_host(settings.host)}:{settings.port}"
+    return main(wanted, here, host_environ(), settings.api_key)
+
+
+def main(wanted: Wanted, here: str, environ: Mapping[str, str], api_key: str | None) -> int:
     """0 where all went well, 1 where something failed, 2 where nothing could be tried.
 
-    `url` and `api_key` are those of the settings: --url and TEST_API_KEY go before them.
+    `here` and `api_key` are those of the settings: `wanted` and TEST_API_KEY go before them.
+    Raises SettingsError for an address that is none.
     """
-    arguments = parser(url).parse_args(argv)
+    url = here if wanted.url is None else server_url(wanted.url)
     key = environ.get("TEST_API_KEY") or api_key
     try:
-        results = asyncio.run(check(arguments, key, _withhold if arguments.json else _write))
+        results = asyncio.run(check(url, wanted, key, _withhold if wanted.as_json else _write))
     except KeyboardInterrupt:
         return INTERRUPTED
-    if arguments.json:
-        _write(as_json(arguments.url, results))
+    if wanted.as_json:
+        _write(as_json(url, results))
     failed = [result.name for result in results if result.outcome == "failed"]
     if PROBES[0].name in failed:
         return NOTHING_ANSWERS
     return SOMETHING_FAILED if failed else 0
 
 
-def parser(url: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python main.py check",
-        description="Try a running server as a newcomer would. It asks the model six short "
-        "questions. The key is TEST_API_KEY, else API_KEY.",
-        epilog="Exit status: 0 all went well, 1 something failed, 2 nothing could be tried.",
-    )
-    made.add_argument("--url", type=_url, default=url, help="address of the server (%(default)s)")
-    made.add_argument("--model", help="model to ask (default: the cheapest)")
-    made.add_argument(
-        "--timeout", type=_seconds, default=SECONDS, help="most seconds for each line (%(default)g)"
-    )
-    made.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    return made
-
-
-def _url(text: str) -> str:
-    """Without /v1, which a copied client `base_url` ends with."""
+def server_url(text: str) -> str:
+    """Without /v1: whoever copies a client's base_url means its server. Raises SettingsError."""
     try:
         parsed = httpx.URL(text)
     except httpx.InvalidURL:
         parsed = httpx.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise argparse.ArgumentTypeError("must be an address such as http://127.0.0.1:8000")
+        raise SettingsError("--url must be an address such as http://127.0.0.1:8000.")
     return text.rstrip("/").removesuffix("/v1")
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError("must be seconds up to 3600")
-    return seconds
-
-
 async def check(
-    arguments: argparse.Namespace, key: str | None, tell: Callable[[str], object]
+    url: str, wanted: Wanted, key: str | None, tell: Callable[[str], object]
 ) -> list[Result]:
     """The results of all probes, each told in a line as it comes."""
     results = []
-    tell(f"\n{arguments.url}\n\n")
-    async with client(arguments.url, key, arguments.timeout) as http:
-        async for result in tried(Visit(http, arguments.model), arguments.timeout):
+    tell(f"\n{url}\n\n")
+    async with client(url, key, wanted.seconds) as http:
+        async for result in tried(Visit(http, wanted.model), wanted.seconds):
             results.append(result)
             tell(result.line())
     counts = Counter(result.outcome for result in results)

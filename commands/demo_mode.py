@@ -19,7 +19,7 @@ async def demo_credentials(
     reach."""
     from demo import FakeAnthropic  # only where it is asked for: a server of its own
 
-    upstream = await stack.enter_async_context(FakeAnthropic(record=100))
+    upstream = await stack.enter_async_context(FakeAnthropic(record=100, speaks=True))
     home = str(stack.enter_context(scratch_directory()))
     own = {"HOME": home, "CLAUDE_CONFIG_DIR": f"{home}/.claude"}
     own |= {"PATH": environ.get("PATH", os.defpath), **upstream.environment("anthropic")}

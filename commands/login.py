@@ -13,5 +13,5 @@ def login(arguments: Sequence[str]) -> int:
     """Becomes the CLI's own login on this terminal; `arguments` are `claude auth login`'s."""
     cli = find_cli(load_settings())
     if cli is None:
-        raise SettingsError("The Claude CLI was not found: run `make install`.")
+        raise SettingsError("The Claude CLI was not found: install this server again.")
     os.execve(cli, [str(cli), "auth", "login", *arguments], host_environ())

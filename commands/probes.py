@@ -17,11 +17,16 @@ from uuid import uuid4
 
 import httpx
 
+from core.version import PROGRAM
 from models import AnswerMessage, ChatCompletion, ChatCompletionChunk
 
 CHAT = "/v1/chat/completions"
 DONE = "[DONE]"
 CLEANUP_SECONDS = 10.0
+AT_ONCE_SECONDS = 1.0
+"""An answer that took less may come in one piece: its words were there together."""
+
+BUFFERED = "A proxy in front may collect answers: turn its buffering off for this server."
 
 COUNT = "Count from one to twenty in words, separated by commas."
 REMEMBER = "My lucky number is 4711. Please remember it, and answer with one word."
@@ -43,14 +48,14 @@ TOOLS = [
     }
 ]
 
-START = "Start it with `python main.py`, or name the address that it printed with --url."
+START = f"Start it with `{PROGRAM}`, or name the address that it printed with --url."
 HINTS = {
     "invalid_api_key": "Set TEST_API_KEY to a key of that server: its API_KEY, or the one that it "
     "printed when it started.",
     "too_many_requests": "Wait for a minute and check again. The limits are RATE_LIMIT_* in .env, "
     "or those of the Claude account.",
-    "claude_auth_failed": "Set ANTHROPIC_API_KEY in the server's .env, or run `python main.py "
-    "login` there; then start it again.",
+    "claude_auth_failed": f"Set ANTHROPIC_API_KEY in the server's .env, or run `{PROGRAM} login` "
+    "there; then start it again.",
     "model_not_found": "Name one of its models with --model.",
     "model_not_allowed": "Name a model that this key may use with --model.",
     "overloaded": "Check again in a moment. Where it lasts, raise MAX_PROCESSES or QUEUE_TIMEOUT.",
@@ -147,6 +152,8 @@ def _price(model: dict[str, Any]) -> float:
 
 async def tell_credentials(visit: Visit) -> str:
     status = await visit.get("/v1/auth/status")
+    if status.get("refused"):
+        raise Failed(status["refused"], status["hint"] or SEE_LOG)
     if status["method"] == "none":
         raise Failed("; ".join(status["missing"]) or "no credentials", status["hint"] or SEE_LOG)
     return f"{status['method']}: {status['detected_by']}"
@@ -158,18 +165,14 @@ async def chat(visit: Visit) -> str:
     return f"{answer.usage.total_tokens} tokens, answered by {answer.model}"
 
 
-SLOW_SECONDS = 1.0
-
-
 async def stream(visit: Visit) -> str:
     started = perf_counter()
     arrivals = [perf_counter() - started async for _ in _pieces(visit, COUNT)]
     if not arrivals:
-        raise Failed("the answer has no text")
-    if len(arrivals) == 1 and arrivals[0] > SLOW_SECONDS:  # what is written at once is one piece
-        raise Failed("the answer came in one piece, not as it was written")
-    pieces = "1 piece" if len(arrivals) == 1 else f"{len(arrivals)} pieces"
-    return f"{pieces}, the first after {arrivals[0] * 1000:.0f} ms"
+        raise Failed("the answer held no text", "Check again, or with another --model.")
+    if len(arrivals) == 1 and arrivals[0] > AT_ONCE_SECONDS:
+        raise Failed("the answer came in one piece, not as it was written", BUFFERED)
+    return f"{len(arrivals)} pieces, the first after {arrivals[0] * 1000:.0f} ms"
 
 
 async def _pieces(visit: Visit, text: str) -> AsyncIterator[str]:

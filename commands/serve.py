@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from auth import load_keyring, new_key, wants_key
-from commands.banner import NEW_KEY, banner, ignored_keys, shown_host
+from auth import load_keyring, new_key
+from commands.banner import HOW_TO_STOP, banner, ignored_settings, new_key_lines, shown_host
+from commands.key_question import key_from_question
 from config.credentials import detect_credentials
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, host_environ, load_settings
@@ -23,6 +24,8 @@ from core.addresses import is_loopback
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
+
+log = logging.getLogger(__name__)
 
 PORT_TRIES = 50
 STARTUP_FAILED = 3
@@ -34,22 +37,41 @@ class CreateApp(Protocol):
     def __call__(self, settings: Settings, *, demo: bool) -> FastAPI: ...
 
 
-def serve(arguments: argparse.Namespace, create_app: CreateApp) -> int:
-    wanted = {"host": arguments.host, "port": arguments.port}
-    settings = load_settings(**{name: value for name, value in wanted.items() if value is not None})
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says of a server; None leaves it to the settings."""
+
+    port: str | None = None
+    host: str | None = None
+    demo: bool = False
+    reload: bool = False
+
+
+def serve(wanted: Wanted, create_app: CreateApp) -> int:
+    """Serves until a signal ends it. Raises SettingsError before that."""
+    named = {"host": wanted.host, "port": wanted.port}
+    settings = load_settings(**{name: value for name, value in named.items() if value is not None})
     configure_logging(settings)
     listener = listen(settings.host, settings.port)
-    ignored = ignored_keys(settings, host_environ())
-    settings, key = protect(settings, demo=arguments.demo, reload=arguments.reload)
-    credentials = None if arguments.demo else detect_credentials(settings, host_environ())
+    if ignored := ignored_settings(settings, host_environ()):
+        log.warning("Ignored: %s.", ignored)
+    settings, key = protect(settings, demo=wanted.demo, reload=wanted.reload)
+    credentials = None if wanted.demo else detect_credentials(settings, host_environ())
     port = listener.getsockname()[1]
-    sys.stdout.write(banner(settings, port, credentials, ignored))
-    if key is not None:
-        url = f"http://{shown_host(settings.host)}:{port}"
-        sys.stdout.write(NEW_KEY.format(key=key, url=url, model=settings.default_model))
-    sys.stdout.flush()
-    demo, reload = arguments.demo, arguments.reload
-    return run(settings, listener, create_app, demo=demo, reload=reload)
+
+    def say_where() -> None:
+        sys.stdout.write(banner(settings, port, credentials, ignored))
+        if key is not None:
+            url = f"http://{shown_host(settings.host)}:{port}"
+            sys.stdout.write(new_key_lines(settings, url, key))
+        sys.stdout.write(HOW_TO_STOP)
+        sys.stdout.flush()
+
+    if wanted.reload:
+        listener.set_inheritable(True)  # the reloader hands it to its child
+        say_where()
+        return run_again_on_changes(settings, listener, demo=wanted.demo)
+    return run(settings, listener, create_app(settings, demo=wanted.demo), say_where)
 
 
 def protect(settings: Settings, *, demo: bool, reload: bool) -> tuple[Settings, str | None]:
@@ -63,21 +85,15 @@ def protect(settings: Settings, *, demo: bool, reload: bool) -> tuple[Settings, 
         is_open = not is_loopback(settings.host)
         if demo:
             changes = {"allow_unprotected": True} if is_open else {}
-        elif not settings.allow_unprotected if is_open else not reload and _wants_key():
-            changes = {"api_key": new_key()}
+        elif is_open:
+            changes = {} if settings.allow_unprotected else {"api_key": new_key()}
+        elif not reload and (key := key_from_question()):
+            changes = {"api_key": key}
     settings = settings.model_copy(update=changes)
     if reload:  # the reloader's children read the environment
         os.environ["HOST"] = settings.host
         os.environ |= {name.upper(): str(value) for name, value in changes.items()}
     return settings, settings.api_key if "api_key" in changes else None
-
-
-def _wants_key() -> bool:
-    try:
-        return wants_key(sys.stdin, sys.stdout)
-    except KeyboardInterrupt:
-        sys.stdout.write("\n")
-        raise SystemExit(130) from None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -103,34 +119,44 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def run(
-    settings: Settings,
-    listener: socket.socket,
-    create_app: CreateApp,
-    *,
-    demo: bool,
-    reload: bool,
+    settings: Settings, listener: socket.socket, app: FastAPI, when_ready: Callable[[], None]
 ) -> int:
-    """Serves until a signal ends it; the exit status is 3 where the app could not start.
-
-    The reloader's children make the app themselves.
-    """
+    """Serves until a signal ends it; the exit status is 3 where the app could not start."""
     import uvicorn  # it and all of the server take a second to load
+
+    from web.http_protocol import server_options
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                when_ready()
+
+    server = Server(uvicorn.Config(app, **server_options(settings)))
+    with _until_stopped(listener):
+        server.run(sockets=[listener])
+    return 0 if server.started else STARTUP_FAILED
+
+
+def run_again_on_changes(settings: Settings, listener: socket.socket, *, demo: bool) -> int:
+    """As `run`, in a child that is started again with each change; it makes the app itself."""
+    import uvicorn
     from uvicorn.supervisors import ChangeReload
 
     from web.http_protocol import server_options
 
-    app: FastAPI | str = "main:create_demo_app" if demo else "main:app"
-    if not reload:
-        app = create_app(settings, demo=demo)
-    config = uvicorn.Config(app, factory=reload and demo, reload=reload, **server_options(settings))
-    server = uvicorn.Server(config)
-    # uvicorn raises Ctrl-C and SIGTERM again once it has stopped well
+    app = "main:create_demo_app" if demo else "main:app"
+    config = uvicorn.Config(app, factory=demo, reload=True, **server_options(settings))
+    with _until_stopped(listener):
+        ChangeReload(config, target=Reloaded(uvicorn.Server(config)).run, sockets=[listener]).run()
+    return 0
+
+
+@contextmanager
+def _until_stopped(listener: socket.socket) -> Iterator[None]:
+    """uvicorn raises Ctrl-C and SIGTERM again once it has stopped well."""
     with listener, suppress(KeyboardInterrupt), _sigterm_exits_with(0):
-        if reload:
-            ChangeReload(config, target=Reloaded(server).run, sockets=[listener]).run()
-        else:
-            server.run(sockets=[listener])
-    return 0 if reload or server.started else STARTUP_FAILED
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from config.settings import Settings
+from core.version import PROGRAM
 
 Method = Literal["claude_cli", "anthropic", "bedrock", "vertex", "none"]
 Environ: TypeAlias = Mapping[str, str]
 
-LOGIN_COMMAND = "python main.py login"
+LOGIN_COMMAND = f"{PROGRAM} login"
 HINT = f"Set ANTHROPIC_API_KEY in .env, or run `{LOGIN_COMMAND}`, then start the server again."
 LOGIN_HINT = f"Run `{LOGIN_COMMAND}`, then start the server again."
 TRUE = frozenset({"1", "true", "yes", "on"})  # as the CLI reads its CLAUDE_CODE_USE_* switches
@@ -65,6 +66,25 @@ class Credentials:
     hint: str | None = None
     bare: bool = False
     environment: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def refusal_hint(self) -> str:
+        """What to do where the provider refused them. No login is named where a key would win."""
+        if self.method == "claude_cli" and "CLAUDE_CODE_OAUTH_TOKEN" in self.detected_by:
+            return "Put a new token of `claude setup-token` into CLAUDE_CODE_OAUTH_TOKEN" + RESTART
+        return REFUSAL_HINTS[self.method]
+
+
+RESTART = ", then start the server again."
+REFUSAL_HINTS: dict[Method, str] = {
+    "claude_cli": LOGIN_HINT,
+    "anthropic": f"Put a valid ANTHROPIC_API_KEY into .env{RESTART}",
+    "bedrock": "See whether the AWS credentials are valid and may use this model in AWS_REGION"
+    + RESTART,
+    "vertex": "See whether the Google credentials are valid and may use this model in the project"
+    + RESTART,
+    "none": HINT,
+}
 
 
 def detect_credentials(settings: Settings, environ: Environ) -> Credentials:

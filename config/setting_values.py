@@ -113,12 +113,13 @@ def in_lower_case(value: object) -> object:
 
 
 def _cli(value: Path | None) -> Path | None:
-    """A bare name is looked up on PATH."""
+    """A bare name is looked up on PATH; where it is not there, the bundled one is used."""
     if value is None:
         return None
     path = value.expanduser()
     if not path.is_file() and len(path.parts) == 1:
-        path = Path(shutil.which(path) or path)
+        found = shutil.which(path)
+        return Path(found) if found else None
     if not path.is_file():
         raise ValueError("must be the path of the claude executable: there is no such file")
     return path

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.places import default_database_url, default_workspace_root, env_file
 from config.setting_values import (
     CliPath,
     HeaderLines,
@@ -48,7 +49,6 @@ class Settings(BaseSettings):
     """What an operator can change. Made once by `load_settings`, then handed around."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
         env_file_encoding="utf-8",
         case_sensitive=False,
         env_ignore_empty=True,
@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         {},
         description="JSON object: pattern of client model names -> Claude model, added to the "
         'built-in ones (gpt-4*, gpt-5*, *-mini and so on), such as {"gpt-4*": "opus"}',
+    )
+    model_successors: bool = Field(
+        True,
+        description="Answer for a retired model with its successor, and mend misspelt names "
+        "(claude-3.5-sonnet, anthropic/…); the header X-Model-Replaced says so: on or off",
     )
     image_urls: bool = Field(
         True, description="Fetch images behind https URLs (public addresses only): on or off"
@@ -188,7 +193,7 @@ class Settings(BaseSettings):
         3600, description="The same request with the same seed gets the same answer for N seconds"
     )
     database_url: str = Field(
-        "sqlite+aiosqlite:///sessions.db",
+        default_factory=default_database_url,
         min_length=1,
         repr=False,  # may hold a password
         description="Where sessions are kept: sqlite+aiosqlite:///FILE or "
@@ -256,7 +261,8 @@ class Settings(BaseSettings):
         )
     )
     workspace_root: Path = Field(
-        Path("workspaces"), description="Where built-in tools work: one directory for each session"
+        default_factory=default_workspace_root,
+        description="Where built-in tools work: one directory for each session",
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"
@@ -278,6 +284,30 @@ class Settings(BaseSettings):
     approval_seconds: PositiveFloat = Field(
         300, description="A tool that a person must approve is denied after this many seconds"
     )
+    usage_retention_days: PositiveFloat = Field(
+        90, description="Days that the record of each turn is kept; sums by day are kept for good"
+    )
+    metrics_public: bool = Field(False, description="Answer GET /metrics without an API key")
+    log_bodies: bool = Field(
+        False,
+        description="Keep the bodies of the last requests and their answers in memory, for "
+        "operators to see; a prompt is in no log even so",
+    )
+    cookie_secret: str | None = Field(
+        None,
+        min_length=16,
+        repr=False,
+        description="Signs the cookies of the page at /; servers behind one address need the same, "
+        "else each start makes one",
+    )
+    sign_in_over_http: bool = Field(
+        False, description="Let browsers on other computers sign in without https"
+    )
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces as the OTEL_* variables say; needs the extra "
+        "`tracing`",
+    )
     shutdown_grace_seconds: NonNegativeInt = Field(
         10, description="Time for running answers to finish when the server stops"
     )
@@ -289,12 +319,12 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from `overrides` (by field name), else the environment, else `.env`.
+    """Settings from `overrides` (by field name), else the environment, else the settings file.
 
     Raises SettingsError with one sentence that names the first bad variable and what it may be.
     """
     try:
-        return Settings(**overrides)
+        return Settings(_env_file=env_file(), **overrides)
     except ValidationError as error:
         raise SettingsError(_sentence(error.errors(include_url=False)[0])) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -302,9 +332,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def host_environ() -> dict[str, str]:
-    """`.env` of the working directory under the process's environment: including variables that are
-    not this server's."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    """The settings file under the process's environment: also what is no setting."""
+    found = dotenv_values(env_file()).items()
+    from_file = {name: value for name, value in found if value is not None}
     return {**from_file, **os.environ}
 
 

@@ -14,12 +14,14 @@ GatewayError
 │   ├── McpServerNotFound       404  mcp_server_not_found
 │   ├── ResponseNotFound        404  response_not_found
 │   ├── ConversationNotFound    404  conversation_not_found
-│   └── ItemNotFound            404  item_not_found
+│   ├── ItemNotFound            404  item_not_found
+│   └── KeyNotFound             404  key_not_found
 ├── RequestTimeout              408  request_timeout
 ├── SessionConflict             409  session_conflict
 │   ├── SessionExists           409  session_exists
 │   └── SessionBusy             409  session_busy
 ├── McpServerExists             409  mcp_server_exists
+├── KeyExists                   409  key_exists
 ├── RequestTooLarge             413  request_too_large
 │   └── SessionTooLarge         413  session_too_large
 ├── UnsupportedEncoding         415  unsupported_content_encoding
@@ -182,6 +184,10 @@ class ItemNotFound(NotFound):
     default_code = "item_not_found"
 
 
+class KeyNotFound(NotFound):
+    default_code = "key_not_found"
+
+
 class SessionConflict(GatewayError):
     """The session changed under the request: another turn was written, or it was deleted."""
 
@@ -203,6 +209,12 @@ class McpServerExists(GatewayError):
     status = 409
     type = "invalid_request_error"
     default_code = "mcp_server_exists"
+
+
+class KeyExists(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    default_code = "key_exists"
     anthropic_type = "invalid_request_error"
 
 

@@ -40,9 +40,9 @@ _ENCODERS: Final[dict[Provider, tuple[bytes, Encoder]]] = {
 class Upstream:
     """What all endpoints share: the model, the recorder and the sign that the server closes."""
 
-    def __init__(self, record: int) -> None:
+    def __init__(self, record: int, *, speaks: bool = False) -> None:
         self.recorder = Recorder(record)
-        self.model = DemoModel()
+        self.model = DemoModel(speaks=speaks)
         self.closing = asyncio.Event()
 
 
@@ -84,7 +84,8 @@ class Messages:
             asks = directives.without_faults(asks)
         self.upstream.model.check(talk, asks)
         answer = self.upstream.model.answer(talk, asks, size // 4 + 1)
-        delivery = Delivery(line, asks, request_id)
+        pacing = self.upstream.model.paced(asks)
+        delivery = Delivery(line, pacing, request_id, request.usage.update)
         streams = request.body.get("stream", False) if self.stream is None else self.stream
         content_type, encode = _ENCODERS[self.provider]
         named = (b"request-id", request_id.encode())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from demo import answer as answers
-from demo import blocks, searching
+from demo import blocks, searching, speech
 from demo.answer import Answer, Usage
 from demo.blocks import AnswerBlock, Text, ToolUse
 from demo.conversation import Conversation, blocks_of, text_of
@@ -61,9 +61,11 @@ OWN_TOOLS: Final = frozenset(
 
 
 class DemoModel:
-    """Answers by rules; the only state is the id counter and how often each text has failed."""
+    """Answers by rules; the only state is the id counter and how often each text has failed. With
+    `speaks` it talks as for people, where no directive says otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, speaks: bool = False) -> None:
+        self._speaks = speaks
         # ids must not repeat when a stored conversation meets a restarted fake upstream
         self._run = secrets.token_hex(3)
         self._made = 0
@@ -105,6 +107,11 @@ class DemoModel:
         answer = answers.cut_at_limit(answer, talk.body["max_tokens"])
         return _stopped(answer, asks.stop, stops) if asks.stop else answer
 
+    def paced(self, asks: Directive) -> Directive:
+        """As fast as one reads, where it speaks and nothing else is asked for."""
+        is_plain = self._speaks and asks == Directive()
+        return replace(asks, rate=speech.WORDS_A_SECOND) if is_plain else asks
+
     def _count_failure(self, text: str) -> int:
         self._failed[text] = self._failed.get(text, 0) + 1
         return self._failed[text]
@@ -121,7 +128,7 @@ class DemoModel:
             yield blocks.thinking(asks.thinking, asks.chars, shown)
         if asks.redacted is not None and (asks.thinking_force or _may_think(talk)):
             yield blocks.redacted(asks.redacted)
-        if calls := chosen_calls(talk, asks):
+        if calls := self._calls(talk, asks):
             if asks.say:
                 yield Text(blocks.words(asks.say, asks.chars))
             if talk.tool_choice.get("disable_parallel_tool_use"):
@@ -130,9 +137,25 @@ class DemoModel:
                 yield self._tool_use(talk, asks, name, arguments)
         elif asks.search is not None and not talk.resumed:
             yield from self._search(talk, asks)
-        elif text := chosen_text(talk, asks):
+        elif text := self._text(talk, asks):
             cited = searching.citations(talk) if asks.cite else ()
             yield Text(blocks.words(text, asks.chars), cited)
+
+    def _calls(self, talk: Conversation, asks: Directive) -> list[Call]:
+        calls = chosen_calls(talk, asks)
+        if not self._speaks or asks != Directive():
+            return calls
+        if file := speech.file_asked_for(talk):
+            return [("Read", {"file_path": file})]
+        if not calls and not talk.rounds and talk.tool_choice["type"] == "auto":
+            names = [tool["name"] for tool in talk.tools if tool.get("name")]
+            meant = speech.function_meant([n for n in names if n not in OWN_TOOLS], talk.asked)
+            calls = [(meant, None)] if meant else []
+        return calls
+
+    def _text(self, talk: Conversation, asks: Directive) -> str:
+        is_free = asks == Directive() and talk.output_schema is None
+        return speech.text(talk) if self._speaks and is_free else chosen_text(talk, asks)
 
     def _search(self, talk: Conversation, asks: Directive) -> Iterator[AnswerBlock]:
         call_id = self._new_id("srvtoolu_demo_")
@@ -147,7 +170,8 @@ class DemoModel:
             return blocks.broken_tool_use(call_id, name, asks.bad_args, asks.chars)
         offered = next((tool for tool in talk.tools if tool.get("name") == name), {})
         if arguments is None:
-            arguments = instance(offered.get("input_schema") or {"type": "object"})
+            schema = offered.get("input_schema") or {"type": "object"}
+            arguments = speech.arguments(schema, talk.asked) if self._speaks else instance(schema)
         return blocks.tool_use(call_id, name, arguments, asks.chars)
 
 

@@ -18,6 +18,7 @@ class Outcome:
     """How a request ended; it changes while the answer is written."""
 
     text: str = "open"
+    usage: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,12 @@ class RecordedRequest:
         the stream as "error <status>".
         """
         return self._outcome.text
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens that its answer has reported so far: those of `message_start`, then those of
+        `message_delta`. Empty where no answer began."""
+        return self._outcome.usage
 
 
 class Recorder:

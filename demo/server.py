@@ -41,11 +41,11 @@ class FakeAnthropic:
     """The Anthropic Messages API on a loopback port, answered by the demo model.
 
     Use as `async with`; leaving it closes every connection within two seconds. `record` is how
-    many requests are kept, `port` 0 takes a free one.
+    many requests are kept, `port` 0 takes a free one. With `speaks` the model talks as for people.
     """
 
-    def __init__(self, *, record: int = 10_000, port: int = 0) -> None:
-        self._upstream = Upstream(record)
+    def __init__(self, *, record: int = 10_000, port: int = 0, speaks: bool = False) -> None:
+        self._upstream = Upstream(record, speaks=speaks)
         self._wanted_port = port
         self._state = ServerState()
         self._server: asyncio.Server | None = None

@@ -95,6 +95,7 @@ class Delivery:
     line: Line
     asks: Directive
     request_id: str
+    report: Callable[[dict[str, int]], None] = lambda usage: None
 
     async def stream(self, answer: Answer, encode: Encoder, headers: Headers) -> str:
         """Write the answer as a stream of frames; return how it ended."""
@@ -122,6 +123,7 @@ class Delivery:
             await self.line.wait(pause)
         data = answers.body(answer)
         await self.line.start(200, [*headers, (b"content-length", b"%d" % len(data))])
+        self._report("message_delta", answer)
         if asks.cut is None:
             await self.line.write(data, last=True)
         return "answered"
@@ -139,6 +141,7 @@ class Delivery:
             counts = event.is_delta or event.type == "message_delta"
             if counts and written in (cut_at, failing_at):
                 break
+            self._report(event.type, answer)
             if event.is_delta:
                 due = began + written / asks.rate if asks.rate else 0.0
                 pause = pauses.pop(written, 0.0)
@@ -167,6 +170,12 @@ class Delivery:
         if written == failing_at:
             return f"error {_STATUSES.get(self.asks.error_midstream or '', 500)}"
         return "answered"
+
+    def _report(self, event_type: str, answer: Answer) -> None:
+        if event_type == "message_start":
+            self.report(answer.usage.total(1))
+        elif event_type == "message_delta":
+            self.report(answer.usage.total(max(1, answer.delta_count)))
 
     async def _flush(self, pending: bytearray) -> None:
         if pending:

@@ -26,6 +26,7 @@ from core.conversation import JsonObject, Message
 from core.errors import GatewayError, McpServerFailed, UpstreamError
 from core.events import Event, Finished, StopReason, Usage
 from core.turn import ToolGrant
+from engine.ask import Ask
 from engine.caller_tools import SERVER_NAME, caller_server
 from engine.control import (
     UNLIMITED,
@@ -43,7 +44,7 @@ from engine.permission_prompts import PermissionPrompts
 from engine.rate_limit_windows import RateLimitWindows
 from engine.translate import AnswerReader, usage_of_models
 from engine.transport import CliTransport
-from engine.worker import CLEAN_STOPS, Ask, CliProcess
+from engine.worker import CLEAN_STOPS, CliProcess
 
 CONTROL_SECONDS = 2.0
 MCP_SECONDS = 20.0
@@ -160,17 +161,22 @@ class AgentWorker(CliProcess):
         self._on_asked = on_asked
         self._forget_failures()
         reader = AnswerReader(ask.dropped, version=self.version, functions=self._functions)
+        finished: Finished | None = None
         try:
             await self._replay(messages, ask)
             async with aclosing(self._answer(reader)) as events:
                 async for event in events:
-                    if isinstance(event, Finished) and self._is_done and self.alive:
-                        on_done()
+                    if isinstance(event, Finished):
+                        finished = event
+                        if self._is_done and self.alive:
+                            on_done()
                     yield event
         except ClaudeSDKError as error:
             raise sdk_error(error) from error
         finally:
             self._prompts.close()
+            spent = finished or Finished("empty", reader.usage)
+            ask.notes.spend(spent.usage, spent.cost_usd)
 
     async def _replay(self, messages: tuple[Message, ...], ask: Ask) -> None:
         """Settings go before the boundary: a change of model leaves a notice in the conversation,

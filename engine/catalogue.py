@@ -25,6 +25,7 @@ from engine.known_models import (
     Price,
     plain_id,
 )
+from engine.model_successors import spelt, successor
 
 REFRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0
@@ -79,6 +80,7 @@ class ModelCatalogue:
         self._default_model = settings.default_model
         self._own_names = {name.lower(): to for name, to in settings.model_aliases.items()}
         self._patterns = by_specificity(self._own_names)
+        self._replaces = settings.model_successors
         self._server_info = server_info
         self._cached_info = cached_info
         self._clock = clock
@@ -146,7 +148,30 @@ class ModelCatalogue:
         plain = plain_id(model)
         return self._by_name.get(model) or self._by_name.get(plain) or UNLISTED.get(plain)
 
+    def replaced(self, name: str) -> bool:
+        """Whether the name is that of a model which another one stands in for."""
+        return self._replaces and self._named(name) is None and self._successor(name) is not None
+
     def _lookup(self, name: str) -> str | None:
+        if (named := self._named(name)) is not None:
+            return named
+        if self._replaces:
+            if (instead := self._successor(name)) is not None:
+                return instead
+            name = spelt(name)
+            if (named := self._named(name)) is not None:
+                return named
+        return self._matched(name)
+
+    def _successor(self, name: str) -> str | None:
+        """None too where a pattern of the operator's says what the name means."""
+        lowered = name.lower()
+        if any(fnmatchcase(lowered, pattern) for pattern in self._own_names):
+            return None
+        return successor(spelt(name))
+
+    def _named(self, name: str) -> str | None:
+        """What a name itself stands for, without any pattern."""
         lowered = name.lower()
         if lowered in self._own_names:
             return self._own_names[lowered]
@@ -154,6 +179,10 @@ class ModelCatalogue:
             return name
         if lowered in CLI_ALIASES:
             return lowered
+        return None
+
+    def _matched(self, name: str) -> str | None:
+        lowered = name.lower()
         matches = (model for pattern, model in self._patterns if fnmatchcase(lowered, pattern))
         model = next(matches, None)
         return name if model == AS_IT_IS else model

@@ -50,9 +50,6 @@ CLI_MODEL = re.compile(r"(?:issue with the selected model \(|The model )([^\s)]+
 """A 404 is the one failure that the CLI does not log; the API says `model: NAME`."""
 
 PLACE = re.compile(r"^`?([a-z_]+(?:\.[A-Za-z0-9_]+)*)`?: ")
-LOG_IN = (
-    "Run `python main.py login`, or set ANTHROPIC_API_KEY; /v1/auth/status says what was found."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ def api_error(failure: Failure) -> GatewayError:
             return InvalidRequest(message, param=place(message))
         case 401 | 403:
             why = message.rstrip(".")
-            return ClaudeAuthFailed(f"Claude refused the server's credentials: {why}. {LOG_IN}")
+            return ClaudeAuthFailed(f"Claude refused the server's credentials: {why}.")
         case 404:
             named = CLI_MODEL.search(message)
             return ModelNotFound(f"model: {named[1]}" if named else message, param="model")
@@ -131,7 +128,7 @@ def api_error(failure: Failure) -> GatewayError:
 def _without_status(failure: Failure) -> GatewayError:
     """The API was not reached, or its answer broke off."""
     if failure.kind == "authentication_failed":
-        return ClaudeAuthFailed(f"Claude Code is not logged in. {LOG_IN}")
+        return ClaudeAuthFailed("Claude Code is not logged in.")
     return UpstreamError(failure.words)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from core.events import Event, Started
+from core.notes import TurnNotes
 from engine.pool import Lease, LeaseKind, Worker
 
 
@@ -35,12 +36,15 @@ class FirstToken:
 class FirstTokenWatch:
     """Notes, once, when the answer began."""
 
-    def __init__(self, lease: Lease[A], recent: deque[FirstToken]) -> None:
+    def __init__(
+        self, lease: Lease[A], recent: deque[FirstToken], notes: TurnNotes | None = None
+    ) -> None:
         self._worker: Asking = lease.worker
         self._kind = lease.kind
         self._queue = lease.waited_seconds
         self._leased_at = lease.leased_at
         self._recent: deque[FirstToken] | None = recent
+        self._notes = notes
 
     def feed(self, event: Event) -> None:
         if self._recent is None or isinstance(event, Started):
@@ -49,3 +53,7 @@ class FirstTokenWatch:
         process, upstream = asked_at - self._leased_at, time.monotonic() - asked_at
         self._recent.append(FirstToken(self._kind, self._queue, process, upstream))
         self._recent = None
+        if self._notes is not None:
+            self._notes.queue_seconds = self._queue
+            self._notes.process_seconds = process
+            self._notes.upstream_seconds = upstream

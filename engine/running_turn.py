@@ -39,6 +39,7 @@ class RunningTurn:
         self.settings_id = settings_id
         self.block_id = ""
         self.kind: str | None = None
+        self.cost_usd: float | None = None
         self.confirmed = False
         self.blocked = False
         self.is_discarded = False

@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -21,10 +21,10 @@ import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_agent_sdk.types import McpSdkServerConfig
 
-from core.approval import Approve
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
 from core.events import Event
+from engine.ask import Ask
 from engine.control import (
     NO_CALL,
     PROMPT,
@@ -190,20 +190,6 @@ class CliProcess:
         return f"gw_{next(self._control_ids)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request: its model and its whole body. `answer_tool` and `api_events` are for the
-    `AnswerReader`; `dropped` for its `Started`. One that `is_large` takes long to write down."""
-
-    model: str
-    body: JsonObject
-    answer_tool: str | None = None
-    dropped: tuple[str, ...] = ()
-    api_events: bool = False
-    is_large: bool = False
-    approve: Approve | None = None
-
-
 class ClaudeWorker(CliProcess):
     """A process without tools, which serves any conversation. One turn at a time.
 
@@ -289,6 +275,7 @@ class ClaudeWorker(CliProcess):
         finally:
             if not turn.over.is_set():
                 await self._interrupt(turn)
+            ask.notes.spend(reader.usage, turn.cost_usd)
 
     def expire(self, error: GatewayError) -> None:
         """Ends the turn with this error; a process without a turn ends itself."""
@@ -381,13 +368,12 @@ class ClaudeWorker(CliProcess):
             self._guard(turn, message["event"])
 
     def _guard(self, turn: RunningTurn, event: JsonObject) -> None:
-        """Under a login the limit may let a second call pass where the first was tiny: it is
-        blocked while the answer is written. Where that was not confirmed in time, the process is
-        killed before it can call. So it is after an answer without content, whose usage the limit
-        does not count."""
+        """Under a login the limit may let a second call pass where the first was tiny, and after an
+        answer without content, whose usage it does not count: it is blocked while the answer is
+        written. Where that was not confirmed in time, the process is killed before it can call."""
         reader = turn.reader
         is_tiny = reader.usage.prompt_tokens < int(self._limit)
-        if event["type"] == "message_start" and is_tiny:
+        if event["type"] == "message_start":
             turn.block_id = self._next_id()
             self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
         is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS
@@ -400,6 +386,7 @@ class ClaudeWorker(CliProcess):
         if turn is None or turn.over.is_set():
             return
         cost, was_asked = self._cost(message.get("total_cost_usd")), turn.asked.is_set()
+        turn.cost_usd = cost
         if turn.reader.stop_reason is not None:
             turn.finish(cost)
         else:

@@ -1,11 +1,13 @@
-"""Builds .venv from poetry.lock, with a private Poetry, from nothing but Python and pip's index.
+"""Builds .venv from poetry.lock, from nothing but Python and pip's index.
 
-    bootstrap install [OPTIONS]   .venv as the lock says; at once when it already is
-    bootstrap upgrade [OPTIONS]   the newest Claude Code SDK, tried by the contract tests
-    bootstrap poetry ARGUMENTS    the private Poetry, for any other command
+    bootstrap install [GROUP…] [OPTIONS]   .venv as the lock says; at once when it already is
+    bootstrap upgrade [OPTIONS]            the newest Claude Code SDK, tried by the contract tests
+    bootstrap poetry ARGUMENTS             the private Poetry, for any other command
 
-OPTIONS go to `poetry sync`, for example `--only main`, or to the tests. Standard library only;
-start it through `scripts/bootstrap`, which finds a Python.
+GROUPs are those of pyproject.toml; without one .venv holds what the server and the demo need. One
+that is installed stays. OPTIONS go to `pip install`, for example `--compile`, or to the tests.
+Poetry is loaded only to change the lock. Standard library only; start it through
+`scripts/bootstrap`, which finds a Python.
 """
 
 import contextlib
@@ -17,9 +19,11 @@ import re
 import ssl
 import subprocess
 import sys
+import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -28,9 +32,17 @@ TOOL = CACHE / "poetry"
 # Poetry asks its index for a JSON API that mirrors lack; with the plugin it reads pip's pages.
 TOOL_REQUIREMENTS = ["poetry>=2.2,<3", "poetry-plugin-pypi-mirror>=0.6.2,<0.7"]
 SDK = "claude-agent-sdk"
+TESTS = ("dev", "docs")
+SIZES = {
+    "main": "what the server and the demo need: 500 MB on disk, of which Claude Code is 360",
+    "dev": "the tests' tools: 300 MB more on disk",
+    "docs": "the documentation's: 120 MB more",
+}
+"""Of each group; told before it is loaded, since it takes most of the time."""
+
+TESTED = "engine/tested_versions.py"
 CLI_VERSION = re.compile(r'__cli_version__ = "(.+)"')
 RELEASE = re.compile(r"\d+(\.\d+)*")
-VERSIONS_FILE = "engine/tested_versions.py"
 TESTED_VERSIONS = re.compile(
     r"(?<=^CONTRACT_TESTED_VERSIONS = frozenset\(\{).*(?=\}\))", re.MULTILINE
 )
@@ -42,6 +54,11 @@ from pip._internal.commands import create_command
 options, _ = create_command("install").parse_args([])
 print(json.dumps({"index": options.index_url, "cert": options.cert, "proxy": options.proxy}))
 """
+
+PIP_OPTIONS = (
+    "--quiet", "--no-cache-dir", "--no-deps", "--no-compile", "--require-hashes",
+    "--disable-pip-version-check",
+)  # fmt: skip
 
 # A caller's own environment must not leak into ours.
 INHERITED = (
@@ -65,22 +82,81 @@ def main(arguments: list[str]) -> int:
             return 2
 
 
-def install(options: list[str]) -> int:
+def install(arguments: Sequence[str]) -> int:
     """Make .venv what the lock says; several callers may ask at the same time."""
-    if is_current(options):
+    asked = {word for word in arguments if not word.startswith("-")}
+    if unknown := asked - set(SIZES):
+        print(f"There is no group {', '.join(sorted(unknown))}.", file=sys.stderr)
+        return 2
+    options = [word for word in arguments if word.startswith("-")]
+    if is_current(asked):
         return 0
     with locked():
-        if is_current(options):  # another caller built it while we waited
+        if is_current(asked):  # another caller built it while we waited
             return 0
         ensure_venv(VENV)
         stamp = VENV / ".installed"
+        before = installed_groups()
+        groups = {"main", *asked, *before}
+        announce(sorted(groups - before, key=list(SIZES).index))
+        wanted = fingerprint(groups - {"main"})
         stamp.unlink(missing_ok=True)
-        wanted = fingerprint(options)
-        if status := run_poetry(["sync", "--no-root", *options]):
+        packages = locked_packages(groups)
+        if status := run_pip([requirement(each, groups) for each in packages], options):
             explain_failure()
             return status
+        remove_others({str(package["name"]) for package in packages})
         stamp.write_text(wanted)
     return 0
+
+
+def locked_packages(groups: set[str]) -> list[dict[str, Any]]:
+    """Those of the lock that one of the groups needs, on whatever platform."""
+    packages = tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
+    return [package for package in packages if groups & set(package.get("groups", ["main"]))]
+
+
+def requirement(package: dict[str, Any], groups: set[str]) -> str:
+    """A line for pip: one release, where it is needed, and the hashes that its files may have."""
+    markers = package.get("markers", "")
+    if isinstance(markers, dict):  # by group; one without a marker needs it everywhere
+        mine = groups & set(package["groups"])
+        found = [f"({markers[name]})" for name in sorted(mine) if name in markers]
+        markers = " or ".join(found) if len(found) == len(mine) else ""
+    hashes = "".join(f" --hash={file['hash']}" for file in package["files"])
+    where = f" ; {markers}" if markers else ""
+    return f"{package['name']}=={package['version']}{where}{hashes}\n"
+
+
+def run_pip(requirements: Sequence[str], options: Sequence[str]) -> int:
+    """Installs just these; downloads are not kept, they would be as large again."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=CACHE) as file:
+        file.writelines(requirements)
+        file.flush()
+        python = [str(VENV / "bin/python"), "-I"]
+        command = [*python, "-m", "pip", "install", *PIP_OPTIONS, *options, "-r", file.name]
+        done = subprocess.run(
+            command, env=clean_environment(), stdin=subprocess.DEVNULL, check=False
+        )
+    return done.returncode
+
+
+def remove_others(names: set[str]) -> None:
+    """What an earlier lock named, or somebody installed by hand."""
+    installed = json.loads(ask(VENV, "-m", "pip", "list", "--format=json", "--no-index"))
+    keep = {normalized(name) for name in names | {"pip", "setuptools", "wheel"}}
+    others = [each["name"] for each in installed if normalized(each["name"]) not in keep]
+    if others:
+        ask(VENV, "-m", "pip", "uninstall", "--quiet", "--yes", *others)
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def announce(groups: Sequence[str]) -> None:
+    for name in groups:
+        print(f"Loading {SIZES[name]}", file=sys.stderr)
 
 
 def upgrade(options: list[str]) -> int:
@@ -91,7 +167,7 @@ def upgrade(options: list[str]) -> int:
         status = run_poetry(["update", "--lock", SDK])
         if status:
             explain_failure()
-    if status := status or install([]):
+    if status := status or install(TESTS):
         return status
     for name, old, new in zip(
         (SDK, "Claude Code"), before, (sdk_version(), cli_version()), strict=True
@@ -102,11 +178,11 @@ def upgrade(options: list[str]) -> int:
 
 
 def contract_tests(version: str, options: list[str]) -> int:
-    """A version that passes stays in VERSIONS_FILE, as one whose processes may be used again."""
-    versions = ROOT / VERSIONS_FILE
-    original = versions.read_text()
+    """A version that passes stays in TESTED, as one whose processes may be used again."""
+    file = ROOT / TESTED
+    original = file.read_text()
     tested = set(json.loads(f"[{TESTED_VERSIONS.findall(original)[0]}]")) | {version}
-    versions.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
+    file.write_text(TESTED_VERSIONS.sub(json.dumps(sorted(tested))[1:-1], original))
     files = sorted(str(path) for path in ROOT.glob("tests/engine/contract/test_*.py"))
     status = 1  # unless they come to their end
     try:
@@ -115,19 +191,19 @@ def contract_tests(version: str, options: list[str]) -> int:
         ).returncode
     finally:
         if status:
-            versions.write_text(original)
+            file.write_text(original)
     if status:
         print(
             f"\nClaude Code {version} does not do all that this server relies on: see above."
             "\nTo go back: git checkout poetry.lock && make install",
             file=sys.stderr,
         )
-    elif versions.read_text() == original:
+    elif file.read_text() == original:
         print(f"The contract tests pass with Claude Code {version}.")
     else:
         print(
-            f"The contract tests pass with Claude Code {version}, which {VERSIONS_FILE} names now."
-            f"\nRun `make check`, then commit poetry.lock and {VERSIONS_FILE}."
+            f"The contract tests pass with Claude Code {version}, which {TESTED} names now."
+            f"\nRun `make check`, then commit poetry.lock and {TESTED}."
         )
     return status
 
@@ -160,33 +236,47 @@ def cli_version() -> str:
     return "".join(texts[0]) if texts else ""
 
 
-def is_current(options: list[str]) -> bool:
-    return is_sound(VENV) and read(VENV / ".installed") == fingerprint(options)
+def is_current(asked: set[str]) -> bool:
+    """Whether the groups, and maybe others, are installed as the lock says."""
+    groups = installed_groups()
+    stamp = read(VENV / ".installed")
+    return asked <= groups and stamp == fingerprint(groups) and is_sound(VENV)
 
 
-def fingerprint(options: list[str]) -> str:
+def installed_groups() -> set[str]:
+    """Those that the last whole run put into .venv, beside the main one."""
+    return set((read(VENV / ".installed") or "").split()[2:])
+
+
+def fingerprint(groups: set[str]) -> str:
     inputs = [ROOT / "pyproject.toml", ROOT / "poetry.lock"]
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs]
-    return " ".join([*digests, *options])
+    return " ".join([*digests, *sorted(groups)])
 
 
 def run_poetry(arguments: list[str]) -> int:
+    """Its downloads are gone afterwards: they would be as large again as what came of them."""
     ensure_tool()
     command = [str(TOOL / "bin/python"), "-I", "-m", "poetry", "--no-interaction", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env=poetry_environment(), stdin=subprocess.DEVNULL, check=False
-    )
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="downloads-") as downloads:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=poetry_environment(downloads),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
     return done.returncode
 
 
-def poetry_environment() -> dict[str, str]:
+def poetry_environment(downloads: str) -> dict[str, str]:
     """Poetry's view of the network is pip's: its index, its certificates, its proxy."""
     pip = json.loads(ask(TOOL, "-c", ASK_PIP))
     defaults = {
         # Requests trusts its own bundle only; pip trusts the system's too.
         "REQUESTS_CA_BUNDLE": pip["cert"] or ssl.get_default_verify_paths().cafile,
         "HTTPS_PROXY": pip["proxy"],
-        "POETRY_CACHE_DIR": str(CACHE / "poetry-downloads"),  # needs no writable home
+        "POETRY_CACHE_DIR": downloads,  # needs no writable home
         "POETRY_KEYRING_ENABLED": "false",  # a locked keyring would wait for somebody to type
         "POETRY_REQUESTS_MAX_RETRIES": "3",
     }
@@ -202,22 +292,21 @@ def poetry_environment() -> dict[str, str]:
 
 
 def ensure_tool() -> None:
-    ensure_venv(TOOL, with_pip=True)
+    ensure_venv(TOOL)
     stamp = TOOL / ".installed"
     wanted = " ".join(TOOL_REQUIREMENTS)
     if read(stamp) != wanted:
         print("Fetching Poetry into .cache/poetry", file=sys.stderr)
-        ask(TOOL, "-m", "pip", "install", "-qq", *TOOL_REQUIREMENTS)
+        ask(TOOL, "-m", "pip", "install", "-qq", "--no-cache-dir", *TOOL_REQUIREMENTS)
         stamp.write_text(wanted)
 
 
-def ensure_venv(venv: Path, *, with_pip: bool = False) -> None:
+def ensure_venv(venv: Path) -> None:
     """Create the environment, again when it was moved or its Python was replaced."""
     if is_sound(venv):
         return
     print(f"Creating {venv.relative_to(ROOT)} with Python {version()}", file=sys.stderr)
-    options = ["--clear", f"--prompt={ROOT.name}"] + ([] if with_pip else ["--without-pip"])
-    command = [sys.executable, "-I", "-m", "venv", *options, str(venv)]
+    command = [sys.executable, "-I", "-m", "venv", "--clear", f"--prompt={ROOT.name}", str(venv)]
     subprocess.run(command, env=clean_environment(), check=True)
     (venv / ".place").write_text(f"{venv} {version()}")
 
@@ -234,7 +323,7 @@ def explain_failure() -> None:
     """Name the remedy for what goes wrong in time: a locked release that left the index."""
     locked_version = sdk_version()
     reported = subprocess.run(
-        [TOOL / "bin/python", "-I", "-m", "pip", "index", "versions", SDK],
+        [VENV / "bin/python", "-I", "-m", "pip", "index", "versions", SDK],
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -19,6 +19,9 @@ EXAMPLE = ROOT / ".env.example"
 BETWEEN = re.compile(r"(<!-- settings:begin -->\n).*(<!-- settings:end -->)", re.DOTALL)
 TITLE = re.compile(r"# --- (.*?) -+\n")
 VARIABLE = re.compile(r"^#?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
+COMPUTED = frozenset({"max_processes"})
+"""Of another value on each machine."""
+
 HEAD = "| variable | default | meaning |\n|---|---|---|\n"
 
 
@@ -50,7 +53,10 @@ def _entries(group: str) -> Iterator[tuple[list[str], str, str]]:
             comment, _, _ = paragraph.partition(f"#{names[0]}=")
             yield names, "", escaped(" ".join(comment.replace("# ", "").split()))
         else:
-            default = "computed" if field.default_factory else shown(field.default)
+            is_computed = names[0].lower() in COMPUTED
+            default = (
+                "computed" if is_computed else shown(field.get_default(call_default_factory=True))
+            )
             yield names, default, escaped(field.description or "")
 
 

@@ -70,5 +70,12 @@ check_folders
 [ -n "${CLAUDE_CONFIG_DIR:-}" ] || find_login
 tell_login
 
+# A command of the image's own (`docker run IMAGE sh`) is run as it is; the server's commands, ports
+# and options are the server's.
+case ${1:-} in
+    serve | demo | check | login | key | connect | service | agent) ;;
+    *[!0-9]*) [ "${1#-}" != "$1" ] || [ -z "$(command -v "$1")" ] || exec "$@" ;;
+esac
+
 cd "$(dirname "$0")/.."
 exec python main.py "$@"

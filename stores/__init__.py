@@ -1,17 +1,22 @@
-"""Where sessions and responses are kept: over SQLite, PostgreSQL or memory."""
+"""Where sessions, responses, usage and keys are kept: over SQLite, PostgreSQL or memory."""
 
 from __future__ import annotations
 
+from stores.keys import KeyStore
 from stores.protocols import Store, StoreLimits
 from stores.response_store import ResponseLimits, ResponseStore
+from stores.usage import UsageLedger
 
 __all__ = [
+    "KeyStore",
     "ResponseLimits",
     "ResponseStore",
     "Store",
     "StoreLimits",
+    "UsageLedger",
     "make_response_store",
     "make_store",
+    "make_usage_stores",
 ]
 
 
@@ -42,3 +47,20 @@ def make_response_store(sessions: Store, limits: ResponseLimits) -> ResponseStor
     if not isinstance(sessions, SqlStore):
         raise TypeError(f"no store of responses goes with {type(sessions).__name__}")
     return SqlResponseStore(sessions.database, limits)
+
+
+def make_usage_stores(sessions: Store) -> tuple[UsageLedger, KeyStore]:
+    """In the database of the sessions, which opens and closes it."""
+    from stores.memory import MemoryStore
+    from stores.usage_memory import MemoryKeyStore, MemoryUsageLedger
+
+    if isinstance(sessions, MemoryStore):
+        keys = MemoryKeyStore()
+        return MemoryUsageLedger(keys), keys
+    from stores.sql.keys import SqlKeyStore
+    from stores.sql.store import SqlStore
+    from stores.sql.usage import SqlUsageLedger
+
+    if not isinstance(sessions, SqlStore):
+        raise TypeError(f"no usage ledger goes with {type(sessions).__name__}")
+    return SqlUsageLedger(sessions.database), SqlKeyStore(sessions.database)

@@ -13,7 +13,6 @@ from stores.holders import is_void
 from stores.protocols import (
     FORGET_SECONDS,
     CompletedTurn,
-    Day,
     Lease,
     NewSession,
     Session,
@@ -23,7 +22,7 @@ from stores.protocols import (
     StoreLimits,
     ToolRules,
 )
-from stores.rows import date_of, message_bytes
+from stores.rows import message_bytes
 
 
 @dataclass(slots=True)
@@ -47,7 +46,6 @@ class MemoryStore(SessionStore):
         self._keys = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
         self._by_id: dict[tuple[str, str], _Kept] = {}
-        self._days: dict[tuple[str, str], Day] = {}
         self._tool_rules: dict[str, ToolRules] = {}
         self._mcp_servers: dict[str, JsonObject] = {}
 
@@ -191,7 +189,6 @@ class MemoryStore(SessionStore):
         kept.session = self._after(kept, turn, now)
         kept.draft = kept.swept = False
         kept.token = None
-        self._count_day(kept.session.owner, turn, now)
         return self._seen(kept)
 
     def _after(self, kept: _Kept, turn: CompletedTurn, now: float) -> Session:
@@ -209,19 +206,6 @@ class MemoryStore(SessionStore):
             bytes=_weight(kept.messages),
             usage=before.usage + turn.answer.usage,
             cost_usd=before.cost_usd + (turn.answer.cost_usd or 0.0),
-        )
-
-    def _count_day(self, owner: str, turn: CompletedTurn, now: float) -> None:
-        date = date_of(now)
-        day = self._days.get((owner, date), Day(date))
-        usage = turn.answer.usage
-        self._days[(owner, date)] = Day(
-            date,
-            day.turns + 1,
-            day.messages + len(turn.messages),
-            day.prompt_tokens + usage.prompt_tokens,
-            day.completion_tokens + usage.output_tokens,
-            day.cost_usd + (turn.answer.cost_usd or 0.0),
         )
 
     async def clear(self, lease: Lease) -> Session:
@@ -277,24 +261,14 @@ class MemoryStore(SessionStore):
         theirs = (kept.session for kept in self._kept.values() if kept.session.owner == owner)
         return sum(session.bytes for session in theirs)
 
-    async def stats(self, owner: str, days: int) -> Stats:
+    async def stats(self, owner: str) -> Stats:
         theirs = [k for k in self._kept.values() if k.session.owner == owner and not k.draft]
         active = [kept.session for kept in theirs if not self._expired(kept)]
-        mine = [day for (name, _), day in self._days.items() if name == owner]
         return Stats(
             active=len(active),
             expired=len(theirs) - len(active),
             messages=sum(session.message_count for session in active),
             bytes=sum(session.bytes for session in active),
-            total=Day(
-                "",
-                sum(day.turns for day in mine),
-                sum(day.messages for day in mine),
-                sum(day.prompt_tokens for day in mine),
-                sum(day.completion_tokens for day in mine),
-                sum(day.cost_usd for day in mine),
-            ),
-            days=tuple(sorted(mine, key=lambda day: day.date, reverse=True)[:days]),
         )
 
     async def sweep(self, limit: int = 500) -> int:

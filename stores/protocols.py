@@ -114,28 +114,14 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """What was asked on one day (UTC, `2026-11-20`)."""
-
-    date: str
-    turns: int = 0
-    messages: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Stats:
     """`messages` and `bytes` are of active sessions; `expired` counts those whose id is still
-    known; `total` sums all days, its date is empty; `days` are the newest first."""
+    known. What was asked by day is the usage ledger's (stores/usage.py)."""
 
     active: int
     expired: int
     messages: int
     bytes: int
-    total: Day
-    days: tuple[Day, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +205,7 @@ class SessionStore(contextlib.AbstractAsyncContextManager["SessionStore"], Proto
         """Of all sessions of an owner that were not emptied yet."""
         ...
 
-    async def stats(self, owner: str, days: int) -> Stats: ...
+    async def stats(self, owner: str) -> Stats: ...
 
     async def sweep(self, limit: int = 500) -> int:
         """Empties up to `limit` expired sessions that no turn is running in, forgets old ones and

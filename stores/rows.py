@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any, cast
@@ -74,8 +73,3 @@ def message_rows(
 
 def message_bytes(message: Message) -> int:
     return content_bytes(cast(Sequence[dict[str, Any]], message.content))
-
-
-def date_of(seconds: float) -> str:
-    """`2026-11-20`, in UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()

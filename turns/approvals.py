@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -32,8 +32,10 @@ from core.events import (
     ToolCallEnd,
     ToolCallStart,
 )
+from core.notes import TurnNotes
 from core.turn import ToolChoice, Turn
-from turns.choices import CLOSE_SECONDS, Run
+from turns.choices import CLOSE_SECONDS
+from turns.usage import NotedRun
 
 FUNCTION = "approve"
 YES = frozenset({"yes", "y", "true", "ok", "approve", "approved", "allow", "allowed"})
@@ -77,28 +79,29 @@ class Approvals:
         self._decide(found, allow=allow, by=by)
         return found
 
-    def watched(self, run: Run) -> Run:
-        """`run`, with a person who is asked where the turn's grant says so."""
+    def watched(self, run: NotedRun, left: Callable[[TurnNotes], None]) -> NotedRun:
+        """`run`, with a person who is asked where the turn's grant says so. `left` gets the notes
+        of a turn that waited for a client which did not come back."""
 
-        async def asking(turn: Turn) -> AsyncGenerator[Event, None]:
-            async with aclosing(self._events(run, turn)) as events:
-                async for event in events:
-                    yield event
+        def asking(turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
+            return self._events(run, turn, notes, left)
 
         return asking
 
-    def _events(self, run: Run, turn: Turn) -> AsyncGenerator[Event, None]:
+    def _events(
+        self, run: NotedRun, turn: Turn, notes: TurnNotes, left: Callable[[TurnNotes], None]
+    ) -> AsyncGenerator[Event, None]:
         if held := self._resumed(turn):
-            return held.events()
+            return held.events(notes)
         if turn.builtin_tools is None or not turn.builtin_tools.ask:
-            return run(turn)
+            return run(turn, notes)
         if any(tool.name == FUNCTION for tool in turn.tools):
-            return HeldTurn(self, run, _without_function(turn)).events()
+            return HeldTurn(self, run, _without_function(turn), left).events(notes)
 
         async def approve(use: ToolApproval) -> bool:
             return await self.decided(self.new(turn, use))
 
-        return run(replace(turn, approve=approve))
+        return run(replace(turn, approve=approve), notes)
 
     def new(self, turn: Turn, use: ToolApproval) -> Pending:
         now = time.time()
@@ -135,7 +138,7 @@ class Approvals:
     def _let_go(self, approval_id: str) -> None:
         held = self._held.pop(approval_id, None)
         if held is not None:
-            task = asyncio.get_running_loop().create_task(held.close())
+            task = asyncio.get_running_loop().create_task(held.abandon())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -172,8 +175,16 @@ class HeldTurn:
 
     timer: asyncio.TimerHandle
 
-    def __init__(self, approvals: Approvals, run: Run, turn: Turn) -> None:
+    def __init__(
+        self,
+        approvals: Approvals,
+        run: NotedRun,
+        turn: Turn,
+        left: Callable[[TurnNotes], None],
+    ) -> None:
         self._approvals = approvals
+        self._left = left
+        self._notes = TurnNotes()
         self._turn = replace(turn, approve=self._approve)
         self._items: asyncio.Queue[Event | Pending | Exception | None] = asyncio.Queue()
         self._started: Started | None = None
@@ -186,8 +197,9 @@ class HeldTurn:
         mine = self._turn
         return (mine.principal, mine.session_id) == (turn.principal, turn.session_id)
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Those of one response. Closing it before its end ends the turn."""
+    async def events(self, notes: TurnNotes) -> AsyncGenerator[Event, None]:
+        """Those of one response. Closing it before its end ends the turn. What the whole turn took
+        is in the `notes` of its last response."""
         self._task = self._task or asyncio.get_running_loop().create_task(self._pump())
         is_held = False
         self._calls = 0
@@ -208,6 +220,7 @@ class HeldTurn:
         finally:
             if not is_held:
                 await self.close()
+                notes.spend(self._notes.usage, self._notes.cost_usd)
 
     def _from_before(self) -> list[Event]:
         """A response begins with what began, and with the uses whose results are yet to come."""
@@ -231,12 +244,17 @@ class HeldTurn:
 
     async def _pump(self) -> None:
         try:
-            async with aclosing(self._run(self._turn)) as events:
+            async with aclosing(self._run(self._turn, self._notes)) as events:
                 async for event in events:
                     self._items.put_nowait(event)
             self._items.put_nowait(None)
         except Exception as error:  # raised again where the events are read
             self._items.put_nowait(error)
+
+    async def abandon(self) -> None:
+        """Nobody came for the rest."""
+        await self.close()
+        self._left(self._notes)
 
     async def close(self) -> None:
         if self._task is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -42,12 +42,18 @@ class BackgroundRules:
     sweep_seconds: float = 60.0
 
 
+OnEnd = Callable[[GatewayError | None], None]
+"""Is called when the work on a response is over, with its failure if any; the first time counts."""
+
+
 @dataclass(slots=True)
 class Job:
     """One response at work: `frames` are those of its stream so far, `news` is set with each."""
 
     response: StoredResponse
     renderer: ResponsesRenderer
+    on_end: OnEnd
+    failure: GatewayError | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     frames: list[str] = field(default_factory=list)
     kept: int = 0
@@ -123,10 +129,12 @@ class BackgroundJobs:
         response: StoredResponse,
         renderer: ResponsesRenderer,
         events: AsyncGenerator[ChoiceEvent, None],
+        on_end: OnEnd,
     ) -> Job:
-        """Keeps the response and goes to work on it. Raises StoreUnavailable or Overloaded."""
+        """Keeps the response and goes to work on it. Raises StoreUnavailable or Overloaded, and
+        then never calls `on_end`."""
         self.check_room()
-        job = Job(response, renderer)
+        job = Job(response, renderer, on_end)
         self._jobs[response.owner, response.id] = job
         try:
             await self.store.add(response, job.token)
@@ -134,6 +142,7 @@ class BackgroundJobs:
             self._drop(job)
             raise
         job.task = asyncio.create_task(self._work(job, events))
+        job.task.add_done_callback(lambda _: on_end(job.failure))  # one that never began, too
         return job
 
     def stop(self, owner: str, id: str) -> None:
@@ -167,9 +176,11 @@ class BackgroundJobs:
                     job.add(job.renderer.feed(item))
             return job.renderer.finish()
         except Exception as error:
-            failure = as_gateway_error(error)
+            failure = job.failure = as_gateway_error(error)
             log.warning("a background response failed with %s: %s", failure.code, failure.message)
             return job.renderer.fail(failure)
+        finally:  # before the end is told: who sees it finds it in the ledger
+            job.on_end(job.failure)
 
     async def _store_end(self, job: Job, last: bytes) -> None:
         """The end is stored before it is told. Where the response is cancelled, deleted or another

@@ -214,12 +214,15 @@ async def fetch_images(
         async with slots:
             _put(image, await fetcher.fetch(image.url, image.where, principal))
 
+    failure: GatewayError | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             for image in images:
                 tasks.create_task(fetch(image))
     except* GatewayError as failed:
-        raise _first(failed) from None
+        failure = _first(failed)
+    if failure is not None:  # Python 3.11.2 wraps what is raised within `except*` in a group
+        raise failure
 
 
 def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:

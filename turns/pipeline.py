@@ -11,10 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
+
+from pydantic import BaseModel
 
 from auth import Principal
 from claude_cli import ModelCard
+from config.logs import current_request_id
 from config.sandbox import why_unsandboxed
 from core.conversation import JsonObject
 from core.errors import (
@@ -30,12 +34,17 @@ from models import TurnHeaders
 from session_manager import SessionCall, requested_id
 from tools import Agent
 from turns.agents import agent_card, as_tool_headers, tool_request, with_agent, with_prompt
+from turns.bodies import Body
 from turns.choices import choices
 from turns.images import fetch_images, put_placeholders
 from turns.response import TurnResponse
 from turns.state import State
+from turns.usage import Meter
 
 R = TypeVar("R", bound=Request)
+
+REPLACED = "x-model-replaced"
+"""The header that names a retired model for which another one answers."""
 
 
 LARGE_BYTES = 128 * 1024
@@ -64,11 +73,12 @@ class Asker:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A turn that is ready to run: nothing has been asked yet, and whoever iterates over `events`
-    closes them. `headers` are asked for when the answer begins."""
+    closes them, and ends the `meter`. `headers` are asked for when the answer begins."""
 
     call: Call
     events: AsyncGenerator[ChoiceEvent, None]
     headers: Callable[[], dict[str, str]]
+    meter: Meter
 
 
 @dataclass(slots=True)
@@ -93,12 +103,23 @@ class Pipeline:
         """The response that will run the turn. Raises a GatewayError for what can be refused before
         the model is asked."""
         prepared = await self.prepare(dialect, request, asker)
-        return self.respond(prepared, dialect.renderer(prepared.call))
+        with prepared.meter.ends_on_failure():
+            return self.respond(prepared, dialect.renderer(prepared.call))
 
     async def prepare(self, dialect: Dialect[R], request: R, asker: Asker) -> Prepared:
-        """A turn that is ready to run. Raises as `answer`."""
+        """A turn that is ready to run, whose meter the caller must end. Raises as `answer`."""
+        meter = self._meter(dialect, request, asker)
+        with meter.ends_on_failure():
+            meter.body = self._kept_body(dialect, request, meter)
+            return await self._prepare(dialect, request, asker, meter)
+
+    async def _prepare(
+        self, dialect: Dialect[R], request: R, asker: Asker, meter: Meter
+    ) -> Prepared:
+        await self.state.budgets.check(asker.principal)
         agent = await self.find_agent(asker.principal, request.model)
         context = await self._context(request, asker, agent)
+        meter.model = context.model
         images = dialect.images(request)
         await fetch_images(images, self.state.images, asker.principal.name)
         if asker.body_bytes > LARGE_BYTES:
@@ -108,9 +129,10 @@ class Pipeline:
         await asker.count_choices(call.n)
         home = context.session_id
         call = await self._granted(call, asker.principal, context, agent, home=home)
-        session = self._session(call, context)
-        headers = session.headers if session else dict
-        return Prepared(call, self._events(call, session), headers)
+        session = meter.session = self._session(call, context)
+        meter.answers = call.n
+        headers = partial(self._extra_headers, request.model, session)
+        return Prepared(call, meter.watch(self._events(call, session, meter)), headers, meter)
 
     def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
         return TurnResponse(
@@ -120,7 +142,34 @@ class Pipeline:
             heartbeat_seconds=self.state.settings.heartbeat_seconds,
             reader_seconds=self.state.settings.timeout_seconds,
             extra_headers=prepared.headers,
+            on_end=prepared.meter.end,
         )
+
+    def _kept_body(self, dialect: Dialect[R], request: R, meter: Meter) -> Body | None:
+        if not self.state.bodies.enabled:
+            return None
+        model = cast(BaseModel, request)  # the wire model of each dialect is one
+        asked = model.model_dump(mode="json", exclude_unset=True)
+        return self.state.bodies.keep(meter.request_id, dialect.wire.path, asked)
+
+    def _meter(self, dialect: Dialect[R], request: R, asker: Asker) -> Meter:
+        return Meter(
+            self.state.usage,
+            request_id=current_request_id.get() or "",
+            key=asker.principal.name,
+            key_id=asker.principal.key_id,
+            dialect=dialect.name,
+            model_asked=request.model,
+            stream=bool(request.stream),
+            headers=asker.raw_headers,
+        )
+
+    def _extra_headers(self, asked: str, session: SessionCall | None) -> dict[str, str]:
+        """Beside the dialect's: which model was replaced, Claude's own limits, and what became of
+        the session."""
+        replaced = {REPLACED: asked} if self.state.catalogue.replaced(asked) else {}
+        limits = self.state.engine.windows.headers()
+        return replaced | limits | (session.headers() if session else {})
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
         """What `answer` would do. Changes the request as it does, fetches and makes nothing."""
@@ -251,11 +300,15 @@ class Pipeline:
         trims = call.trims_context or context.headers.x_session_context == "trim"
         return SessionCall(call.turn, context.session_id, call.complete, key, trims)
 
-    def _events(self, call: Call, session: SessionCall | None) -> AsyncGenerator[ChoiceEvent, None]:
+    def _events(
+        self, call: Call, session: SessionCall | None, meter: Meter
+    ) -> AsyncGenerator[ChoiceEvent, None]:
+        asking = self.state.approvals.watched(self.state.engine.run, meter.record_left)
+        run = self.state.tool_stats.watched(meter.run(asking))
         if session is not None:
+            session.run = run
             return choices(self.state.sessions.runner(session), call.turns)
-        run = self.state.tool_stats.watched(self.state.engine.run)
-        events = choices(self.state.approvals.watched(run), call.turns)
+        events = choices(run, call.turns)
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)

@@ -17,10 +17,10 @@ from starlette.responses import Response
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
-from config.logs import current_request_id
+from config.logs import current_request_id, note
 from core import sse
 from core.errors import GatewayError
-from core.events import ChoiceEvent
+from core.events import ChoiceEvent, Finished, Started, Usage
 from dialects.base import Renderer
 from turns.choices import CLOSE_SECONDS
 
@@ -34,7 +34,7 @@ class TurnResponse(Response):
     are filled with a comment, which keeps proxies from closing it; before the first event it brings
     the status with it, and an error after that is a frame. A client that makes this server wait
     for `reader_seconds` altogether, because it reads too slowly, is cut off. `extra_headers` is
-    asked when the renderer's are."""
+    asked when the renderer's are. `on_end` is called once all is over, with the failure if any."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class TurnResponse(Response):
         heartbeat_seconds: float,
         reader_seconds: float = 600.0,
         extra_headers: Callable[[], dict[str, str]] = dict,
+        on_end: Callable[[GatewayError | None], None] = lambda failure: None,
     ) -> None:
         super().__init__()
         self._events = events
@@ -57,6 +58,9 @@ class TurnResponse(Response):
         self._sending_since: float | None = None
         self._has_started = self._is_over = False
         self._failure: GatewayError | None = None
+        self._noted = TurnNote()
+        self._stream_failure: GatewayError | None = None
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises a GatewayError where nothing was sent yet."""
@@ -75,15 +79,21 @@ class TurnResponse(Response):
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
                 await self._events.aclose()
+            self._on_end(self._failure or self._stream_failure)
             # the collector may find this response late; what it held is gone now
-            del self._events, self._renderer
+            del self._events, self._renderer, self._on_end
         if self._failure is not None:
             raise self._failure
+
+    def _feed(self, item: ChoiceEvent) -> bytes:
+        """The frames of an event. What the log says of the turn is noted on the way."""
+        self._noted.see(item)
+        return self._renderer.feed(item)
 
     async def _write_body(self, send: Send) -> None:
         try:
             async for item in self._events:
-                self._renderer.feed(item)
+                self._feed(item)
             body = self._renderer.body()
             start = self._start("application/json", {"content-length": str(len(body))})
         except Exception as error:
@@ -96,7 +106,7 @@ class TurnResponse(Response):
         silence = anyio.CancelScope()
         tasks.start_soon(self._keep_alive, send, silence)
         try:
-            first = self._renderer.feed(await anext(self._events))
+            first = self._feed(await anext(self._events))
         except Exception as error:
             failure = as_gateway_error(error)
             if not self._has_started:
@@ -123,13 +133,14 @@ class TurnResponse(Response):
             return
         try:
             async for item in self._events:
-                yield self._renderer.feed(item)
+                yield self._feed(item)
             yield self._renderer.finish()
         except Exception as error:
             yield self._failed(as_gateway_error(error))
 
     def _failed(self, failure: GatewayError) -> bytes:
         self._is_over = True
+        self._stream_failure = failure
         log.warning("a stream ended with %s: %s", failure.code, failure.message)
         return self._renderer.fail(failure)
 
@@ -178,6 +189,36 @@ class TurnResponse(Response):
         headers = {"content-type": content_type, **extra, **known}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         return {"type": "http.response.start", "status": 200, "headers": raw}
+
+
+class TurnNote:
+    """What a request's line in the log says of its turn: model, tokens, cost, first token."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._usage = Usage()
+        self._cost_usd: float | None = None
+
+    def see(self, item: ChoiceEvent) -> None:
+        kind = type(item.event)
+        if kind is not Started and kind is not Finished:
+            return
+        if isinstance(item.event, Started) and item.choice == 0:
+            elapsed_ms = round((time.monotonic() - self._since) * 1000)
+            note(model=item.event.model, first_token_ms=elapsed_ms)
+        elif isinstance(item.event, Finished):
+            self._add(item.event)
+
+    def _add(self, end: Finished) -> None:
+        """`n` answers are one line."""
+        self._usage += end.usage
+        if end.cost_usd is not None:
+            self._cost_usd = round((self._cost_usd or 0.0) + end.cost_usd, 10)
+        note(
+            prompt_tokens=self._usage.prompt_tokens,
+            completion_tokens=self._usage.output_tokens,
+            cost_usd=self._cost_usd,
+        )
 
 
 async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:

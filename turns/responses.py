@@ -67,15 +67,17 @@ class Responses:
         if request.background:
             return await self._in_background(plan, asker)
         prepared = await self._prepared(plan.request, asker)
-        renderer = _renderer(prepared, plan)
-        if plan.is_stored:
-            events = self._stored_first(prepared.events, renderer, plan)
-            prepared = replace(prepared, events=events)
-        return self.pipeline.respond(prepared, renderer)
+        with prepared.meter.ends_on_failure():
+            renderer = _renderer(prepared, plan)
+            if plan.is_stored:
+                events = self._stored_first(prepared.events, renderer, plan)
+                prepared = replace(prepared, events=events)
+            return self.pipeline.respond(prepared, renderer)
 
     async def _prepared(self, request: ResponsesRequest, asker: Asker) -> Prepared:
         prepared = await self.pipeline.prepare(DIALECT, request, asker)
-        check_provider(prepared.call.turn, self.pipeline.state.credentials.method)
+        with prepared.meter.ends_on_failure():
+            check_provider(prepared.call.turn, self.pipeline.state.credentials.method)
         return prepared
 
     async def _plan(self, request: ResponsesRequest, principal: Principal) -> Plan:
@@ -132,9 +134,10 @@ class Responses:
     async def _in_background(self, plan: Plan, asker: Asker) -> Response:
         self.jobs.check_room()
         prepared = await self._prepared(plan.request, asker)
-        renderer = _renderer(prepared, plan, status="queued")
-        response = _stored(plan, renderer)
-        await self.jobs.start(response, renderer, prepared.events)
+        with prepared.meter.ends_on_failure():
+            renderer = _renderer(prepared, plan, status="queued")
+            response = _stored(plan, renderer)
+            await self.jobs.start(response, renderer, prepared.events, prepared.meter.end)
         if prepared.call.stream:
             return self.follow(response, after=-1)
         return JSONResponse(response.body, headers=renderer.headers())
@@ -196,6 +199,7 @@ class Responses:
         """An estimate; nothing is asked. Raises as `answer`."""
         plan = await self._plan(request.model_copy(update={"background": None}), asker.principal)
         prepared = await self._prepared(plan.request, asker)
+        prepared.meter.discard()
         tokens = estimate_turn(prepared.call.turn)
         return {"object": "response.input_tokens", "input_tokens": tokens}
 
@@ -205,10 +209,12 @@ class Responses:
         items = plan.request.input if isinstance(plan.request.input, list) else []
         prepared = await self._prepared(compacting.request(request, items), asker)
         reply = Reply()
-        async with aclosing(prepared.events) as events:
-            async for item in events:
-                reply.feed(item.event)
-        summary = compacting.summary_of(reply)
+        with prepared.meter.ends_on_failure():
+            async with aclosing(prepared.events) as events:
+                async for item in events:
+                    reply.feed(item.event)
+            summary = compacting.summary_of(reply)
+        prepared.meter.end()
         finished = reply.finished or Finished("empty")
         return {
             "id": new_id("resp"),
@@ -223,7 +229,9 @@ def _renderer(prepared: Prepared, plan: Plan, status: Status = "in_progress") ->
     call = prepared.call
     if not isinstance(call, ResponsesCall):
         raise TypeError(f"not a call of this dialect: {type(call).__name__}")
-    return ResponsesRenderer(call, stored=plan.is_stored, status=status)
+    renderer = ResponsesRenderer(call, stored=plan.is_stored, status=status)
+    prepared.meter.response_id = renderer.id
+    return renderer
 
 
 def _stored(plan: Plan, renderer: ResponsesRenderer) -> StoredResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from auth import KeyBook
 from claude_cli import ClaudeEngine, ModelCatalogue
 from config.credentials import Credentials
 from config.settings import Settings
@@ -12,10 +13,14 @@ from session_manager import SessionManager
 from tools import Agents, McpServers, ToolPolicy, Workspaces
 from turns.approvals import Approvals
 from turns.background import BackgroundJobs
+from turns.bodies import Bodies
+from turns.budgets import Budgets
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
+from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
 from turns.tool_stats import ToolStats
+from turns.usage import UsageRecorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,11 @@ class State:
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats
+    keys: KeyBook
+    usage: UsageRecorder
+    budgets: Budgets
+    metrics: Metrics
+    bodies: Bodies
     workspaces: Workspaces
     mcp_servers: McpServers
     agents: Agents

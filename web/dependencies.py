@@ -16,17 +16,21 @@ import session_manager
 import tools as toolbox_door
 from config import credentials as claude_credentials
 from config import settings
-from core.errors import InvalidApiKey, ToolsNotAllowed
+from core.errors import InvalidApiKey, PermissionDenied, ToolsNotAllowed
 from dialects import base
 from models import TurnHeaders
 from turns import (
     approvals,
+    bodies,
+    budgets,
     conversations,
     embeddings,
+    metrics,
     pipeline,
     responses,
     state,
     tool_stats,
+    usage,
 )
 
 
@@ -68,6 +72,15 @@ async def _principal(request: Request, principal: KnownPrincipal) -> auth.Princi
 
 Principal = Annotated[auth.Principal, Depends(_principal)]
 """Requires a key, where the server has any: the access policy of a route."""
+
+
+async def _metrics_reader(request: Request, state: State, principal: KnownPrincipal) -> None:
+    if not state.settings.metrics_public:
+        await _principal(request, principal)
+
+
+MetricsReader = Annotated[None, Depends(_metrics_reader)]
+"""As Principal, unless METRICS_PUBLIC."""
 
 R = TypeVar("R", bound=base.Request)
 
@@ -157,6 +170,19 @@ Operator = Annotated[auth.Principal, Depends(_operator)]
 """As Principal, but only those who may change what others may do."""
 
 
+async def _visible(state: State, principal: Principal) -> str | None:
+    """Whose usage the caller may see: None is everybody's."""
+    try:
+        state.tools.check_operator(principal)
+    except PermissionDenied:
+        return principal.name
+    return None
+
+
+VisibleKey = Annotated[str | None, Depends(_visible)]
+"""As Principal; the name of the only key whose usage it may see, None for an operator."""
+
+
 def _part(name: str) -> Any:
     """Of the state, by its name there."""
 
@@ -175,5 +201,10 @@ Sessions = Annotated[session_manager.SessionManager, _part("sessions")]
 ToolPolicy = Annotated[toolbox_door.ToolPolicy, _part("tools")]
 ToolStats = Annotated[tool_stats.ToolStats, _part("tool_stats")]
 Approvals = Annotated[approvals.Approvals, _part("approvals")]
+Keys = Annotated[auth.KeyBook, _part("keys")]
+Usage = Annotated[usage.UsageRecorder, _part("usage")]
+Metrics = Annotated[metrics.Metrics, _part("metrics")]
+Bodies = Annotated[bodies.Bodies, _part("bodies")]
+Budgets = Annotated[budgets.Budgets, _part("budgets")]
 Workspaces = Annotated[toolbox_door.Workspaces, _part("workspaces")]
 McpServers = Annotated[toolbox_door.McpServers, _part("mcp_servers")]

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from dialects.base import Dialect, Wire
 from turns.dialects import DIALECTS
+from web.openapi_examples import EXAMPLES, TAGS
 
 Json = dict[str, Any]
 
@@ -68,9 +69,22 @@ def _correct(document: Json) -> None:
         schemas[model.__name__] = described
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for operations in document["paths"].values():
-        for operation in operations.values():
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
             _correct_responses(operation["responses"])
+            _show_example(operation, EXAMPLES.get((method, path)))
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key of this server"}
+    }
+    document["security"] = [{"key": []}]
+    used = {tag for ops in document["paths"].values() for op in ops.values() for tag in op["tags"]}
+    document["tags"] = [{"name": t, "description": TAGS[t]} for t in TAGS if t in used]
+
+
+def _show_example(operation: Json, example: Any) -> None:
+    if example is not None:
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            content["example"] = example
 
 
 def _named() -> dict[type[BaseModel], None]:

@@ -42,7 +42,8 @@ from stores.sql.terms import FREED, Terms
 
 
 class SqlStore(SessionStore):
-    """`clock` None is the database's own, which all servers on a PostgreSQL share."""
+    """`clock` None is the database's own, which all servers on a PostgreSQL share. `database` is
+    what other stores share: it is opened and migrated with this one."""
 
     def __init__(
         self,
@@ -51,30 +52,25 @@ class SqlStore(SessionStore):
         *,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._database = database
+        self.database = database
         self._limits = limits
         self._terms = Terms(database.dialect, limits, clock)
 
-    @property
-    def database(self) -> Database:
-        """What other stores share: it is opened and migrated with this one."""
-        return self._database
-
     async def __aenter__(self) -> SqlStore:
         try:
-            self._database.make_file()
-            await migrate(self._database)
+            self.database.make_file()
+            await migrate(self.database)
         except StoreUnavailable as error:
-            await self._database.dispose()
+            await self.database.dispose()
             raise _cannot_be_opened(error) from None
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._database.dispose()
+        await self.database.dispose()
 
     @to_its_end
     async def create(self, new: NewSession) -> Session:
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             return await self._create(db, new)
 
     async def _create(self, db: AsyncConnection, new: NewSession) -> Session:
@@ -117,7 +113,7 @@ class SqlStore(SessionStore):
 
     @to_its_end
     async def get(self, owner: str, id: str) -> Session:
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             return await self._get(db, owner, id)
 
     async def _get(
@@ -132,7 +128,7 @@ class SqlStore(SessionStore):
 
     @to_its_end
     async def read(self, owner: str, id: str) -> tuple[Session, list[StoredMessage]]:
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             session = await self._get(db, owner, id)
             return session, await turns.read(db, session.key)
 
@@ -140,12 +136,12 @@ class SqlStore(SessionStore):
     async def existing(self, owner: str, ids: Sequence[str]) -> set[str]:
         is_there = or_(sessions.c.draft, ~self._terms.expired())
         theirs = sessions.c.owner == owner, sessions.c.id.in_(ids), is_there
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             return set((await db.execute(select(sessions.c.id).where(*theirs))).scalars())
 
     @to_its_end
     async def messages(self, key: int) -> list[StoredMessage]:
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             return await turns.read(db, key)
 
     @to_its_end
@@ -153,7 +149,7 @@ class SqlStore(SessionStore):
         place = sessions.c.created_at, sessions.c.key
         columns = [column for column in self._terms.columns() if column.name != "system"]
         query = select(*columns).where(self._terms.active(owner))
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             if after is not None:
                 last = await self._get(db, owner, after)
                 query = query.where(tuple_(*place) < tuple_(last.created_at, last.key))
@@ -163,7 +159,7 @@ class SqlStore(SessionStore):
     @to_its_end
     async def delete(self, owner: str, id: str) -> None:
         wanted = sessions.c.owner == owner, sessions.c.id == id, sessions.c.draft == false()
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             gone = await db.execute(delete(sessions).where(*wanted).returning(sessions.c.key))
             if gone.one_or_none() is None:
                 raise not_found(id)
@@ -174,7 +170,7 @@ class SqlStore(SessionStore):
         held = {"lease_token": token, "lease_until": self._terms.lease_until()}
         take = update(sessions).where(*theirs, self._terms.free()).values(**held)
         columns = [*self._terms.columns(), sessions.c.draft]
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             row = (await db.execute(take.returning(*columns))).one_or_none()
             if row is None and (void := await self._void_token(db, *theirs)) is not None:
                 take = (
@@ -203,14 +199,14 @@ class SqlStore(SessionStore):
     async def renew(self, key: int, token: str) -> bool:
         mine = sessions.c.key == key, sessions.c.lease_token == token
         statement = update(sessions).where(*mine).returning(sessions.c.key)
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             renewed = await db.execute(statement.values(lease_until=self._terms.lease_until()))
             return renewed.one_or_none() is not None
 
     @to_its_end
     async def release(self, owner: str, id: str, token: str) -> None:
         mine = sessions.c.owner == owner, sessions.c.id == id, sessions.c.lease_token == token
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             await db.execute(delete(sessions).where(*mine, sessions.c.draft))
             await db.execute(update(sessions).where(*mine).values(**FREED))
 
@@ -220,13 +216,12 @@ class SqlStore(SessionStore):
         new, uses, data = rows.message_rows(session.key, turn)
         added_bytes = sum(row["bytes"] for row in new)
         values = turns.columns_after(self._terms, session, turn, added_bytes)
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             written = await self._take_back(db, lease, values)
             if turn.keep < session.message_count:
                 kept_bytes = await turns.cut(db, session.key, turn.keep)
                 written = await self._update(db, session.key, {"bytes": kept_bytes + added_bytes})
             await turns.add(db, self._terms, new, uses, data, written.used_at)
-            await turns.count_day(db, self._terms, written, turn)
             return written
 
     async def _take_back(
@@ -248,14 +243,14 @@ class SqlStore(SessionStore):
     async def clear(self, lease: Lease) -> Session:
         expiry = self._terms.expiry(lease.session.ttl_seconds)
         used = {"used_at": self._terms.now(), "expires_at": expiry}
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             cleared = await self._take_back(db, lease, {"message_count": 0, "bytes": 0, **used})
             await turns.cut(db, cleared.key, 0)
             return cleared
 
     @to_its_end
     async def fork(self, owner: str, id: str, new: NewSession, keep: int | None) -> Session:
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             source = await self._get(db, owner, id, lock=True)
             ttl = source.ttl_seconds if new.ttl_seconds is None else new.ttl_seconds
             metadata = new.metadata or source.metadata
@@ -269,23 +264,23 @@ class SqlStore(SessionStore):
 
     @to_its_end
     async def set_session_tools(self, owner: str, id: str, rules: ToolRules | None) -> Session:
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             session = await self._get(db, owner, id, lock=True)
             return await self._update(db, session.key, {"tools": rules and asdict(rules)})
 
     @to_its_end
     async def tool_rules(self) -> dict[str, ToolRules]:
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             return await tools.read(db)
 
     @to_its_end
     async def set_tool_rules(self, owner: str, rules: ToolRules | None) -> None:
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             await tools.write(db, self._terms, owner, rules)
 
     @to_its_end
     async def mcp_servers(self) -> dict[str, JsonObject]:
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             found = await db.execute(select(mcp_servers).order_by(mcp_servers.c.name))
             return {row.name: row.entry for row in found}
 
@@ -293,35 +288,35 @@ class SqlStore(SessionStore):
     async def add_mcp_server(self, name: str, entry: JsonObject) -> bool:
         new = self._terms.insert(mcp_servers).values(name=name, entry=entry)
         statement = new.on_conflict_do_nothing().returning(mcp_servers.c.name)
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             return (await db.execute(statement)).one_or_none() is not None
 
     @to_its_end
     async def remove_mcp_server(self, name: str) -> bool:
         gone = delete(mcp_servers).where(mcp_servers.c.name == name).returning(mcp_servers.c.name)
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             return (await db.execute(gone)).one_or_none() is not None
 
     @to_its_end
     async def stored_bytes(self, owner: str) -> int:
         total = select(func.coalesce(func.sum(sessions.c.bytes), 0))
-        async with self._database.read() as db:
+        async with self.database.read() as db:
             found = await db.execute(total.where(sessions.c.owner == owner))
             return int(found.scalar_one())
 
     @to_its_end
-    async def stats(self, owner: str, days: int) -> Stats:
-        async with self._database.read() as db:
-            return await upkeep.stats(db, self._terms, owner, days)
+    async def stats(self, owner: str) -> Stats:
+        async with self.database.read() as db:
+            return await upkeep.stats(db, self._terms, owner)
 
     @to_its_end
     async def sweep(self, limit: int = 500) -> int:
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             return await upkeep.sweep(db, self._terms, limit)
 
     @to_its_end
     async def ping(self) -> None:
-        async with self._database.write() as db:
+        async with self.database.write() as db:
             probe = NewSession("", "probe")
             values = {"owner": probe.owner, "id": probe.id, "metadata": {}, "draft": True}
             times = {"created_at": self._terms.now(), "used_at": self._terms.now()}

@@ -129,18 +129,6 @@ message_blobs = Table(
     Index(None, "sha256"),
 )
 
-days = Table(
-    "days",
-    schema,
-    Column("owner", String(255), primary_key=True),
-    Column("date", String(10), primary_key=True),
-    _count("turns"),
-    _count("messages"),
-    _count("prompt_tokens"),
-    _count("completion_tokens"),
-    Column("cost_usd", Double, nullable=False, server_default="0"),
-)
-
 tool_rules = Table(
     "tool_rules",
     schema,
@@ -223,4 +211,92 @@ conversation_items = Table(
     Column("item", Json, nullable=False),
     Index(None, "conversation_key", "key"),
     Index(None, "owner", "id"),
+)
+
+usage_turns = Table(
+    "usage_turns",
+    schema,
+    Column("number", Key, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("key_id", String(16)),
+    Column("session_id", String(128)),
+    Column("response_id", String(128)),
+    Column("dialect", String(32), nullable=False),
+    Column("model_asked", Json, nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("answers", Integer, nullable=False),
+    _count("input_tokens"),
+    _count("cache_read_tokens"),
+    _count("cache_write_tokens"),
+    _count("output_tokens"),
+    _count("reasoning_tokens"),
+    Column("cost_usd", Double),
+    Column("first_token_ms", Double),
+    Column("queue_ms", Double),
+    Column("process_ms", Double),
+    Column("upstream_ms", Double),
+    Column("duration_ms", Double, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", String(64)),
+    Column("tools", Json, nullable=False),
+    _count("stored_messages", Integer),
+    Index(None, "at"),
+    Index(None, "key", "at"),
+    Index(None, "id"),
+)
+
+
+def _sums(name: str) -> Table:
+    return Table(
+        name,
+        schema,
+        Column("start", String(13), primary_key=True),
+        Column("key", String(255), primary_key=True),
+        Column("dialect", String(32), primary_key=True),
+        Column("model", String(128), primary_key=True),
+        Column("stored", Boolean, primary_key=True),
+        _count("turns"),
+        _count("errors"),
+        _count("input_tokens"),
+        _count("cache_read_tokens"),
+        _count("cache_write_tokens"),
+        _count("output_tokens"),
+        _count("reasoning_tokens"),
+        Column("cost_usd", Double, nullable=False, server_default="0"),
+        Column("duration_ms", Double, nullable=False, server_default="0"),
+        Column("first_token_ms", Double, nullable=False, server_default="0"),
+        _count("first_tokens"),
+        _count("messages"),
+        Index(None, "key", "start"),
+    )
+
+
+usage_hours = _sums("usage_hours")
+usage_days = _sums("usage_days")
+
+usage_running = Table(
+    "usage_running",
+    schema,
+    Column("server", String(16), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    schema,
+    Column("name", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("last_used_at", Double),
+    Column("disabled", Boolean, nullable=False),
+    Column("operator", Boolean, nullable=False),
+    Column("rules", Json, nullable=False),
+    UniqueConstraint("sha256"),
 )

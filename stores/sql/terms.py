@@ -30,6 +30,11 @@ FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
 """The columns of a session whose lease was released."""
 
 
+def insert_into(dialect: str, table: Table) -> Any:
+    """An INSERT that knows `ON CONFLICT`."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
 class Terms:
     """Terms for one kind of database; `clock` None is the database's own (SQLite: this process's,
     which is on the same machine)."""
@@ -42,8 +47,7 @@ class Terms:
         self._clock = clock if clock or self.is_postgresql else time.time
 
     def insert(self, table: Table) -> Any:
-        """An INSERT that knows `ON CONFLICT`."""
-        return (postgresql if self.is_postgresql else sqlite).insert(table)
+        return insert_into("postgresql" if self.is_postgresql else "sqlite", table)
 
     def now(self) -> ColumnElement[float]:
         if self._clock is not None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stores import rows
 from stores.protocols import CompletedTurn, Session, StoredMessage
-from stores.sql.tables import blobs, days, message_blobs, messages
+from stores.sql.tables import blobs, message_blobs, messages
 from stores.sql.terms import Terms
 
 
@@ -91,21 +91,3 @@ def columns_after(
         "swept": False,
     }
     return values | ({"created_at": terms.now(), "tools": None} if turn.starts_over else {})
-
-
-async def count_day(
-    db: AsyncConnection, terms: Terms, session: Session, turn: CompletedTurn
-) -> None:
-    added: dict[str, Any] = {
-        "turns": 1,
-        "messages": len(turn.messages),
-        "prompt_tokens": turn.answer.usage.prompt_tokens,
-        "completion_tokens": turn.answer.usage.output_tokens,
-        "cost_usd": turn.answer.cost_usd or 0.0,
-    }
-    statement = terms.insert(days).values(
-        owner=session.owner, date=rows.date_of(session.used_at), **added
-    )
-    summed = {name: days.c[name] + statement.excluded[name] for name in added}
-    day = ["owner", "date"]
-    await db.execute(statement.on_conflict_do_update(index_elements=day, set_=summed))

@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import case, delete, exists, false, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from stores.protocols import BLOB_GRACE_SECONDS, FORGET_SECONDS, Day, Stats
-from stores.sql.tables import blobs, days, message_blobs, messages, sessions
+from stores.protocols import BLOB_GRACE_SECONDS, FORGET_SECONDS, Stats
+from stores.sql.tables import blobs, message_blobs, messages, sessions
 from stores.sql.terms import FREED, Terms
 
-DAY_COLUMNS = ("turns", "messages", "prompt_tokens", "completion_tokens", "cost_usd")
 EMPTY: dict[str, Any] = {
     "swept": True,
     "system": None,
@@ -25,7 +24,7 @@ EMPTY: dict[str, Any] = {
 again by a holder that slept: what it knows of the session is over."""
 
 
-async def stats(db: AsyncConnection, terms: Terms, owner: str, limit: int) -> Stats:
+async def stats(db: AsyncConnection, terms: Terms, owner: str) -> Stats:
     active = terms.active(owner)
     counts = select(
         func.coalesce(func.sum(case((active, 1), else_=0)), 0),
@@ -34,23 +33,7 @@ async def stats(db: AsyncConnection, terms: Terms, owner: str, limit: int) -> St
         func.coalesce(func.sum(case((active, sessions.c.bytes), else_=0)), 0),
     ).where(sessions.c.owner == owner, sessions.c.draft == false())
     numbers = [int(number) for number in (await db.execute(counts)).one()]
-    sums = [func.coalesce(func.sum(days.c[name]), 0) for name in DAY_COLUMNS]
-    total = (await db.execute(select(*sums).where(days.c.owner == owner))).one()
-    each = select(days.c.date, *(days.c[name] for name in DAY_COLUMNS))
-    newest = each.where(days.c.owner == owner).order_by(days.c.date.desc()).limit(limit)
-    return Stats(
-        active=numbers[0],
-        expired=numbers[1],
-        messages=numbers[2],
-        bytes=numbers[3],
-        total=_day("", *total),
-        days=tuple(_day(*row) for row in await db.execute(newest)),
-    )
-
-
-def _day(date: str, turns: int, messages: int, read: int, written: int, cost_usd: float) -> Day:
-    """PostgreSQL's sums are decimals."""
-    return Day(date, int(turns), int(messages), int(read), int(written), float(cost_usd))
+    return Stats(active=numbers[0], expired=numbers[1], messages=numbers[2], bytes=numbers[3])
 
 
 async def sweep(db: AsyncConnection, terms: Terms, limit: int) -> int:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.wire
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-right"
+EVERYTHING = check.Wanted()
 NAMES = [probe.name for probe in PROBES]
 
 
@@ -51,14 +53,18 @@ def keyed(shared_keyed: Gateway, upstream: FakeAnthropic) -> Gateway:
 
 
 async def checked(
-    capsys: pytest.CaptureFixture[str], url: str, *arguments: str, key: str | None = None
+    capsys: pytest.CaptureFixture[str],
+    url: str,
+    wanted: check.Wanted = EVERYTHING,
+    key: str | None = None,
 ) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit status, and what is told of each probe, by name."""
-    status = await asyncio.to_thread(check.main, ["--json", *arguments], url, {}, key)
-    reported = json.loads(capsys.readouterr().out)
-    assert reported["url"] == url
-    assert reported["ok"] is (status == 0)
-    return status, {result["name"]: result for result in reported["checks"]}
+    wanted = replace(wanted, as_json=True)
+    status = await asyncio.to_thread(check.main, wanted, url, {}, key)
+    told = json.loads(capsys.readouterr().out)
+    assert told["url"] == url
+    assert told["ok"] is (status == 0)
+    return status, {result["name"]: result for result in told["checks"]}
 
 
 def failures(results: dict[str, dict[str, Any]]) -> list[str]:
@@ -110,7 +116,7 @@ async def test_the_model_is_shown_the_function_its_result_and_the_first_turn_of_
     """At the address, of the model and with the key that go before those of the settings."""
     status = await asyncio.to_thread(
         check.main,
-        ["--url", f"{keyed.url}/v1/", "--model", "sonnet"],
+        check.Wanted(f"{keyed.url}/v1/", "sonnet"),
         "http://127.0.0.1:1",
         {"TEST_API_KEY": KEY},
         "sk-other",
@@ -173,6 +179,7 @@ async def test_a_key_that_claude_refuses_is_told_with_what_to_do(
     assert (status, failures(results)) == (1, ["chat"])
     assert "503 claude_auth_failed: " in results["chat"]["detail"]
     assert "ANTHROPIC_API_KEY" in results["chat"]["hint"]
+    assert "Put a valid ANTHROPIC_API_KEY" in results["chat"]["detail"]
     assert results["tools"] == {
         "name": "tools",
         "outcome": "skipped",
@@ -243,7 +250,7 @@ async def test_the_check_ends_although_the_server_never_answers(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        status, results = await checked(capsys, url, "--timeout", "0.2")
+        status, results = await checked(capsys, url, check.Wanted(seconds=0.2))
     assert (status, failures(results)) == (2, ["reachable"])
 
 
@@ -269,12 +276,17 @@ async def test_another_server_is_told_from_this_one(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--url", "chat"), ("--url", "http://h:1x"), ("--timeout", "0"), ("surplus",)]
+    ("arguments", "said"),
+    [
+        (("--url", "chat"), "--url must be an address such as http://127.0.0.1:8000.\n"),
+        (("--url", "http://h:1x"), "--url must be an address such as http://127.0.0.1:8000.\n"),
+        (("--timeout", "0"), "'--timeout'"),
+        (("surplus",), "surplus"),
+    ],
 )
-def test_a_wrong_argument_is_told_in_one_sentence(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+def test_a_wrong_argument_is_reported(
+    arguments: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        check.main(arguments, "http://127.0.0.1:1", {}, None)
-    assert ended.value.code == 2
-    assert "main.py check: error: " in capsys.readouterr().err
+    ended = run(*arguments, folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in ended.stderr

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -14,13 +17,14 @@ import pytest
 from fastapi import FastAPI
 
 from commands import command_line
-from commands.banner import banner, ignored_keys
+from commands.banner import banner, ignored_keys, ignored_settings
 from commands.serve import PORT_TRIES, listen
 from config.credentials import Credentials
 from config.sandbox import missing_for_sandbox
 from config.settings import Settings, SettingsError
 from core.version import NAME, VERSION
 from main import create_app
+from tests.support.arguments import understood
 
 ROOT = Path(__file__).parents[2]
 KEY = Credentials("anthropic", "ANTHROPIC_API_KEY is set.", bare=True)
@@ -33,10 +37,12 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, folder: Path, main: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """`python main.py` in an environment made from nothing."""
     environment = {"PATH": os.defpath, "HOME": str(folder), **variables}
-    command = [sys.executable, str(ROOT / "main.py"), *arguments]
+    command = [sys.executable, *([str(ROOT / "main.py")] if main else []), *arguments]
     return subprocess.run(
         command,
         env=environment,
@@ -48,11 +54,24 @@ def run(*arguments: str, folder: Path, **variables: str) -> subprocess.Completed
     )
 
 
-def test_the_port_is_an_argument_and_the_rest_are_options() -> None:
-    asked = command_line.parser().parse_args(["9000", "--host", "0.0.0.0", "--demo", "--reload"])
-    assert vars(asked) == {"port": "9000", "host": "0.0.0.0", "demo": True, "reload": True}
-    nothing = command_line.parser().parse_args([])
-    assert vars(nothing) == {"port": None, "host": None, "demo": False, "reload": False}
+@pytest.mark.parametrize(
+    ("words", "command", "parameters"),
+    [
+        ((), "serve", {"port": None, "host": None, "demo": False, "reload": False}),
+        (("9000", "--host", "::", "--demo"), "serve", {"port": "9000", "host": "::", "demo": True}),
+        (("--reload",), "serve", {"port": None, "reload": True}),
+        (("serve", "9000"), "serve", {"port": "9000"}),
+        (("demo", "9000", "--exit"), "demo", {"port": 9000, "end": True}),
+        (("service", "install", "--print"), "service install", {"show": True}),
+        (("login", "--console"), "login", {}),
+    ],
+)
+def test_a_port_and_options_are_those_of_serve_unless_a_command_is_named(
+    words: tuple[str, ...], command: str, parameters: dict[str, object]
+) -> None:
+    name, found = understood(words)
+    assert name == command
+    assert {name: found[name] for name in parameters} == parameters
 
 
 def test_a_free_port_is_taken_as_asked(taken: int) -> None:
@@ -139,6 +158,15 @@ def test_a_key_under_another_servers_name_is_said_to_mean_nothing() -> None:
     assert f"{sentence}\n" in banner(Settings.model_construct(), 1, KEY, sentence)
 
 
+def test_a_claude_that_is_not_there_is_said_to_be_ignored() -> None:
+    environ = {"CLAUDE_CLI_PATH": "claude", "AUTH_TOKEN": "sk-one"}
+    ignored = ignored_settings(Settings.model_construct(), environ)
+    assert ignored == (
+        "AUTH_TOKEN is set but means nothing here: set API_KEY; CLAUDE_CLI_PATH: there is no "
+        "command claude, so the bundled Claude Code is used"
+    )
+
+
 def test_the_banner_of_a_demo_says_so() -> None:
     assert "DEMO" in banner(Settings.model_construct(), 8000, None)
 
@@ -159,10 +187,74 @@ def test_the_banner_warns_where_others_can_connect(host: str, url: str) -> None:
 
 
 @pytest.mark.wire
-def test_a_bad_argument_stops_the_start_with_one_sentence(tmp_path: Path) -> None:
-    ended = run("eighty", folder=tmp_path)
-    sentence = "PORT must be a whole number.\n"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", sentence)
+def test_a_command_that_is_misspelt_has_a_suggestion(tmp_path: Path) -> None:
+    ended = run("chekc", folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "No such command 'chekc'. Did you mean 'check'?" in ended.stderr
+
+
+@pytest.mark.wire
+def test_an_older_python_is_told_what_is_needed(tmp_path: Path) -> None:
+    """The module is read to its end by any Python 3, so that its sentence can come."""
+    source = (ROOT / "main.py").read_text().replace("< (3, 11)", "< (99, 0)")
+    (tmp_path / "main.py").write_text(source)
+    ended = subprocess.run(
+        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "Python 3.11 or newer is needed: run `make install`, then .venv/bin/python main.py\n"
+    )
+
+
+@pytest.mark.wire
+def test_a_python_without_the_packages_is_told_how_to_get_them(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "main.py"), "check"],
+        cwd=tmp_path,
+        env={"PATH": os.defpath, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"The package \w+ is not installed for \S+: run `make install`, .+\n", ended.stderr
+    ), ended.stderr
+
+
+@pytest.mark.wire
+def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'main.py'))} check | head -c1"
+    ended = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "PORT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.stderr == ""
+
+
+MODULES_OF_A_SERVER = {"fastapi", "uvicorn", "sqlalchemy", "claude_agent_sdk", "httpx", "rich"}
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("words", [["key"], ["--version"]])
+def test_small_commands_load_nothing_of_the_server(words: list[str], tmp_path: Path) -> None:
+    ended = run("-c", IMPORTED, *words, folder=tmp_path, main=False, PYTHONPATH=str(ROOT))
+    loaded = set(json.loads(ended.stderr.splitlines()[-1]))
+    assert loaded & MODULES_OF_A_SERVER == set()
+
+
+IMPORTED = """
+import json, sys
+from commands.command_line import main
+main(sys.argv[1:], None)
+sys.stderr.write("\\n" + json.dumps(sorted(sys.modules)))
+"""
 
 
 BAD_STARTS = [
@@ -217,8 +309,7 @@ def test_the_version_is_told_and_is_that_of_the_project(
 ) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == (NAME, VERSION)
-    with pytest.raises(SystemExit, match=r"^0$"):
-        command_line.main(["--version"], create_app)
+    assert command_line.main(["--version"], create_app) == 0
     assert capsys.readouterr().out.startswith(f"{NAME} {VERSION} (claude-agent-sdk")
 
 

@@ -18,11 +18,10 @@ from typing import Any
 import httpx
 import pytest
 
-import auth
-from commands import command_line
+from commands import command_line, key_question
 from commands.banner import banner
 from commands.serve import protect
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from main import create_app
 
 pytestmark = pytest.mark.wire
@@ -91,12 +90,14 @@ def test_yes_makes_a_key_shows_it_once_and_uses_it(tmp_path: Path) -> None:
     with terminal(tmp_path) as screen:
         screen.wait_for(re.escape(QUESTION))
         screen.type("y\n")
-        text = screen.wait_for(r"curl (.|\n)*\n\n")
+        text = screen.wait_for(r"curl (.|\n)*Press Ctrl-C.*\n\n")
         url = url_in(text)
         [line] = [line for line in text.splitlines() if "API key  " in line]
         [key] = KEY.findall(line)
         assert f"curl {url}/v1/chat/completions" in text
         assert f"-H 'Authorization: Bearer {key}'" in text
+        assert "kept in " in text
+        assert text.endswith("  Press Ctrl-C to stop it.\n\n")
         assert "an API key is required (1 known)" in text
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
             assert http.get("/v1/compatibility").status_code == 401
@@ -106,9 +107,9 @@ def test_yes_makes_a_key_shows_it_once_and_uses_it(tmp_path: Path) -> None:
 
 def test_a_demo_does_not_ask_and_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
     with terminal(tmp_path, "--demo", POOL_WARM="1") as screen:
-        text = screen.wait_for(r"Docs .*\n")
+        text = screen.wait_for(r"Press Ctrl-C to stop it.\n")
         assert QUESTION not in text
-        # the port listens before the app runs: the answer comes once it does
+        # it is ready when it says so
         assert httpx.get(f"{url_in(text)}/health", trust_env=False, timeout=30).is_success
 
 
@@ -122,29 +123,80 @@ def terminals(answer: str) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper,
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("typed", "wanted", "questions"),
     [
-        ("y\n", True),
-        (" YES \n", True),
-        ("n\n", False),
-        ("\n", False),
-        ("ye\n", False),
-        ("\4", False),
+        ("y\n", True, 1),
+        (" YES \n", True, 1),
+        ("n\n", False, 1),
+        ("\n", False, 1),
+        ("ye\n8000\ny\n", True, 3),
+        ("why?\nno\n", False, 2),
+        ("\4", False, 1),
     ],
 )
-def test_only_a_yes_is_a_yes(answer: str, wanted: bool) -> None:
-    with terminals(answer) as (reader, writer, _):
-        assert auth.wants_key(reader, writer) is wanted
+def test_it_asks_until_the_answer_is_yes_or_no(typed: str, wanted: bool, questions: int) -> None:
+    nowhere = io.StringIO()
+    with terminals(typed) as (reader, _, _):
+        assert key_question.asked(reader, nowhere) is wanted
+    shown = nowhere.getvalue()
+    assert shown.count(QUESTION) == questions
+    assert shown.startswith("\n" + key_question.EXPLANATION.format(file=".env"))
 
 
-def test_without_a_terminal_it_neither_asks_nor_waits() -> None:
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and a home without any settings or earlier answers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path)})
+    return tmp_path
+
+
+def test_without_a_terminal_it_neither_asks_nor_waits(
+    alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reading, writing = os.pipe()  # nobody will ever write to it
+    nowhere = io.StringIO()
     with os.fdopen(reading) as pipe, terminals("y\n") as (reader, writer, _):
-        nowhere = io.StringIO()
-        assert auth.wants_key(pipe, writer) is False
-        assert auth.wants_key(reader, nowhere) is False
-        assert nowhere.getvalue() == ""
+        for source, target in ((pipe, writer), (reader, nowhere)):
+            monkeypatch.setattr(sys, "stdin", source)
+            monkeypatch.setattr(sys, "stdout", target)
+            assert key_question.key_from_question() is None
     os.close(writing)
+    assert nowhere.getvalue() == ""
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, typed: str) -> str | None:
+    with terminals(typed) as (reader, writer, _):
+        monkeypatch.setattr(sys, "stdin", reader)
+        monkeypatch.setattr(sys, "stdout", writer)
+        return key_question.key_from_question()
+
+
+def test_a_no_is_remembered_for_this_settings_file_alone(
+    alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answered(monkeypatch, "n\n") is None
+    assert answered(monkeypatch, "y\n") is None, "it was not asked again"
+    (alone / "other").mkdir()
+    monkeypatch.chdir(alone / "other")
+    assert answered(monkeypatch, "y\n") is not None
+
+
+def test_a_yes_keeps_the_key_in_the_settings_file_for_its_owner_alone(
+    alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = answered(monkeypatch, "y\n")
+    assert (alone / ".env").read_text() == f"API_KEY={key}\n"
+    assert (alone / ".env").stat().st_mode & 0o777 == 0o600
+    assert load_settings().api_key == key
+
+
+def test_what_the_settings_file_holds_already_stays(
+    alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alone / ".env").write_text("PORT=9000")
+    key = answered(monkeypatch, "y\n")
+    assert (alone / ".env").read_text() == f"PORT=9000\nAPI_KEY={key}\n"
 
 
 def protected(
@@ -155,9 +207,8 @@ def protected(
 
 
 def test_the_question_is_asked_with_neither_reload_nor_demo_nor_key(
-    monkeypatch: pytest.MonkeyPatch,
+    alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "environ", {})
     with terminals("y\n") as (reader, writer, _):
         monkeypatch.setattr(sys, "stdin", reader)
         monkeypatch.setattr(sys, "stdout", writer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -18,8 +19,9 @@ from starlette.types import Message, Receive, Scope, Send
 from config.logs import ConsoleLine, JsonLine, configure_logging, current_request_id, is_loggable
 from config.settings import Settings
 from core.errors import ModelNotFound, RateLimited
+from tests.support.harness import Gateway
 from web import errors
-from web.middleware.request_log import RequestLog, client_request_id
+from web.middleware.request_log import RequestLog, client_request_id, described
 
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 
@@ -227,8 +229,85 @@ def test_a_json_line_is_one_object() -> None:
     assert "left_out" not in entry
 
 
-def test_a_console_line_is_readable() -> None:
-    assert re.fullmatch(r"\d\d:\d\d:\d\d INFO    said this", ConsoleLine().format(record()))
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+ID = {"request_id": "req_0123456789abcdef0123456789abcdef"}
+
+
+def test_a_line_in_a_file_has_the_date_and_no_colours() -> None:
+    line = ConsoleLine(io.StringIO()).format(record(fields=ID))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO    01234567 said this", line)
+
+
+def test_a_line_on_a_terminal_has_the_time_and_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    line = ConsoleLine(Terminal()).format(record(logging.WARNING, fields=ID))
+    assert re.fullmatch(
+        r"\x1b\[2m[\d:]{8}\x1b\[0m \x1b\[33mWARNING\x1b\[0m \x1b\[2m01234567\x1b\[0m said this",
+        line,
+    )
+    monkeypatch.setenv("NO_COLOR", "1")
+    line = ConsoleLine(Terminal()).format(record(logging.WARNING))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING said this", line)
+
+
+async def test_what_watches_a_server_is_logged_only_when_something_is_wrong(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    statuses = {"/health": 200, "/health/ready": 503}
+
+    async def probed(scope: Scope, receive: Receive, send: Send) -> None:
+        status = statuses[scope["path"]]
+        await send({"type": "http.response.start", "status": status, "headers": []})
+
+    async def send(message: Message) -> None:
+        pass
+
+    caplog.set_level(logging.DEBUG, logger="access")
+    for path in statuses:
+        await RequestLog(probed)({**SCOPE, "path": path}, _nothing, send)
+    levels = [record.levelname for record in caplog.records if record.name == "access"]
+    assert levels == ["DEBUG", "INFO"]
+
+
+def test_the_line_of_a_turn_says_who_asked_what_and_what_it_took() -> None:
+    fields = {
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "status": 200,
+        "duration_ms": 1240.4,
+        "key": "0a1b2c3d",
+        "key_name": "alice",
+        "model": "claude-sonnet-5-5",
+        "prompt_tokens": 812,
+        "completion_tokens": 40,
+        "cost_usd": 0.00312,
+        "first_token_ms": 312,
+    }
+    assert described(fields) == (
+        "POST /v1/chat/completions 200 1.24 s, alice, claude-sonnet-5-5, 812 + 40 tokens, $0.0031, "
+        "first token 312 ms"
+    )
+    few = {name: fields[name] for name in ("method", "path", "status")} | {"duration_ms": 4.2}
+    assert described(few) == "POST /v1/chat/completions 200 4.2 ms"
+
+
+@pytest.mark.wire
+async def test_a_turn_is_one_line(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    body = {"model": "haiku", "n": 2, "messages": [{"role": "user", "content": "Hello"}]}
+    await gateway.http.post("/v1/chat/completions", json=body)
+    [line] = access_lines(caplog)
+    asked = [request for request in gateway.upstream.requests if request.model == line["model"]]
+    assert len(asked) == 2
+    assert line["completion_tokens"] == 2 * 5
+    for name in ("first_token_ms", "prompt_tokens", "cost_usd"):
+        assert line[name]
+    own = [each.name for each in caplog.records if each.levelno >= logging.INFO]
+    assert [name for name in own if not name.startswith(("uvicorn", "httpx"))] == ["access"]
 
 
 def test_libraries_are_heard_only_when_they_warn() -> None:

@@ -55,10 +55,12 @@ def test_a_bare_name_of_the_cli_is_looked_up_on_path(
     cli.parent.mkdir()
     cli.write_text("#!/bin/sh\n")
     cli.chmod(0o755)
+    monkeypatch.setenv("CLAUDE_CLI_PATH", "claude-of-nobody")
+    assert load_settings().claude_cli_path is None, "the bundled one is used"
     monkeypatch.setenv("CLAUDE_CLI_PATH", "claude")
     monkeypatch.setenv("PATH", str(cli.parent))
     assert load_settings().claude_cli_path == cli
-    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("CLAUDE_CLI_PATH", str(tmp_path / "nowhere"))
     with pytest.raises(SettingsError, match=r"^CLAUDE_CLI_PATH must be the path of the claude"):
         load_settings()
 

@@ -32,8 +32,13 @@ def test_the_tour_streams_a_chat_says_how_to_go_on_and_ends(tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = re.search(r"First token after \d+ ms, (\d+) pieces, answered by \S+\.", done.stdout)
-    assert found
-    assert int(found[1]) > 10
+    chats = re.findall(r"First token after \d+ ms, (\d+) pieces, answered by \S+\.", done.stdout)
+    assert len(chats) == 2
+    assert int(chats[0]) > 10
+    assert "Your name is Ada: you told me." in done.stdout
+    assert 'get_weather({"city": "Rome"}) = ' in done.stdout
+    assert re.search(r"The call came after \d+ ms, the answer to its result after", done.stdout)
+    assert re.search(r"^\d\d:\d\d:\d\d ", done.stdout + done.stderr, re.MULTILINE) is None
+    assert f"open http://127.0.0.1:{port}/ in a browser" in done.stdout
     assert re.search(rf"curl -N http://127\.0\.0\.1:{port}/v1/chat/completions", done.stdout)
     assert "keeps running" not in done.stdout

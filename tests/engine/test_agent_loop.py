@@ -68,11 +68,11 @@ async def agent(gateway: Gateway, *, lost_at: Container[int] = ()) -> Run:
         if len(run.events) in lost_at:
             for slot in gateway.engine.pool.in_state("idle", "blank"):
                 slot.worker.kill()
-        asked: Any = {"model": MODEL, "messages": run.messages, "tools": TOOLS, "temperature": 0}
+        asked: Any = {"model": MODEL, "messages": run.messages, "tools": TOOLS}
         async with gateway.client.chat.completions.stream(
             **asked, stream_options={"include_usage": True}
         ) as stream:
-            run.events.append([event.type async for event in stream])
+            run.events.append(sorted({event.type async for event in stream}))
             completion = await stream.get_final_completion()
         assert completion.usage is not None
         run.usage.append((completion.usage.prompt_tokens, completion.usage.completion_tokens))

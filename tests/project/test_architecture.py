@@ -246,6 +246,14 @@ def test_the_server_writes_to_no_terminal_but_by_its_command_line() -> None:
         assert "print" not in calls or name_of(path) in allowed, path
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_is_raised_within_except_star(path: Path) -> None:
+    """Python 3.11.2, which Debian 12 has, wraps it in an exception group."""
+    handlers = [h for n in ast.walk(parsed(path)) if isinstance(n, ast.TryStar) for h in n.handlers]
+    raised = [each for h in handlers for each in ast.walk(h) if isinstance(each, ast.Raise)]
+    assert raised == []
+
+
 def test_no_module_hides_one_of_pythons_own() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert (TOP | packages) & sys.stdlib_module_names == set()

@@ -20,9 +20,9 @@ from openai import OpenAI
 
 import demo
 from auth import FILE
-from commands import check, command_line
 from config.settings import Settings, load_settings
 from tests.conftest import MakeGateway
+from tests.support.arguments import understood
 from tests.support.harness import Gateway
 from tests.support.pages import (
     INLINE_CODE,
@@ -206,23 +206,16 @@ def python(words: list[str]) -> None:
     match words:
         case ["-m", module, *_]:
             assert (ROOT / module.replace(".", "/")).exists() or module == "json.tool", module
-        case ["main.py", "check", *rest]:
-            read_arguments(check.parser("http://127.0.0.1:8000"), rest)
-        case ["main.py", "login" | "key", *rest]:
-            assert rest == []
-        case ["main.py", "agent", *rest]:
-            assert rest in (["list"], ["check"], ["new"], ["new", "NAME"])
         case ["main.py", *rest]:
-            read_arguments(command_line.parser(), rest)
+            understood(rest)
         case [script, *_]:
             assert (ROOT / script).is_file(), script
 
 
-def read_arguments(parser: ArgumentParser, words: list[str]) -> None:
-    try:
-        parser.parse_args(words)
-    except SystemExit:
-        pytest.fail(f"{parser.prog} does not take {words}")
+@program("claude-openai-server")
+def installed(words: list[str]) -> None:
+    """`tests/project/test_wheel.py` installs it."""
+    understood(words)
 
 
 @program("sh")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,45 @@ from scripts import bootstrap
 pytestmark = pytest.mark.wire
 
 OLD, NEW, NEWEST = "0.2.1", "0.2.2", "0.2.3"
-LOCK = '[[package]]\nname = "claude-agent-sdk"\nversion = "{}"\n'
+LOCK = """[[package]]
+name = "claude-agent-sdk"
+version = "{}"
+groups = ["main"]
+files = [{{file = "sdk.whl", hash = "sha256:00"}}]
+
+[[package]]
+name = "pytest"
+version = "9.1.0"
+groups = ["dev"]
+files = [{{file = "pytest.whl", hash = "sha256:01"}}]
+
+[[package]]
+name = "colorama"
+version = "0.4.6"
+groups = ["main", "dev"]
+files = [{{file = "colorama.whl", hash = "sha256:02"}}]
+
+[package.markers]
+main = "platform_system == \\"Windows\\""
+dev = "sys_platform == \\"win32\\""
+"""
 PYPROJECT = '[project]\ndependencies = ["other>=1", "claude-agent-sdk>=0.2.1,<0.3"]\n'
-WORKER = 'CONTRACT_TESTED_VERSIONS = frozenset({{{}}})\n"""Which."""\n'
+VERSIONS = 'CONTRACT_TESTED_VERSIONS = frozenset({{{}}})\n"""Which."""\n'
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 INTERPRETER = f"""#!/bin/sh
 cd ROOT
 case "$*" in
     *poetry*update*) [ ! -e poetry-fails ] || exit 1
         sed 's/{OLD}/{NEW}/' poetry.lock >new && mv new poetry.lock ;;
-    *poetry*sync*) mkdir -p .venv/lib/python3/site-packages/claude_agent_sdk
+    *pip*install*-r*) echo "$*" >>pip.log
+        [ ! -e pip-fails ] || exit 1
+        for requirements; do true; done; cat "$requirements" >asked
+        mkdir -p .venv/lib/python3/site-packages/claude_agent_sdk
         echo '__cli_version__ = "2.2"' \
             >.venv/lib/python3/site-packages/claude_agent_sdk/_cli_version.py ;;
+    *pip*list*) echo '[{{"name": "PyTest"}}, {{"name": "left-over"}}, {{"name": "pip"}},' \
+            '{{"name": "claude_agent_sdk"}}]' ;;
+    *pip*uninstall*) echo "$*" >removed ;;
     *index*versions*) cat releases ;;
     *index_url*) echo '{{"index": "file:///nowhere", "cert": null, "proxy": null}}' ;;
     *) echo {PYTHON_VERSION} ;;
@@ -50,15 +78,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "pyproject.toml", PYPROJECT)
     write(tmp_path / "releases", f"Available versions: {NEWEST}, {NEW}")
     write(tmp_path / "poetry.lock", LOCK.format(OLD))
-    write(tmp_path / "engine/tested_versions.py", WORKER.format('"2.1"'))
+    write(tmp_path / "engine/tested_versions.py", VERSIONS.format('"2.1"'))
     write(tmp_path / "tests/engine/contract/test_cli.py", "")
     contract_tests_end_with(0)
     return tmp_path
 
 
 def contract_tests_end_with(status: int) -> None:
-    check = f"grep -q 2.2 {bootstrap.VERSIONS_FILE} || exit 9"
-    script = f'#!/bin/sh\n{check}\necho "ran $@"\nexit {status}\n'
+    trusted = "grep -q 2.2 engine/tested_versions.py || exit 9"
+    script = f'#!/bin/sh\n{trusted}\necho "ran $@"\nexit {status}\n'
     write(bootstrap.VENV / "bin/pytest", script, 0o755)
 
 
@@ -87,7 +115,7 @@ def test_an_upgrade_says_what_changed_and_names_the_version_that_passed(
     said = capfd.readouterr().out
     assert f"claude-agent-sdk: {OLD} -> {NEW}\nClaude Code: none -> 2.2\nran " in said
     assert "contract/test_cli.py -k one\n" in said
-    assert (project / "engine/tested_versions.py").read_text() == WORKER.format('"2.1", "2.2"')
+    assert (project / "engine/tested_versions.py").read_text() == VERSIONS.format('"2.1", "2.2"')
     assert bootstrap.main(["upgrade"]) == 0
     said = capfd.readouterr().out
     assert f"claude-agent-sdk: {NEW}, as before\nClaude Code: 2.2, as before\n" in said
@@ -100,7 +128,7 @@ def test_an_upgrade_that_breaks_a_contract_trusts_nothing_new_and_tells_the_way_
     contract_tests_end_with(1)
     assert bootstrap.main(["upgrade"]) == 1
     assert "git checkout poetry.lock && make install" in capfd.readouterr().err
-    assert (project / "engine/tested_versions.py").read_text() == WORKER.format('"2.1"')
+    assert (project / "engine/tested_versions.py").read_text() == VERSIONS.format('"2.1"')
 
 
 def test_an_upgrade_without_any_release_of_the_range_names_the_range(
@@ -124,9 +152,76 @@ def test_contract_tests_that_are_interrupted_leave_nothing_trusted(project: Path
     write(bootstrap.VENV / "bin/pytest", script, 0o755)
     with pytest.raises(KeyboardInterrupt):
         bootstrap.main(["upgrade"])
-    assert (project / "engine/tested_versions.py").read_text() == WORKER.format('"2.1"')
+    assert (project / "engine/tested_versions.py").read_text() == VERSIONS.format('"2.1"')
 
 
-def test_the_version_that_is_trusted_is_found_in_the_real_worker() -> None:
-    text = (Path(__file__).parents[2] / "engine/tested_versions.py").read_text()
+def test_the_version_that_is_trusted_is_found_in_the_real_file() -> None:
+    text = (Path(__file__).parents[2] / bootstrap.TESTED).read_text()
     assert bootstrap.TESTED_VERSIONS.search(text)
+
+
+def asked(project: Path) -> list[str]:
+    """The names that pip was asked for."""
+    lines = (project / "asked").read_text().splitlines()
+    return [line.partition("==")[0] for line in lines]
+
+
+def test_the_server_and_the_demo_are_set_up_without_the_tests_tools(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["install", "--compile"]) == 0
+    assert asked(project) == ["claude-agent-sdk", "colorama"]
+    said = capfd.readouterr().err
+    assert said == f"Loading {bootstrap.SIZES['main']}\n"
+    options = (project / "pip.log").read_text()
+    for option in ("--compile", "--no-cache-dir", "--require-hashes"):
+        assert option in options
+    assert list((project / ".cache").glob("*.txt")) == []
+
+
+def test_a_group_that_was_asked_for_stays_when_less_is_asked_for(project: Path) -> None:
+    assert bootstrap.main(["install", "dev"]) == 0
+    assert asked(project) == ["claude-agent-sdk", "pytest", "colorama"]
+    (project / "asked").unlink()
+    assert bootstrap.main(["install"]) == 0
+    assert not (project / "asked").exists(), "it was current"
+    write(project / "poetry.lock", LOCK.format(NEW))
+    assert bootstrap.main(["install"]) == 0
+    assert asked(project) == ["claude-agent-sdk", "pytest", "colorama"]
+
+
+def test_a_release_is_installed_by_its_hashes_and_where_one_of_the_groups_needs_it(
+    project: Path,
+) -> None:
+    bootstrap.main(["install"])
+    line = (project / "asked").read_text().splitlines()[-1]
+    assert line == 'colorama==0.4.6 ; (platform_system == "Windows") --hash=sha256:02'
+    bootstrap.main(["install", "dev"])
+    line = (project / "asked").read_text().splitlines()[-1]
+    both = '(sys_platform == "win32") or (platform_system == "Windows")'
+    assert line == f"colorama==0.4.6 ; {both} --hash=sha256:02"
+
+
+def test_what_the_lock_does_not_name_is_removed(project: Path) -> None:
+    bootstrap.main(["install", "dev"])
+    assert (project / "removed").read_text().split()[-2:] == ["--yes", "left-over"]
+
+
+def test_a_set_up_that_failed_is_tried_again(project: Path) -> None:
+    write(project / "pip-fails", "")
+    assert bootstrap.main(["install"]) == 1
+    (project / "pip-fails").unlink()
+    assert bootstrap.main(["install"]) == 0
+    assert asked(project) == ["claude-agent-sdk", "colorama"]
+
+
+def test_a_group_that_does_not_exist_is_named(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["install", "tset"]) == 2
+    assert capfd.readouterr().err == "There is no group tset.\n"
+
+
+def test_every_group_of_the_project_has_a_size_that_is_told() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert set(bootstrap.SIZES) == {"main", *project["dependency-groups"]}

@@ -117,6 +117,19 @@ def container(tmp_path: Path) -> Container:
     return Container(root)
 
 
+def test_a_command_of_the_image_is_run_as_it_is(container: Container) -> None:
+    start = container.start("echo", "from inside")
+    assert (start.status, start.command) == (0, "from inside")
+
+
+@pytest.mark.parametrize("words", [("check", "--json"), ("9000",), ("--demo",), ("nonsense",)])
+def test_what_is_no_command_of_the_image_is_the_servers(
+    container: Container, words: tuple[str, ...]
+) -> None:
+    told = " ".join(f"'{word}'" for word in ("main.py", *words))
+    assert container.start(*words).command == f"started in /app: {told}"
+
+
 def test_it_becomes_the_server_with_the_arguments_that_it_got(container: Container) -> None:
     start = container.start("--demo", "two words", ANTHROPIC_API_KEY="sk-dummy")
     assert start.command == "started in /app: 'main.py' '--demo' 'two words'"

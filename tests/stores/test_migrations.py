@@ -21,6 +21,8 @@ from stores.sql.database import Database, database_url
 from stores.sql.migrate import NEWEST, migrate
 from stores.sql.store import SqlStore
 from stores.sql.tables import schema
+from stores.sql.usage import SqlUsageLedger
+from stores.usage import UsageFilter
 from tests.support.postgres import Postgres
 
 REVISIONS = [
@@ -76,7 +78,8 @@ async def test_a_session_of_the_first_version_opens_in_this_one(url: str) -> Non
         assert reported.message.content == ({"type": "text", "text": "Hi \x00"},)
         assert reported.answer is not None
         assert (reported.answer.usage, reported.answer.cost_usd) == (Usage(7), 0.5)
-        assert (await store.stats("local", 1)).total.turns == 1
+        [(day, sums)] = await SqlUsageLedger(database).usage(UsageFilter(stored=True), ["day"])
+        assert (day, sums.turns, sums.cost_usd) == (("2026-11-20",), 1, 0.5)
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

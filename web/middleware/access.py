@@ -13,13 +13,14 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth import LOCAL, MAX_PRESENTED, Keyring, Principal, presented_keys
+from auth import LOCAL, MAX_PRESENTED, REFRESH_SECONDS, KeyBook, Principal, presented_keys
 from config.settings import Settings
 from core.addresses import client_address, counted_as, is_loopback, parsed
 from core.errors import GatewayError, LimitExceeded, Overloaded, PermissionDenied
 from rate_limiter import Allowance, RateLimiter
 from web.anthropic import is_anthropics
 from web.errors import error_response
+from web.sign_in import SignIn
 
 log = logging.getLogger(__name__)
 
@@ -92,14 +93,16 @@ class Gate:
         self,
         app: ASGIApp,
         settings: Settings,
-        keyring: Keyring,
+        keys: KeyBook,
         limiter: RateLimiter | None = None,
+        sign_in: SignIn | None = None,
         failures: Failures | None = None,
     ) -> None:
         self.app = app
         self._settings = settings
-        self._keyring = keyring
+        self._keys = keys
         self._limiter = limiter
+        self._sign_in = sign_in
         self._failures = failures or Failures()
         self._running: Counter[str] = Counter()
 
@@ -125,7 +128,7 @@ class Gate:
         principal: Principal | None = scope["state"]["principal"]
         name = principal.name if principal else ""
         most = max(1, self._settings.max_connections // 2)
-        if len(self._keyring.names()) > 1 and self._running[name] >= most:
+        if len(self._keys) > 1 and self._running[name] >= most:
             error = Overloaded(f"At most {most} requests of one key run at once.", retry_after=1)
             await _refuse(error, scope, receive, send)
             return
@@ -138,19 +141,24 @@ class Gate:
                 del self._running[name]
 
     async def _principal(self, scope: Scope) -> Principal | None:
-        if not self._keyring:
+        if not await self._is_protected():
             self._check_arrival(scope)
             return LOCAL
         keys = presented_keys(scope["headers"])
         if not keys:
-            return None
+            return await self._sign_in.principal(scope) if self._sign_in else None
         for key in keys[:MAX_PRESENTED]:
-            if found := self._keyring.find(key):
+            if found := await self._keys.find(key):
                 return found
         log.info("a wrong API key, %s", sha256(keys[0]).hexdigest()[:8])
         address = counted_as(client_address(scope, self._settings.trusted_proxies))
         await self._failures.punish(address, min(len(keys), MAX_PRESENTED))
         return None
+
+    async def _is_protected(self) -> bool:
+        if not self._keys.is_protected:  # the first key may have been made elsewhere
+            await self._keys.refresh(REFRESH_SECONDS)
+        return self._keys.is_protected
 
     def _check_arrival(self, scope: Scope) -> None:
         """Without keys no other computer is served, whatever address uvicorn listens on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth import KeyBook
 from config.settings import Settings
 from core.addresses import is_loopback
 from core.errors import PermissionDenied
@@ -21,42 +22,29 @@ ALWAYS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-PAGE_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        # FastAPI's documentation pages load Swagger UI and ReDoc from there.
-        "script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net",
-        "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com",
-        "font-src https://fonts.gstatic.com",
-        "img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly",
-        "connect-src 'self'",
-        "worker-src blob:",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-    ]
-).encode()
+PAGE_POLICY = b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+"""Of pages that bring none of their own (web/dashboard/)."""
 
 
-PAGES = frozenset({"/", "/docs", "/redoc", "/openapi.json"})
+PAGES = frozenset({"/", "/docs", "/openapi.json"})
 """What a link may lead to; they start nothing."""
 
 
 class Browsers:
-    """Refuses cross-origin requests and unknown hosts where `is_protected` is false; security
-    headers always."""
+    """Refuses cross-origin requests and unknown hosts while no key is needed; security headers
+    always."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, is_protected: bool) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyBook) -> None:
         self.app = app
         self._settings = settings
-        self._is_protected = is_protected
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         send = _securing(scope, send)
-        error = None if self._is_protected else self._objection(scope)
+        error = None if self._keys.is_protected else self._objection(scope)
         if error is None:
             await self.app(scope, receive, send)
         else:

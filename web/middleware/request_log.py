@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from config.logs import current_request_id
+from config.logs import begin_notes, current_request_id
 from core.errors import GatewayError
 from web.anthropic import is_anthropics
 from web.errors import error_response
@@ -19,6 +20,9 @@ from web.errors import error_response
 CLIENT_REQUEST_ID_LENGTH = 512
 CLIENT_LEFT = 499
 """Logged where the client left before the answer began, as nginx writes it."""
+PROBED = frozenset({"/health", "/health/ready"})
+"""Asked every few seconds by whatever watches the server: logged at DEBUG while all is well."""
+
 access_log = logging.getLogger("access")
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class RequestLog:
             return
         exchange = Exchange(scope, send)
         token = current_request_id.set(exchange.request_id)
+        exchange.notes = begin_notes()
         try:
             await self.app(scope, receive, exchange.send)
         except Exception:
@@ -59,6 +64,7 @@ class Exchange:
         self.client_request_id = client_request_id(Headers(scope=scope))
         self.is_anthropics = is_anthropics(scope)
         self.status: int | None = None
+        self.notes: dict[str, Any] = {}
         self.method: str = scope["method"]
         self.path = quote(scope["path"])  # no line breaks in the log; the query may hold keys
         self._send = send
@@ -80,6 +86,7 @@ class Exchange:
     def log(self) -> None:
         duration_ms = round((perf_counter() - self._started) * 1000, 1)
         status = self.status or CLIENT_LEFT
+        principal = self._state.get("principal")
         fields = {
             "method": self.method,
             "path": self.path,
@@ -87,10 +94,32 @@ class Exchange:
             "duration_ms": duration_ms,
             "request_id": self.request_id,
             "client_request_id": self.client_request_id,
-            "key": getattr(self._state.get("principal"), "key_id", None),
+            "key": getattr(principal, "key_id", None),
+            "key_name": getattr(principal, "name", None),
+            **self.notes,
         }
-        line = (self.method, self.path, status, duration_ms)
-        access_log.info("%s %s %s %s ms", *line, extra={"fields": fields})
+        is_routine = self.path in PROBED and status < 400
+        level = logging.DEBUG if is_routine else logging.INFO
+        access_log.log(level, "%s", described(fields), extra={"fields": fields})
+
+
+def described(fields: Mapping[str, Any]) -> str:
+    """`POST /v1/chat/completions 200 1.24 s, alice, claude-sonnet-5-5, 812 + 40 tokens, $0.0031,
+    first token 312 ms`: what is not known is left out."""
+    milliseconds = fields["duration_ms"]
+    took = f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+    parts = [f"{fields['method']} {fields['path']} {fields['status']} {took}"]
+    if fields.get("key"):
+        parts.append(fields["key_name"])
+    if model := fields.get("model"):
+        parts.append(model)
+    if "prompt_tokens" in fields:
+        parts.append(f"{fields['prompt_tokens']} + {fields['completion_tokens']} tokens")
+    if (cost := fields.get("cost_usd")) is not None:
+        parts.append(f"${cost:.4f}")
+    if "first_token_ms" in fields:
+        parts.append(f"first token {fields['first_token_ms']} ms")
+    return ", ".join(parts)
 
 
 def client_request_id(headers: Headers) -> str | None:

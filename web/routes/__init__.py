@@ -11,23 +11,26 @@ from web.routes import (
     conversations,
     debug,
     health,
+    keys,
     mcp,
     messages,
+    metrics,
     models,
+    page,
     pool,
     responses,
     root,
     session_files,
     sessions,
     tools,
+    usage,
 )
 
 ROUTERS = tuple(
     module.router
     for module in (
         *(chat, responses, conversations, messages, completions, absent),
-        *(sessions, session_files, models, tools),
-        approvals,
-        *(mcp, debug, auth, pool, health, root),
+        *(sessions, session_files, models, usage, keys, tools, approvals),
+        *(mcp, debug, auth, pool, metrics, health, root, page),
     )
 )

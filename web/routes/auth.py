@@ -22,11 +22,13 @@ ACCOUNT_FIELDS = ("tokenSource", "apiKeySource", "apiProvider", "subscriptionTyp
 
 
 class AuthStatus(BaseModel):
-    """`hint` is the setting or the command that provides what is missing."""
+    """`refused` is what the provider said when it refused the credentials in use, null where it
+    takes them or was not asked yet. `hint` is the setting or the command that helps."""
 
     method: Method
     detected_by: str
     missing: list[str]
+    refused: str | None
     hint: str | None
     cli_version: str | None
     sdk_version: str
@@ -40,7 +42,8 @@ async def auth_status(principal: Principal, credentials: Credentials, engine: En
         method=credentials.method,
         detected_by=credentials.detected_by,
         missing=list(credentials.missing),
-        hint=credentials.hint,
+        refused=engine.refusal,
+        hint=credentials.refusal_hint if engine.refusal else credentials.hint,
         cli_version=info.get("claude_code_version"),
         sdk_version=version("claude-agent-sdk"),
         account=account(info),

@@ -51,7 +51,7 @@ async def ready(
     checks = {
         "cli": cli_check(engine),
         "process": Check(ok=reason is None, detail=reason),
-        "credentials": credentials_check(credentials),
+        "credentials": credentials_check(credentials, engine.refusal),
         "sessions": Check(ok=problem is None, detail=problem),
     }
     is_ready = all(check.ok for check in checks.values())
@@ -68,6 +68,9 @@ def cli_check(engine: Engine) -> Check:
     )
 
 
-def credentials_check(credentials: Credentials) -> Check:
-    sentences = (credentials.detected_by, *credentials.missing, credentials.hint or "")
-    return Check(ok=credentials.method != "none", detail=" ".join(sentences).strip())
+def credentials_check(credentials: Credentials, refusal: str | None) -> Check:
+    """Not ok either while the provider refuses them."""
+    hint = credentials.refusal_hint if refusal else credentials.hint or ""
+    sentences = (credentials.detected_by, *credentials.missing, refusal or "", hint)
+    is_ok = credentials.method != "none" and refusal is None
+    return Check(ok=is_ok, detail=" ".join(filter(None, sentences)))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
+from starlette.responses import Response
+
+from web.dashboard import DOCS_PATH, home, prefers_html
+from web.dependencies import KnownPrincipal, State
 
 router = APIRouter(tags=["about"])
 
@@ -28,8 +32,16 @@ class About(BaseModel):
     docs: str | None
 
 
-@router.get("/", summary="Name, version, endpoints, features")
-async def about(request: Request) -> About:
+@router.get(
+    "/",
+    response_model=About,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+    summary="Name, version, endpoints, features; the page of the operator in a browser",
+)
+async def about(request: Request, state: State, principal: KnownPrincipal) -> About | Response:
+    """HTML for those who ask for it before JSON, as browsers do."""
+    if prefers_html(request.headers.get("accept", "")):
+        return await home(request, state, principal)
     app: FastAPI = request.app
     return About(
         name=app.title,
@@ -37,7 +49,7 @@ async def about(request: Request) -> About:
         description=app.description,
         endpoints=endpoints(app),
         features=list(FEATURES),
-        docs=app.docs_url,
+        docs=DOCS_PATH,
     )
 
 

@@ -10,14 +10,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
+from core import events
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, NotFound, SessionNotFound
-from core.events import Usage
 from dialects.chat.history import wire_messages
 from models import ErrorBody
 from session_manager import check_id, new_id
-from stores.protocols import Day, NewSession, Session, StoredMessage
+from stores.protocols import NewSession, Session, Stats, StoredMessage
+from stores.usage import UsageFilter, UsageSum
 from web.dependencies import Catalogue, Engine, Principal, Sessions
+from web.dependencies import Usage as Recorder
 from web.session_models import (
     CreateSession,
     ForkSession,
@@ -77,18 +79,31 @@ async def list_sessions(
 
 @router.get("/stats", summary="How much is stored, and what was used by day")
 async def session_stats(
-    principal: Principal, sessions: Sessions, days: Annotated[int, Query(ge=1, le=366)] = 30
+    principal: Principal,
+    sessions: Sessions,
+    usage: Recorder,
+    days: Annotated[int, Query(ge=1, le=366)] = 30,
 ) -> SessionStats:
-    stats = await sessions.store.stats(principal.name, days)
+    """The days are a view of the usage ledger: what was written to sessions."""
+    await usage.flush()
+    stats = await sessions.store.stats(principal.name)
+    stored = UsageFilter(key=principal.name, stored=True)
+    [(_, total)] = await usage.ledger.usage(stored)
+    by_day = await usage.ledger.usage(stored, ["day"])
+    days_back = reversed(by_day[-days:])
+    return _stats(stats, total, [_day(day, sums) for (day,), sums in days_back])
+
+
+def _stats(stats: Stats, total: UsageSum, days: list[SessionDay]) -> SessionStats:
     return SessionStats(
         active_sessions=stats.active,
         expired_sessions=stats.expired,
         messages=stats.messages,
         bytes=stats.bytes,
-        turns=stats.total.turns,
-        usage=_usage_of_day(stats.total),
-        cost_usd=round(stats.total.cost_usd, 10),
-        days=[_day(day) for day in stats.days],
+        turns=total.turns,
+        usage=_usage_of(total),
+        cost_usd=round(total.cost_usd, 10),
+        days=days,
     )
 
 
@@ -108,7 +123,7 @@ async def get_session(
     )
 
 
-def _tokens(usage: Usage) -> int:
+def _tokens(usage: events.Usage) -> int:
     return usage.prompt_tokens + usage.output_tokens
 
 
@@ -214,7 +229,7 @@ def summary(session: Session) -> SessionSummary:
     )
 
 
-def _usage(usage: Usage) -> SessionUsage:
+def _usage(usage: events.Usage) -> SessionUsage:
     return SessionUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.output_tokens,
@@ -222,19 +237,19 @@ def _usage(usage: Usage) -> SessionUsage:
     )
 
 
-def _usage_of_day(day: Day) -> SessionUsage:
+def _usage_of(sums: UsageSum) -> SessionUsage:
     return SessionUsage(
-        prompt_tokens=day.prompt_tokens,
-        completion_tokens=day.completion_tokens,
-        total_tokens=day.prompt_tokens + day.completion_tokens,
+        prompt_tokens=sums.prompt_tokens,
+        completion_tokens=sums.output_tokens,
+        total_tokens=sums.tokens,
     )
 
 
-def _day(day: Day) -> SessionDay:
+def _day(date: str, sums: UsageSum) -> SessionDay:
     return SessionDay(
-        date=day.date,
-        turns=day.turns,
-        messages=day.messages,
-        usage=_usage_of_day(day),
-        cost_usd=round(day.cost_usd, 10),
+        date=date,
+        turns=sums.turns,
+        messages=sums.messages,
+        usage=_usage_of(sums),
+        cost_usd=round(sums.cost_usd, 10),
     )

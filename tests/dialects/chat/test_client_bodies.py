@@ -352,7 +352,7 @@ CLIENTS = {
 @pytest.mark.parametrize("name", CLIENTS)
 async def test_a_client_is_understood(gateway: Gateway, name: str) -> None:
     client = CLIENTS[name]
-    body = {"model": "claude-sonnet-4-6", **client.body}  # which takes sampling parameters
+    body = {"model": "claude-opus-6", **client.body}  # refuses no sampling parameters
     answer = await gateway.http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
     [request] = gateway.upstream.requests

@@ -26,7 +26,15 @@ DO_NOT_RETRY = {"x-should-retry"}
 UPSTREAM = [
     # upstream's status -> ours, type, code, param, headers, words
     (400, 400, "invalid_request_error", "invalid_value", None, set(), "Demo model: bad request."),
-    (401, 503, "server_error", "claude_auth_failed", None, DO_NOT_RETRY, "python main.py login"),
+    (
+        401,
+        503,
+        "server_error",
+        "claude_auth_failed",
+        None,
+        DO_NOT_RETRY,
+        "ANTHROPIC_API_KEY into .env",
+    ),
     (
         402,
         429,
@@ -36,7 +44,15 @@ UPSTREAM = [
         DO_NOT_RETRY,
         "Your credit balance is too low to access the Anthropic API.",
     ),
-    (403, 503, "server_error", "claude_auth_failed", None, DO_NOT_RETRY, "python main.py login"),
+    (
+        403,
+        503,
+        "server_error",
+        "claude_auth_failed",
+        None,
+        DO_NOT_RETRY,
+        "ANTHROPIC_API_KEY into .env",
+    ),
     (
         404,
         404,
@@ -115,11 +131,11 @@ def test_what_the_cli_adds_for_its_terminal_is_left_out() -> None:
     assert api_error(Failure(400, None, 'no "{x}" here')).message == 'no "{x}" here'
 
 
-def test_no_login_is_told_with_the_way_to_mend_it() -> None:
+def test_no_login_is_told_without_the_clis_own_advice() -> None:
     error = api_error(Failure(None, "authentication_failed", "Not logged in · Please run /login"))
     assert (error.status, error.code) == (503, "claude_auth_failed")
     assert "/login" not in error.message
-    assert "python main.py login" in error.message
+    assert error.message == "Claude Code is not logged in."
 
 
 def sdk_error_classes(base: type[ClaudeSDKError] = ClaudeSDKError) -> set[type[ClaudeSDKError]]:
