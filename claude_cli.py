@@ -95,8 +95,8 @@ class ClaudeEngine:
         self._support = ParameterSupport()
         self._info: JsonObject | None = None
         self._warned = False
-        self._at_work: dict[tuple[str, str], AgentWorker] = {}
         self._refused: tuple[float, str] | None = None
+        self._at_work: dict[tuple[str, str], AgentWorker] = {}
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
@@ -287,8 +287,8 @@ class ClaudeEngine:
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
-            approve=turn.approve,
             notes=notes,
+            approve=turn.approve,
         )
         worker = lease.worker
         if isinstance(worker, AgentWorker):

@@ -10,6 +10,7 @@ from config.settings import Settings, SettingsError
 from core.builtin_tools import tool_of
 from tools import Agent, base_rules, read_agents
 
+USAGE = "usage: python main.py agent new NAME | check | list\n"
 TEMPLATE = """\
 ---
 description: What it is for, as clients see it in their list of models.
@@ -27,6 +28,19 @@ tools: Read, Glob, Grep
 ---
 You look after the files in your working directory.
 """
+
+
+def main(arguments: list[str], settings: Settings) -> int:
+    """The exit status: 1 where a file cannot be used, 2 where the arguments are wrong."""
+    match arguments:
+        case ["new", name]:
+            return new(name, settings)
+        case ["check"]:
+            return check(settings)
+        case ["list"]:
+            return show(settings)
+    sys.stderr.write(USAGE)
+    return 2
 
 
 def new(name: str, settings: Settings) -> int:

@@ -160,6 +160,15 @@ def login(context: typer.Context) -> None:
     _run(lambda: become_login(context.args))
 
 
+@app.command(context_settings=PASSED_ON)
+def agent(context: typer.Context) -> None:
+    """Look after the agents of AGENTS_DIR: `new NAME` writes one, `check` reads all, `list`."""
+    from commands import agent as agents  # reads YAML, which a server that starts does later
+    from config.settings import load_settings
+
+    _run(lambda: agents.main(context.args, load_settings()))
+
+
 keys = typer.Typer(
     help="Make an API key. It is on stdout alone; what to do with it is on stderr.",
     epilog="The commands manage keys in the servers' database; running servers know at once.",
@@ -249,41 +258,6 @@ def connect(
     from commands.connect import Wanted, run
 
     _run(lambda: run(Wanted(client, url, model, api_key, file, show=show, undo=undo, yes=yes)))
-
-
-agents = typer.Typer(
-    help="Write and check agents: models with tools, of the files in AGENTS_DIR.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(agents, name="agent")
-
-
-@agents.command("new")
-def new_agent(name: Annotated[str, typer.Argument(help="The model's name")]) -> None:
-    """Write a file to begin with."""
-    from commands import agent
-    from config.settings import load_settings
-
-    _run(lambda: agent.new(name, load_settings()))
-
-
-@agents.command("check")
-def check_agents() -> None:
-    """Say what is wrong in the files, with its line, and what the settings do not allow."""
-    from commands import agent
-    from config.settings import load_settings
-
-    _run(lambda: agent.check(load_settings()))
-
-
-@agents.command("list")
-def list_agents() -> None:
-    """List the agents that are served."""
-    from commands import agent
-    from config.settings import load_settings
-
-    _run(lambda: agent.show(load_settings()))
 
 
 service = typer.Typer(

@@ -28,3 +28,11 @@ class TurnNotes:
         self.usage = self.usage + usage
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+
+    def take(self, other: TurnNotes) -> None:
+        """Moves here what `other` has."""
+        self.spend(other.usage, other.cost_usd)
+        self.queue_seconds, other.queue_seconds = other.queue_seconds, None
+        self.process_seconds, other.process_seconds = other.process_seconds, None
+        self.upstream_seconds, other.upstream_seconds = other.upstream_seconds, None
+        other.usage, other.cost_usd = Usage(), None

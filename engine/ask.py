@@ -13,7 +13,7 @@ from core.notes import TurnNotes
 class Ask:
     """One request: its model and its whole body. `answer_tool` and `api_events` are for the
     `AnswerReader`; `dropped` for its `Started`; what it takes is written to `notes`. One
-    that `is_large` takes long to write down."""
+    that `is_large` takes long to write down. `approve` asks a person, None is always a no."""
 
     model: str
     body: JsonObject
@@ -21,5 +21,5 @@ class Ask:
     dropped: tuple[str, ...] = ()
     api_events: bool = False
     is_large: bool = False
-    approve: Approve | None = field(default=None, compare=False)
+    approve: Approve | None = None
     notes: TurnNotes = field(default_factory=TurnNotes, compare=False)

@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -79,24 +79,23 @@ class Approvals:
         self._decide(found, allow=allow, by=by)
         return found
 
-    def watched(self, run: NotedRun, left: Callable[[TurnNotes], None]) -> NotedRun:
-        """`run`, with a person who is asked where the turn's grant says so. `left` gets the notes
-        of a turn that waited for a client which did not come back."""
+    def watched(self, run: NotedRun) -> NotedRun:
+        """`run`, with a person who is asked where the turn's grant says so."""
 
-        def asking(turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
-            return self._events(run, turn, notes, left)
+        async def asking(turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
+            async with aclosing(self._events(run, turn, notes)) as events:
+                async for event in events:
+                    yield event
 
         return asking
 
-    def _events(
-        self, run: NotedRun, turn: Turn, notes: TurnNotes, left: Callable[[TurnNotes], None]
-    ) -> AsyncGenerator[Event, None]:
+    def _events(self, run: NotedRun, turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
         if held := self._resumed(turn):
             return held.events(notes)
         if turn.builtin_tools is None or not turn.builtin_tools.ask:
             return run(turn, notes)
         if any(tool.name == FUNCTION for tool in turn.tools):
-            return HeldTurn(self, run, _without_function(turn), left).events(notes)
+            return HeldTurn(self, run, _without_function(turn)).events(notes)
 
         async def approve(use: ToolApproval) -> bool:
             return await self.decided(self.new(turn, use))
@@ -138,7 +137,7 @@ class Approvals:
     def _let_go(self, approval_id: str) -> None:
         held = self._held.pop(approval_id, None)
         if held is not None:
-            task = asyncio.get_running_loop().create_task(held.abandon())
+            task = asyncio.get_running_loop().create_task(held.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -175,22 +174,15 @@ class HeldTurn:
 
     timer: asyncio.TimerHandle
 
-    def __init__(
-        self,
-        approvals: Approvals,
-        run: NotedRun,
-        turn: Turn,
-        left: Callable[[TurnNotes], None],
-    ) -> None:
+    def __init__(self, approvals: Approvals, run: NotedRun, turn: Turn) -> None:
         self._approvals = approvals
-        self._left = left
-        self._notes = TurnNotes()
         self._turn = replace(turn, approve=self._approve)
         self._items: asyncio.Queue[Event | Pending | Exception | None] = asyncio.Queue()
         self._started: Started | None = None
         self._open: dict[str, BuiltinToolUse] = {}
         self._calls = 0
         self._run = run
+        self._notes = TurnNotes()
         self._task: asyncio.Task[None] | None = None
 
     def is_of(self, turn: Turn) -> bool:
@@ -198,8 +190,8 @@ class HeldTurn:
         return (mine.principal, mine.session_id) == (turn.principal, turn.session_id)
 
     async def events(self, notes: TurnNotes) -> AsyncGenerator[Event, None]:
-        """Those of one response. Closing it before its end ends the turn. What the whole turn took
-        is in the `notes` of its last response."""
+        """Those of one response, whose `notes` get what was used since the response before.
+        Closing it before its end ends the turn."""
         self._task = self._task or asyncio.get_running_loop().create_task(self._pump())
         is_held = False
         self._calls = 0
@@ -220,7 +212,7 @@ class HeldTurn:
         finally:
             if not is_held:
                 await self.close()
-                notes.spend(self._notes.usage, self._notes.cost_usd)
+            notes.take(self._notes)
 
     def _from_before(self) -> list[Event]:
         """A response begins with what began, and with the uses whose results are yet to come."""
@@ -250,11 +242,6 @@ class HeldTurn:
             self._items.put_nowait(None)
         except Exception as error:  # raised again where the events are read
             self._items.put_nowait(error)
-
-    async def abandon(self) -> None:
-        """Nobody came for the rest."""
-        await self.close()
-        self._left(self._notes)
 
     async def close(self) -> None:
         if self._task is not None:

@@ -28,7 +28,9 @@ from core.errors import (
     PermissionDenied,
     UnsupportedParameter,
 )
-from core.events import ChoiceEvent
+from core.events import ChoiceEvent, Event
+from core.notes import TurnNotes
+from core.turn import Turn
 from dialects.base import Call, Context, Dialect, Renderer, Request, with_grant
 from models import TurnHeaders
 from session_manager import SessionCall, requested_id
@@ -303,8 +305,7 @@ class Pipeline:
     def _events(
         self, call: Call, session: SessionCall | None, meter: Meter
     ) -> AsyncGenerator[ChoiceEvent, None]:
-        asking = self.state.approvals.watched(self.state.engine.run, meter.record_left)
-        run = self.state.tool_stats.watched(meter.run(asking))
+        run = meter.run(self.state.approvals.watched(self._run))
         if session is not None:
             session.run = run
             return choices(self.state.sessions.runner(session), call.turns)
@@ -312,3 +313,8 @@ class Pipeline:
         if call.seed is None:
             return events
         return self.state.seeds.answer(call.turn, call.seed, call.n, events)
+
+    def _run(self, turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
+        """Once for a turn, however many responses it takes: what it used is in its notes."""
+        run = partial(self.state.engine.run, notes=notes)
+        return self.state.tool_stats.watched(run)(turn)

@@ -21,8 +21,10 @@ TAGS = {
     "responses": "OpenAI's Responses API.",
     "messages": "Anthropic's Messages API.",
     "completions": "OpenAI's legacy completions.",
+    "absent": "What Claude has nothing for: passed on where set up, else refused with advice.",
 }
 
+SAID = {"type": "message", "role": "user", "content": "Say hello in one word."}
 HELLO = [{"role": "user", "content": "Say hello in one word."}]
 
 EXAMPLES: dict[tuple[str, str], Any] = {
@@ -31,6 +33,12 @@ EXAMPLES: dict[tuple[str, str], Any] = {
     ("post", "/v1/messages"): {"model": "sonnet", "max_tokens": 100, "messages": HELLO},
     ("post", "/v1/messages/count_tokens"): {"model": "sonnet", "messages": HELLO},
     ("post", "/v1/responses"): {"model": "sonnet", "input": "Say hello in one word."},
+    ("post", "/v1/responses/compact"): {"model": "sonnet", "input": [SAID]},
+    ("post", "/v1/responses/input_tokens"): {"model": "sonnet", "input": [SAID]},
+    ("post", "/v1/conversations"): {"metadata": {"topic": "A test"}, "items": [SAID]},
+    ("post", "/v1/conversations/{conversation_id}"): {"metadata": {"topic": "Another"}},
+    ("post", "/v1/conversations/{conversation_id}/items"): {"items": [SAID]},
+    ("post", "/v1/embeddings"): {"model": "text-embedding-3-small", "input": "hello"},
     ("post", "/v1/sessions"): {"system_prompt": "Be brief.", "metadata": {"title": "A test"}},
     ("post", "/v1/sessions/{session_id}/fork"): {"metadata": {"title": "Another way"}},
     ("post", "/v1/debug/request"): {"model": "sonnet", "messages": HELLO, "top_k": 5},

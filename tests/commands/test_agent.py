@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from commands.agent import check, new, show
+from commands.agent import USAGE, main
 from config.settings import Settings
 from tests.support.harness import test_settings as settings_for
 from toolbox.agent_files import read_agent
@@ -26,18 +26,18 @@ def made(folder: Path, **fields: Any) -> Settings:
 def test_a_new_agent_is_one_that_can_be_served(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert new("helper", settings) == 0
+    assert main(["new", "helper"], settings) == 0
     path = Path(capsys.readouterr().out.strip())
     agent = read_agent(path, settings.workspace_root)
     assert (agent.name, agent.tools) == ("helper", ("Read", "Glob", "Grep"))
     path.write_text("mine")
-    assert new("helper", settings) == 1
+    assert main(["new", "helper"], settings) == 1
     assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["../helper", "a/b", ".hidden"])
 def test_a_new_agent_stays_in_its_directory(settings: Settings, name: str) -> None:
-    assert new(name, settings) == 2
+    assert main(["new", name], settings) == 2
     assert not settings.agents_dir.exists()
 
 
@@ -48,7 +48,7 @@ def test_a_check_names_what_is_wrong_and_what_is_not_allowed(
     settings.agents_dir.mkdir()
     (settings.agents_dir / "bad.md").write_text("---\ndescription: x\nmode: 1\n---")
     (settings.agents_dir / "runs.md").write_text("---\ndescription: x\ntools: Bash, Edit\n---")
-    assert check(settings) == 1
+    assert main(["check"], settings) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "claude-code: runs commands without a sandbox: SANDBOX is off"
     assert lines[1] == (
@@ -61,7 +61,12 @@ def test_a_check_names_what_is_wrong_and_what_is_not_allowed(
 def test_a_list_has_a_line_for_each(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     settings.agents_dir.mkdir()
     (settings.agents_dir / "a.md").write_text("---\ndescription: Reads\nmodel: haiku\n---")
-    assert show(settings) == 0
+    assert main(["list"], settings) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0][0] == "claude-code"
     assert lines[1] == ["a", "haiku", "Reads"]
+
+
+def test_other_words_are_refused(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete"], settings) == 2
+    assert capsys.readouterr().err == USAGE

@@ -26,7 +26,8 @@ def run(*words: str) -> int:
 
 
 async def stored(url: str) -> list[StoredKey]:
-    async with make_store(url, StoreLimits()) as store:
+    store = make_store(url, StoreLimits())
+    async with store:
         return list(await make_usage_stores(store)[1].all())
 
 

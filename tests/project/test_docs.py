@@ -151,7 +151,7 @@ OWN_PAGES = [page for page in PAGES if page.name != "migrating.md"]  # test_migr
 @pytest.mark.parametrize("page", OWN_PAGES, ids=name_of)
 def test_the_commands_within_sentences_are_right(page: Path) -> None:
     for code in INLINE_CODE.findall(prose(page)):
-        is_synopsis = "[" in code
+        is_synopsis = "[" in code or "…" in code
         if re.match(r"`(make|poetry|(\.venv/bin/)?python) ", code) and not is_synopsis:
             for words in commands(code.strip("`")):
                 check_command(name_of(page), words)
@@ -206,6 +206,8 @@ def python(words: list[str]) -> None:
     match words:
         case ["-m", module, *_]:
             assert (ROOT / module.replace(".", "/")).exists() or module == "json.tool", module
+        case ["main.py", "agent", *rest]:
+            assert rest in (["list"], ["check"], ["new"], ["new", "NAME"])
         case ["main.py", *rest]:
             understood(rest)
         case [script, *_]:

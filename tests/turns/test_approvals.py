@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from demo import FakeAnthropic
-from stores.usage import TurnRecord
 from tests.engine.test_builtin_tools import bash, script
 from tests.support.harness import Gateway, gateway_at
 from tests.support.wire import URL, asking, streamed_text, until
+from tests.turns.test_usage import ledger_usage, upstream_usage
 from turns.approvals import is_yes
 
 AGENTS = {
@@ -242,30 +242,14 @@ async def test_a_session_stores_what_was_approved(gateway: Gateway) -> None:
     assert "'A'" in received or '"A"' in received
 
 
-def recorded(gateway: Gateway) -> list[TurnRecord]:
-    """Those of the usage ledger from now on."""
-    found: list[TurnRecord] = []
-    gateway.app.state.gateway.usage.listeners.append(lambda record, headers: found.append(record))
-    return found
-
-
-async def test_what_a_held_agent_took_is_in_the_ledger_once(gateway: Gateway) -> None:
-    records = recorded(gateway)
+async def test_a_held_agents_usage_is_in_the_ledger(gateway: Gateway) -> None:
+    asked, before = len(gateway.upstream.requests), await ledger_usage(gateway)
     first = body(TOUCH, tools=[APPROVE])
     answer = await gateway.http.post(URL, json=first)
     await go_on(gateway, first, answer, "yes")
-    await until(lambda: len(records) == 2)
-    assert [record.usage.output_tokens > 0 for record in records] == [False, True]
-    assert [record.status for record in records] == [200, 200]
-    assert records[1].cost_usd
-
-
-async def test_a_held_agent_that_nobody_comes_back_to_is_in_the_ledger(hasty: Gateway) -> None:
-    records = recorded(hasty)
-    assert call_of(await hasty.http.post(URL, json=body(TOUCH, tools=[APPROVE])))
-    await until(lambda: len(records) == 2)
-    assert records[1].usage.output_tokens > 0
-    assert (records[1].key, records[1].status) == ("alice", 499)
+    used = upstream_usage([*gateway.upstream.requests][asked:])
+    assert used.output_tokens > 0
+    assert await ledger_usage(gateway) == before + used
 
 
 async def test_a_held_agent_ends_when_nobody_answers(hasty: Gateway) -> None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+import pytest
+
 from stores.usage import TurnFilter, TurnRecord
+from tests.conftest import MakeGateway
 from tests.support.harness import Gateway
 from tests.support.responses_wire import asking, outcome, until_over
+
+
+@pytest.fixture
+async def gateway(make_gateway: MakeGateway) -> AsyncIterator[Gateway]:
+    """One for each test, with an empty ledger."""
+    async with make_gateway() as made:
+        yield made
 
 
 async def records(gateway: Gateway) -> list[TurnRecord]:

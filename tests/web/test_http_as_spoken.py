@@ -102,10 +102,11 @@ async def test_a_page_in_another_network_may_ask_where_its_origin_is_named(
             assert (answer.status_code, allowed) == (status, "true" if status == 200 else None)
 
 
-async def test_a_redirect_names_neither_scheme_nor_host(gateway: Gateway) -> None:
-    """Behind a proxy that ends TLS it would lead to http."""
+async def test_a_slash_too_many_redirects_nowhere(gateway: Gateway) -> None:
+    """Behind a proxy that ends TLS a redirect would lead to http."""
     answer = await gateway.http.get("/v1/pool/?a=b", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (307, "/v1/pool?a=b")
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
 
 
 async def test_the_errors_have_the_words_that_openais_clients_know(

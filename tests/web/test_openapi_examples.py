@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.conftest import MakeGateway
 
+PASSED_ON = {"/v1/embeddings"}
+"""Answered by another server, and tested with one."""
+
 CHANGES = ("post", "put", "patch")
 
 
@@ -13,12 +16,16 @@ async def test_every_body_has_an_example_that_runs(make_gateway: MakeGateway) ->
         document = gateway.app.openapi()
         names = {"session_id": "given", "name": "alice"}
         await gateway.http.post("/v1/sessions", json={"id": "given"})
+        conversation = await gateway.http.post("/v1/conversations", json={})
+        names["conversation_id"] = conversation.json()["id"]
         for path, operations in document["paths"].items():
             for method in CHANGES:
                 content = operations.get(method, {}).get("requestBody", {}).get("content", {})
                 if "application/json" not in content:
                     continue
                 example = content["application/json"]["example"]
+                if path in PASSED_ON:
+                    continue
                 url = path.format(**names)
                 response = await gateway.http.request(method, url, json=example)
                 assert response.status_code in (200, 201), (method, path, response.text)

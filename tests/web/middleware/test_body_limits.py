@@ -262,7 +262,7 @@ def test_depth_is_counted_in_containers(value: object, levels: int) -> None:
     assert levels == 0 or is_deeper_than(levels - 1, value)
 
 
-PROXIES = load_settings(_env_file=None, trusted_proxies="10.0.0.0/8, 2001:db8::/32").trusted_proxies
+PROXIES = load_settings(trusted_proxies="10.0.0.0/8, 2001:db8::/32").trusted_proxies
 FORWARDED: list[tuple[str, dict[str, str], str]] = [
     ("192.0.2.1", {}, "192.0.2.1"),
     ("192.0.2.1", {"x-forwarded-for": "198.51.100.1"}, "192.0.2.1"),
