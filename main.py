@@ -177,7 +177,6 @@ def _lifespan(
             workspaces = Workspaces(used.workspace_root)
             tool_stats = ToolStats()
             approvals = Approvals(settings.approval_seconds)
-            stack.push_async_callback(approvals.aclose)
             run_turn = tool_stats.watched(engine.run)
             manager = _sessions(settings, store, workspaces, run_turn)
             sessions = await stack.enter_async_context(manager)
@@ -211,6 +210,7 @@ def _lifespan(
                 agents=Agents(settings.agents_dir, used.workspace_root),
                 reachable_without_key=is_exposed,
             )
+            stack.push_async_callback(approvals.aclose)  # what waits is recorded when it ends
             yield
 
     return lifespan

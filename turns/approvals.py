@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -79,23 +79,26 @@ class Approvals:
         self._decide(found, allow=allow, by=by)
         return found
 
-    def watched(self, run: NotedRun) -> NotedRun:
-        """`run`, with a person who is asked where the turn's grant says so."""
+    def watched(self, run: NotedRun, left: Callable[[TurnNotes], None]) -> NotedRun:
+        """`run`, with a person who is asked where the turn's grant says so. `left` gets the notes
+        of a turn that waited for a client which did not come back."""
 
         async def asking(turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
-            async with aclosing(self._events(run, turn, notes)) as events:
+            async with aclosing(self._events(run, turn, notes, left)) as events:
                 async for event in events:
                     yield event
 
         return asking
 
-    def _events(self, run: NotedRun, turn: Turn, notes: TurnNotes) -> AsyncGenerator[Event, None]:
+    def _events(
+        self, run: NotedRun, turn: Turn, notes: TurnNotes, left: Callable[[TurnNotes], None]
+    ) -> AsyncGenerator[Event, None]:
         if held := self._resumed(turn):
             return held.events(notes)
         if turn.builtin_tools is None or not turn.builtin_tools.ask:
             return run(turn, notes)
         if any(tool.name == FUNCTION for tool in turn.tools):
-            return HeldTurn(self, run, _without_function(turn)).events(notes)
+            return HeldTurn(self, run, _without_function(turn), left).events(notes)
 
         async def approve(use: ToolApproval) -> bool:
             return await self.decided(self.new(turn, use))
@@ -137,7 +140,7 @@ class Approvals:
     def _let_go(self, approval_id: str) -> None:
         held = self._held.pop(approval_id, None)
         if held is not None:
-            task = asyncio.get_running_loop().create_task(held.close())
+            task = asyncio.get_running_loop().create_task(held.abandon())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -174,8 +177,15 @@ class HeldTurn:
 
     timer: asyncio.TimerHandle
 
-    def __init__(self, approvals: Approvals, run: NotedRun, turn: Turn) -> None:
+    def __init__(
+        self,
+        approvals: Approvals,
+        run: NotedRun,
+        turn: Turn,
+        left: Callable[[TurnNotes], None],
+    ) -> None:
         self._approvals = approvals
+        self._left = left
         self._turn = replace(turn, approve=self._approve)
         self._items: asyncio.Queue[Event | Pending | Exception | None] = asyncio.Queue()
         self._started: Started | None = None
@@ -242,6 +252,11 @@ class HeldTurn:
             self._items.put_nowait(None)
         except Exception as error:  # raised again where the events are read
             self._items.put_nowait(error)
+
+    async def abandon(self) -> None:
+        """Nobody came for the rest."""
+        await self.close()
+        self._left(self._notes)
 
     async def close(self) -> None:
         if self._task is not None:

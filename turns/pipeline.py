@@ -305,7 +305,7 @@ class Pipeline:
     def _events(
         self, call: Call, session: SessionCall | None, meter: Meter
     ) -> AsyncGenerator[ChoiceEvent, None]:
-        run = meter.run(self.state.approvals.watched(self._run))
+        run = meter.run(self.state.approvals.watched(self._run, meter.record_left))
         if session is not None:
             session.run = run
             return choices(self.state.sessions.runner(session), call.turns)

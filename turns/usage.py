@@ -255,6 +255,21 @@ class Meter:
             self._status, self._code = 500, "internal_error"
         self.recorder.record(self._record(), self.headers)
 
+    def record_left(self, notes: TurnNotes) -> None:
+        """Records what an agent took that waited for its client after this request's end, and
+        whose client did not come back."""
+        left = Meter(
+            self.recorder,
+            request_id=f"{self.request_id}-left",
+            key=self.key,
+            key_id=self.key_id,
+            dialect=self.dialect,
+            model_asked=self.model_asked,
+            model=self.model,
+            _notes=[notes],
+        )
+        left.end()
+
     def _record(self) -> TurnRecord:
         now = time.perf_counter()
         costs = [notes.cost_usd for notes in self._notes if notes.cost_usd is not None]

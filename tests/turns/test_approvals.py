@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from demo import FakeAnthropic
+from stores.usage import TurnRecord
 from tests.engine.test_builtin_tools import bash, script
 from tests.support.harness import Gateway, gateway_at
 from tests.support.wire import URL, asking, streamed_text, until
@@ -250,6 +251,17 @@ async def test_a_held_agents_usage_is_in_the_ledger(gateway: Gateway) -> None:
     used = upstream_usage([*gateway.upstream.requests][asked:])
     assert used.output_tokens > 0
     assert await ledger_usage(gateway) == before + used
+
+
+async def test_a_held_agent_that_nobody_comes_back_to_is_in_the_ledger_too(
+    hasty: Gateway,
+) -> None:
+    records: list[TurnRecord] = []
+    hasty.app.state.gateway.usage.listeners.append(lambda record, _: records.append(record))
+    assert call_of(await hasty.http.post(URL, json=body(TOUCH, tools=[APPROVE])))
+    await until(lambda: len(records) == 2)
+    assert records[1].usage.output_tokens > 0
+    assert (records[1].key, records[1].status) == ("alice", 499)
 
 
 async def test_a_held_agent_ends_when_nobody_answers(hasty: Gateway) -> None:
