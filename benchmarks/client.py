@@ -47,10 +47,6 @@ class Exchange:
         return self.first_token_at - self.began_at
 
     @property
-    def deltas(self) -> int:
-        return len(DELTA.findall(self.body))
-
-    @property
     def words(self) -> int:
         """The tokens of a numbered answer: what comes at once is one delta of several."""
         return len(WORD.findall(self.body))

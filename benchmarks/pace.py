@@ -113,9 +113,9 @@ def _found(
     memory: float,
 ) -> Paced:
     ended = [each for each in asked if each.ended_at >= window.began_at]
-    counts = {each.deltas for each in ended}
+    counts = {each.words for each in ended}
     if counts != {TOKENS}:
-        raise BenchmarkError(f"{sorted(counts)} deltas instead of {TOKENS}")
+        raise BenchmarkError(f"{sorted(counts)} words instead of {TOKENS}")
     inside = [each for each in ended if each.ended_at <= window.began_at + spent.began_at]
     answers = max(1, len(inside))
     over = Latency.of([each.first_token_seconds - floor for each in ended])
