@@ -131,10 +131,7 @@ OTHERS = [
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
     ("/v1/keys", "GET"),
-    ("/v1/keys", "POST"),
     ("/v1/keys/{name}", "GET"),
-    ("/v1/keys/{name}", "PATCH"),
-    ("/v1/keys/{name}", "DELETE"),
     ("/v1/usage", "GET"),
     ("/v1/usage/limits", "GET"),
     ("/v1/usage/requests", "GET"),
@@ -160,13 +157,19 @@ OTHERS = [
 ]
 
 
-ENDLESS = {("/v1/usage/requests/live", "GET")}
+APART = {
+    ("/v1/usage/requests/live", "GET"),  # has no end
+    ("/v1/keys", "POST"),  # a key would close the server that all tests share
+    ("/v1/keys/{name}", "PATCH"),
+    ("/v1/keys/{name}", "DELETE"),
+}
+"""Tried elsewhere."""
 
 
 def test_every_route_is_tried(gateway: Gateway) -> None:
     paths = gateway.app.openapi()["paths"]
     described = {(path, method.upper()) for path in paths for method in paths[path]}
-    assert described == {(path, method) for path, method, *_ in TRIALS} | set(OTHERS) | ENDLESS
+    assert described == {(path, method) for path, method, *_ in TRIALS} | set(OTHERS) | APART
 
 
 @pytest.mark.parametrize(("path", "method"), OTHERS)
