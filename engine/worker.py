@@ -368,16 +368,16 @@ class ClaudeWorker(CliProcess):
             self._guard(turn, message["event"])
 
     def _guard(self, turn: RunningTurn, event: JsonObject) -> None:
-        """Under a login the limit may let a second call pass where the first was tiny, and after an
-        answer without content, whose usage it does not count: it is blocked while the answer is
-        written. Where that was not confirmed in time, the process is killed before it can call."""
+        """Under a login the limit may let a second call pass where the first was tiny: it is blocked
+        while the answer is written. Where that was not confirmed in time, and after an answer that
+        shows nothing, whose usage no limit counts, the process is killed before it can call."""
         reader = turn.reader
         is_tiny = reader.usage.prompt_tokens < int(self._limit)
         if event["type"] == "message_start":
             turn.block_id = self._next_id()
             self._transport.write_soon(settings_line(turn.block_id, self._model or "", "", NO_CALL))
-        is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS
-        if reader.stop_reason and (is_cut or not reader.visible) and not turn.blocked:
+        is_cut = is_tiny and reader.stop_reason not in CLEAN_STOPS and not turn.blocked
+        if reader.stop_reason and (is_cut or not reader.visible):
             turn.finish(None)
             self.kill()
 

@@ -365,7 +365,7 @@ async def test_however_a_turn_ends_it_was_one_request_and_the_process_serves_on(
         assert len(turns) == (2 if (form.form, ending) in ASKED_TWICE else 1)
 
 
-@pytest.mark.parametrize("ending", ["max_tokens", "refusal"])  # not UNGUARDED ones: a race
+@pytest.mark.parametrize("ending", ["max_tokens", "a thought alone", "refusal"])
 async def test_under_a_login_a_tiny_prompt_makes_no_second_request_either(
     running: dict[str, Way], upstream: FakeAnthropic, ending: str
 ) -> None:
