@@ -370,7 +370,7 @@ class ClaudeWorker(CliProcess):
     def _guard(self, turn: RunningTurn, event: JsonObject) -> None:
         """Under a login the limit may let a second call pass where the first was tiny: it is
         blocked while the answer is written. Where that was not confirmed in time, and after an
-        answer that shows nothing, which no limit counts, the process is killed before it can call."""
+        answer that shows nothing, which no limit counts, the process is killed before it calls."""
         reader = turn.reader
         is_tiny = reader.usage.prompt_tokens < int(self._limit)
         if event["type"] == "message_start":
