@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -71,6 +72,16 @@ def _time_limit(item: pytest.Item) -> float:
     marker = item.get_closest_marker("timeout")
     limit: float = marker.args[0] if marker else item.config.getini("timeout")
     return float(limit)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_directory() -> Iterator[None]:
+    """One of this worker's own: a server clears up after dead ones that it finds beside itself, and
+    other workers' tests kill theirs."""
+    with tempfile.TemporaryDirectory(prefix="tests-") as path:
+        tempfile.tempdir = path
+        yield
+        tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session", autouse=True)
