@@ -307,7 +307,7 @@ ENDINGS: dict[str, tuple[str, JsonObject]] = {
     "max_tokens": ("!demo tokens=50", {"max_tokens": 5}),
     "empty": ("!demo empty", {}),
     "a thought alone": (
-        '!demo thinking=hm thinking_force text="" delay_after=1:0.5',
+        '!demo thinking=hm thinking_force text=""',
         {"thinking": {"type": "adaptive"}},
     ),
     "refusal": ('!demo stop=refusal text="I will not."', {}),
@@ -365,14 +365,13 @@ async def test_however_a_turn_ends_it_was_one_request_and_the_process_serves_on(
         assert len(turns) == (2 if (form.form, ending) in ASKED_TWICE else 1)
 
 
-@pytest.mark.parametrize("ending", ["max_tokens", "a thought alone", "refusal"])
+@pytest.mark.parametrize("ending", ["max_tokens", "refusal"])
 async def test_under_a_login_a_tiny_prompt_makes_no_second_request_either(
     running: dict[str, Way], upstream: FakeAnthropic, ending: str
 ) -> None:
     """The limit counts the CLI's reminders there, so it lets such a call pass: it is guarded."""
     text, fields = ENDINGS[ending]
-    delay = "" if "delay" in text else " delay_after=1:0.5"
-    reply = await running["oauth"].say(f"{text} input=1{delay}", **fields)
+    reply = await running["oauth"].say(f"{text} input=1 delay_after=1:0.5", **fields)
     assert reply.finished is not None
     assert (await running["oauth"].say("next")).text == 'Demo model: you said "next".'
     assert len(upstream.requests) == 2
