@@ -107,7 +107,6 @@ def create_app(
     settings = settings or load_settings()
     base_rules(settings)
     keyring = load_keyring(settings)
-    settings = _with_shares(settings, keyring)
     limiter = RateLimiter(settings)
     environ = host_environ() if environ is None else environ
     list(read_file(settings.mcp_config, environ))  # so that a bad file is reported at start-up
@@ -130,15 +129,6 @@ def create_app(
     app.mount("/assets", dashboard.assets(), name="assets")
     add_middleware(app, settings, book, limiter, sign_in)
     return app
-
-
-def _with_shares(settings: Settings, keyring: Keyring) -> Settings:
-    """Where there are several keys, none can take all processes."""
-    most = settings.max_processes
-    if settings.max_processes_per_key is not None or len(keyring.names()) < 2 or most < 2:
-        return settings
-    share = most - max(1, most // 4)
-    return settings.model_copy(update={"max_processes_per_key": share})
 
 
 def create_demo_app() -> FastAPI:

@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     max_processes_per_key: PositiveInt | None = Field(
         None,
         description="Maximum number of processes that one API key uses at a time; default is three "
-        "quarters of all where there are several keys, else all",
+        "quarters of all once several keys are in use, else all",
     )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(

@@ -49,7 +49,7 @@ class PoolLimits:
 
     `queue_size` counts those who wait although every place is busy; who waits for a worker that
     starts is not one of them. `max_per_principal` bounds the workers that one principal uses at a
-    time, None does not. `max_starting` workers start at once, and `max_preparing` turns are
+    time; None is three quarters of all once there were several principals. `max_starting` workers start at once, and `max_preparing` turns are
     between their lease and `Lease.asked`: both are what the processor can do at a time.
     """
 

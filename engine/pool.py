@@ -74,6 +74,7 @@ class Pool(Generic[P, W]):
         self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
         self._waiters: OrderedDict[str, list[Waiter[P, W]]] = OrderedDict()
         self._preparing: dict[Slot[P, W], float] = {}
+        self._principals: set[str] = set()  # two at most: whether there are several
         self._turn_seconds = 1.0
         self._start_seconds = 0.5
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,6 +122,8 @@ class Pool(Generic[P, W]):
         worker's start raises where none is left to wait for.
         """
         asked_at = self._clock()
+        if len(self._principals) < 2:
+            self._principals.add(principal)
         must_wait = self._waiters or self._closed or not self._has_share(principal)
         found = None if must_wait else self._take(profile, principal)
         slot, kind = found or await self._queue_up(profile, principal)
@@ -202,11 +205,15 @@ class Pool(Generic[P, W]):
             self._serve()
 
     def _has_share(self, principal: str) -> bool:
-        """Whether a principal may have another worker: one that floods leaves some to others."""
+        """Whether a principal may have another worker: one that floods leaves some to others, a
+        quarter of all unless the limits say otherwise."""
         most = self.limits.max_per_principal
-        return most is None or most > sum(
-            slot.principal == principal for slot in self.in_state("busy")
-        )
+        if most is None:
+            if len(self._principals) < 2:
+                return True
+            all_places = self.limits.max_processes
+            most = max(1, all_places - max(1, all_places // 4))
+        return most > sum(slot.principal == principal for slot in self.in_state("busy"))
 
     def _take(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind] | None:
         """A worker that is there already, the one used last; None while the processor has enough

@@ -68,10 +68,24 @@ async def test_no_worker_is_started_for_whoever_has_its_share() -> None:
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_without_a_bound_one_may_have_all() -> None:
+async def test_without_a_bound_the_only_principal_may_have_all() -> None:
     async with pool(2, None) as it, AsyncExitStack() as stack:
         for _ in range(2):
             await asyncio.wait_for(leased(stack, it, "alice"), 2)
+
+
+async def test_without_a_bound_one_of_several_leaves_a_quarter_to_the_others() -> None:
+    async with pool(4, None) as it, AsyncExitStack() as stack:
+        async with it.lease("p", "bob") as lease:
+            lease.park()
+        for _ in range(3):
+            await asyncio.wait_for(leased(stack, it, "alice"), 2)
+        fourth = asyncio.create_task(leased(stack, it, "alice"))
+        await asyncio.sleep(0.02)
+        assert not fourth.done()
+        await asyncio.wait_for(leased(stack, it, "bob"), 2)
+        fourth.cancel()
+        await asyncio.gather(fourth, return_exceptions=True)
 
 
 async def test_a_principal_sees_only_the_workers_that_serve_it() -> None:
