@@ -260,14 +260,16 @@ class ClaudeEngine:
         without: frozenset[str],
         notes: TurnNotes,
     ) -> AsyncGenerator[Event, None]:
-        restorer = KeyRestorer(names, json_text=turn.output_schema is not None)
-        whole = JsonObjectText(is_on=turn.json_object)
         stops = StopFilter(emulated_stops(turn.sampling.stop, without))
+        filters = _filters(turn, names, stops)
         watch = FirstTokenWatch(lease, self.first_tokens, notes)
         async with aclosing(await self._asked(lease, turn, without, notes)) as events:
             async for event in events:
                 watch.feed(event)
-                for shown in _through(event, whole, restorer, stops):
+                if not filters:
+                    yield event
+                    continue
+                for shown in _through(event, filters):
                     yield shown
                 if stops.hit:  # the model would write on, unseen and paid for
                     return
@@ -336,12 +338,22 @@ class ClaudeEngine:
         return None
 
 
-def _through(event: Event, *filters: EventFilter) -> Iterator[Event]:
+def _filters(turn: Turn, names: KeyNames, stops: StopFilter) -> list[EventFilter]:
+    """What this turn's events pass through, in order: as a rule nothing."""
+    filters: list[EventFilter] = []
+    if turn.json_object:
+        filters.append(JsonObjectText())
+    if names:
+        filters.append(KeyRestorer(names, json_text=turn.output_schema is not None))
+    return [*filters, stops] if stops else filters
+
+
+def _through(event: Event, filters: Iterable[EventFilter]) -> list[Event]:
     """What the filters make of an event, one after the other."""
-    events: Iterable[Event] = (event,)
+    events: list[Event] = [event]
     for each in filters:
         events = [passed for before in events for passed in each.feed(before)]
-    yield from events
+    return events
 
 
 def _limits(settings: Settings) -> PoolLimits:

@@ -40,7 +40,7 @@ from functools import cache
 
 from fastapi import Depends, FastAPI
 
-from auth import KeyBook, Keyring, load_keyring
+from auth import KeyBook, load_keyring
 from claude_cli import ClaudeEngine
 from commands.demo_mode import demo_credentials, with_scratch_workspaces
 from config.credentials import detect_credentials

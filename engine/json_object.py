@@ -19,8 +19,8 @@ class JsonObjectText:
     """Passes a text that begins with `{` on as it comes. Any other is held back to its end: the
     object in it (a code fence or a comment may stand around it), or an object around it."""
 
-    def __init__(self, *, is_on: bool) -> None:
-        self._is_on = is_on
+    def __init__(self) -> None:
+        self._is_on = True
         self._held = ""
 
     def feed(self, event: Event) -> Iterator[Event]:

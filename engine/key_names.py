@@ -103,9 +103,6 @@ class KeyRestorer:
         self._calls: dict[int, list[str]] = {}
 
     def feed(self, event: Event) -> Iterator[Event]:
-        if not self._names:
-            yield event
-            return
         match event:
             case TextDelta(text) if self._json_text:
                 self._text.append(text)

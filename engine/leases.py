@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+import itertools
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -49,8 +51,9 @@ class PoolLimits:
 
     `queue_size` counts those who wait although every place is busy; who waits for a worker that
     starts is not one of them. `max_per_principal` bounds the workers that one principal uses at a
-    time; None is three quarters of all once there were several principals. `max_starting` workers start at once, and `max_preparing` turns are
-    between their lease and `Lease.asked`: both are what the processor can do at a time.
+    time; None is three quarters of all once there were several principals. `max_starting` workers
+    start at once, and `max_preparing` turns are between their lease and `Lease.asked`: both are
+    what the processor can do at a time.
     """
 
     max_processes: int = 4
@@ -82,6 +85,12 @@ class Slot(Generic[P, W]):
     uses: int = 0
     memory_bytes: int = 0
 
+    def serves(self, waiter: Waiter[P, W]) -> bool:
+        """Whether it could, once it is free."""
+        if self.state == "blank":
+            return self.kind == waiter.kind
+        return self.profile == waiter.profile
+
 
 @dataclass(eq=False, slots=True)
 class Waiter(Generic[P, W]):
@@ -92,6 +101,19 @@ class Waiter(Generic[P, W]):
     principal: str
     asked_at: float
     found: asyncio.Future[tuple[Slot[P, W], LeaseKind]]
+
+
+def expected_waits(running_seconds: Iterable[float], typical_seconds: float) -> Iterator[float]:
+    """How long the first, the second and each further one in line will wait, in seconds, for turns
+    that have run for so long; infinity where there are none. A turn that has run for longer than
+    is typical is taken to run as long again."""
+    first = sorted(
+        typical_seconds - ran if ran < typical_seconds else ran for ran in running_seconds
+    )
+    if not first:
+        yield from itertools.repeat(math.inf)
+    for round_number in itertools.count():
+        yield from (seconds + round_number * typical_seconds for seconds in first)
 
 
 @dataclass(eq=False, slots=True)

@@ -23,14 +23,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic, get_args
 
 from core.errors import Overloaded
-from engine.leases import Lease, LeaseKind, P, PoolLimits, Slot, State, W, Waiter, Worker
+from engine.leases import (
+    Lease,
+    LeaseKind,
+    P,
+    PoolLimits,
+    Slot,
+    State,
+    W,
+    Waiter,
+    Worker,
+    expected_waits,
+)
+from engine.waiting_line import WaitingLine
 
 __all__ = ["Lease", "LeaseKind", "Pool", "PoolLimits", "Worker"]
 
@@ -72,9 +85,12 @@ class Pool(Generic[P, W]):
         self._clock = clock
         self._numbers = itertools.count(1)
         self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
-        self._waiters: OrderedDict[str, list[Waiter[P, W]]] = OrderedDict()
+        self._line: WaitingLine[P, W] = WaitingLine()
         self._preparing: dict[Slot[P, W], float] = {}
         self._principals: set[str] = set()  # two at most: whether there are several
+        self._looked_at = clock()
+        self._short_of = 0  # how many wait for a worker, since then
+        self._waited_seconds = 0.0  # by all of them, since the last start
         self._turn_seconds = 1.0
         self._start_seconds = 0.5
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +107,7 @@ class Pool(Generic[P, W]):
     async def __aexit__(self, *exc: object) -> None:
         """Ends every worker, leased ones too, and waits until they are gone."""
         self._closed = True
-        for waiter in list(self._waiting()):
+        for waiter in list(self._line):
             self._refuse(waiter, "The server is shutting down.")
         for task in list(self._tasks):
             task.cancel()
@@ -107,7 +123,7 @@ class Pool(Generic[P, W]):
 
     @property
     def queued(self) -> int:
-        return sum(map(len, self._waiters.values()))
+        return len(self._line)
 
     def in_state(self, *states: State) -> list[Slot[P, W]]:
         """The workers in these states, the longest in it first."""
@@ -124,7 +140,7 @@ class Pool(Generic[P, W]):
         asked_at = self._clock()
         if len(self._principals) < 2:
             self._principals.add(principal)
-        must_wait = self._waiters or self._closed or not self._has_share(principal)
+        must_wait = self._line or self._closed or not self._has_share(principal)
         found = None if must_wait else self._take(profile, principal)
         slot, kind = found or await self._queue_up(profile, principal)
         lease = self._leased(slot, profile, kind, asked_at)
@@ -163,18 +179,16 @@ class Pool(Generic[P, W]):
             raise
         finally:
             timer.cancel()
-            self._leave(waiter)
+            self._line.discard(waiter)
 
     def _line_up(self, waiter: Waiter[P, W]) -> None:
-        self._waiters.setdefault(waiter.principal, []).append(waiter)
+        self._line.add(waiter)
         if self._closed:
             self._refuse(waiter, "The server is shutting down.")
             return
         if self._excess() > self.limits.queue_size:
-            # whoever has the most requests in the queue is the one that filled it
-            longest = max(self._waiters.values(), key=len)
-            crowded = longest if len(longest) > len(self._waiters[waiter.principal]) else [waiter]
-            self._refuse(crowded[-1], "All processes are busy and the queue is full.")
+            crowded = self._line.one_too_many(waiter)
+            self._refuse(crowded, "All processes are busy and the queue is full.")
         self._serve()
 
     def _excess(self) -> int:
@@ -185,14 +199,7 @@ class Pool(Generic[P, W]):
         if not waiter.found.done():
             self.counts["refused"] += 1
             waiter.found.set_exception(Overloaded(reason, retry_after=5))
-        self._leave(waiter)
-
-    def _leave(self, waiter: Waiter[P, W]) -> None:
-        own = self._waiters.get(waiter.principal, [])
-        if waiter in own:
-            own.remove(waiter)
-            if not own:
-                del self._waiters[waiter.principal]
+        self._line.discard(waiter)
 
     def _put_back(self, waiter: Waiter[P, W]) -> None:
         """Returns, untouched, what was handed over in the moment in which its taker left."""
@@ -241,7 +248,7 @@ class Pool(Generic[P, W]):
         return preparing < self.limits.max_preparing
 
     def _asked(self, slot: Slot[P, W]) -> None:
-        if self._preparing.pop(slot, None) is not None and self._waiters:
+        if self._preparing.pop(slot, None) is not None and self._line:
             self._serve()
 
     def _is_free(self, slot: Slot[P, W]) -> bool:
@@ -293,45 +300,42 @@ class Pool(Generic[P, W]):
             del self._slots[slot]
             self._serve()
 
-    def _waiting(self) -> Iterator[Waiter[P, W]]:
-        """Who still waits, one of each principal in turn."""
-        queues = [[w for w in own if not w.found.done()] for own in self._waiters.values()]
-        for rank in itertools.zip_longest(*queues):
-            yield from (waiter for waiter in rank if waiter is not None)
-
     def _serve(self) -> None:
         """Hands out what is free, in turn; then starts more for those who still wait."""
-        for waiter in list(self._waiting()):
+        self._add_up_waits()
+        for waiter in list(self._line):
             if not self._may_prepare() or not any(map(self._is_free, self._slots)):
                 break
             if not self._has_share(waiter.principal):
                 continue
             found = self._take(waiter.profile, waiter.principal)
             if found is not None:
-                self._leave(waiter)
-                if waiter.principal in self._waiters:
-                    self._waiters.move_to_end(waiter.principal)
+                self._line.served(waiter)
                 waiter.found.set_result(found)
-        if self._waiters:
+        if self._line:
             self._grow()
 
+    def _add_up_waits(self) -> None:
+        """Counts what was waited for a worker in use since the last look."""
+        now = self._clock()
+        self._waited_seconds += self._short_of * (now - self._looked_at)
+        self._looked_at, self._short_of = now, 0
+
     def _grow(self) -> None:
-        """Starts workers for those who would wait longer for one in use. Where all places are
-        taken, the longest idle of other profiles are evicted."""
+        """Starts workers where waiting for those in use costs more than a start: what will be
+        waited, and what was since the last start. Where all places are taken, the longest idle of
+        other profiles are evicted."""
         if self._closed or self._backs_off():
             return
         for slot in self.in_state("blank", "idle"):
             if not slot.worker.alive:
                 self._retire(slot)
-        coming = Counter(slot.kind for slot in self.in_state("starting"))
-        may_start = self.limits.max_starting - coming.total()
+        may_start = self.limits.max_starting - len(self.in_state("starting"))
         missing = 0
-        for position, waiter in enumerate(filter(self._may_be_served, self._waiting())):
-            coming[waiter.kind] -= 1
-            if coming[waiter.kind] >= 0 or not self._is_worth_a_start(waiter, position):
+        for waiter, wait_seconds in self._short():
+            self._short_of += wait_seconds < math.inf
+            if self._waited_seconds + wait_seconds <= self._start_seconds or missing >= may_start:
                 continue
-            if missing >= may_start:
-                break
             if len(self._slots) < self.limits.max_processes:
                 self._start(waiter.kind)
                 may_start -= 1
@@ -339,33 +343,44 @@ class Pool(Generic[P, W]):
                 missing += 1
         self._evict(missing - len(self.in_state("closing")))
 
-    def _may_be_served(self, waiter: Waiter[P, W]) -> bool:
-        return self._has_share(waiter.principal)
+    def _short(self) -> Iterator[tuple[Waiter[P, W], float]]:
+        """Those for whom no worker is free or starting, and how long they will wait for one in use;
+        others wait for the processor."""
+        coming = Counter(slot.kind for slot in self.in_state("starting"))
+        free = [slot for slot in self._slots if self._is_free(slot)]
+        may_prepare = self._may_prepare()
+        waits: dict[P, Iterator[float]] = {}
+        for waiter in self._line:
+            if not self._has_share(waiter.principal):
+                continue
+            coming[waiter.kind] -= 1
+            if coming[waiter.kind] >= 0 or any(slot.serves(waiter) for slot in free):
+                continue
+            if waiter.profile not in waits:
+                running = self._running_seconds(waiter.profile)
+                waits[waiter.profile] = expected_waits(running, self._turn_seconds)
+            wait_seconds = next(waits[waiter.profile])
+            if may_prepare or wait_seconds == math.inf:
+                yield waiter, wait_seconds
 
-    def _is_worth_a_start(self, waiter: Waiter[P, W], position: int) -> bool:
-        """Whether the wait for those in use will be longer than a start. A turn that has run for
-        longer than most is taken to run as long again."""
-        if any(self._is_free(slot) and _serves(slot, waiter) for slot in self._slots):
-            return False  # it waits for the processor, not for a worker
+    def _running_seconds(self, profile: P) -> list[float]:
+        """How long the turns have run whose workers will serve this profile again."""
         now = self._clock()
-        turns_per_second = sum(
-            1 / max(self._turn_seconds, now - slot.since)
+        return [
+            now - slot.since
             for slot in self.in_state("busy")
-            if slot.profile == waiter.profile and slot.worker.reusable
-        )
-        if not turns_per_second:
-            return True
-        return self._may_prepare() and (position + 1) / turns_per_second > self._start_seconds
+            if slot.profile == profile and slot.worker.reusable
+        ]
 
     def _backs_off(self) -> bool:
         """After a failed start: the next may wait while somebody is to be free anyway, or where
         nobody is waiting for it."""
-        is_not_urgent = bool(self.in_state("busy")) or not self._waiters
+        is_not_urgent = bool(self.in_state("busy")) or not self._line
         return self._clock() < self._start_again_at and is_not_urgent
 
     def _evict(self, count: int) -> None:
         """Makes room for those whom nothing that is free can serve."""
-        wanted = [(waiter.profile, waiter.kind) for waiter in self._waiting()]
+        wanted = [(waiter.profile, waiter.kind) for waiter in self._line]
         profiles, kinds = [p for p, _ in wanted], [k for _, k in wanted]
         useless = [slot for slot in self.in_state("blank") if slot.kind not in kinds]
         useless += [slot for slot in self.in_state("idle") if slot.profile not in profiles]
@@ -375,6 +390,7 @@ class Pool(Generic[P, W]):
 
     def _start(self, kind: Hashable) -> None:
         now = self._clock()
+        self._waited_seconds = 0.0
         slot = Slot[P, W](self._make(kind), next(self._numbers), kind, now, now)
         self._slots[slot] = None
         self.counts["started"] += 1
@@ -399,7 +415,7 @@ class Pool(Generic[P, W]):
             self._failures += 1
             pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
             self._start_again_at = self._clock() + pause_seconds
-        waiter = next((w for w in self._waiting() if w.kind == slot.kind), None)
+        waiter = next((w for w in self._line if w.kind == slot.kind), None)
         if waiter is not None and not (slot.kind is None and self.in_state("busy")):
             waiter.found.set_exception(error)
         self._retire(slot)
@@ -422,7 +438,7 @@ class Pool(Generic[P, W]):
             if slot.state != "busy" and self._is_stale(slot):
                 self._retire(slot)
         self._serve()
-        if not self._waiters and not self._closed and not self._backs_off():
+        if not self._line and not self._closed and not self._backs_off():
             self._keep_ready()
 
     def _keep_ready(self) -> None:
@@ -441,7 +457,7 @@ class Pool(Generic[P, W]):
             return True
         if slot.state == "blank":
             if slot.kind is not None:  # whoever wanted it has left
-                return not any(waiter.kind == slot.kind for waiter in self._waiting())
+                return not any(waiter.kind == slot.kind for waiter in self._line)
             spare = len(self.in_state("blank")) > self.limits.warm
             return spare and seconds > self.limits.idle_seconds
         return seconds > self.limits.idle_seconds or not self._may_stay(slot)
@@ -477,9 +493,3 @@ class Pool(Generic[P, W]):
                 if principal is None or (slot.state == "busy" and slot.principal == principal)
             ],
         }
-
-
-def _serves(slot: Slot[P, W], waiter: Waiter[P, W]) -> bool:
-    if slot.state == "blank":
-        return slot.kind == waiter.kind
-    return slot.profile == waiter.profile

@@ -22,12 +22,15 @@ class StopFilter:
         self._usage = Usage()
         self.hit = False
 
+    def __bool__(self) -> bool:
+        return bool(self._stops)
+
     def feed(self, event: Event) -> Iterator[Event]:
         if self.hit:
             return
         if isinstance(event, Started):
             self._usage = event.usage
-        if isinstance(event, TextDelta) and self._stops:
+        if isinstance(event, TextDelta):
             yield from self._text(self._held + event.text)
             return
         if self._held:

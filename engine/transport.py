@@ -164,7 +164,7 @@ class CliTransport(Transport):
         if newline:
             lines = bytes(self._pending + begun) if self._pending else begun
             self._pending = bytearray(rest)
-            for line in lines.split(b"\n"):
+            for line in lines.decode(errors="replace").split("\n"):
                 self._take(line)
         else:
             self._pending += chunk
@@ -182,7 +182,7 @@ class CliTransport(Transport):
         self._messages.put_nowait(None)
         self.on_end()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: str) -> None:
         try:
             message = json.loads(line)
         except ValueError:  # a notice of the CLI's, no part of the protocol

@@ -5,14 +5,12 @@ Source: https://platform.openai.com/docs/api-reference/chat.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from core import sse
+from core.compact_json import compact, quoted
 from core.errors import GatewayError, UpstreamError
 from core.events import (
     ApiEvent,
@@ -32,11 +30,12 @@ from core.events import (
     ToolCallDelta,
     ToolCallEnd,
     ToolCallStart,
-    Usage,
 )
-from dialects import output_format
+from dialects import chunks, output_format
+from dialects.answer_headers import answer_headers
 from dialects.chat.activity import Activity
 from dialects.chat.request import ChatCall
+from dialects.chunks import ChunkWriter
 from models import (
     AnswerFunction,
     AnswerMessage,
@@ -45,10 +44,8 @@ from models import (
     ChatCompletion,
     Choice,
     ClaudeActivity,
-    CompletionTokensDetails,
     CompletionUsage,
     FinishReason,
-    PromptTokensDetails,
 )
 
 FINISH: dict[StopReason, FinishReason] = {
@@ -63,6 +60,7 @@ FINISH: dict[StopReason, FinishReason] = {
     "max_budget": "length",
 }
 STOPS: dict[StopReason, AnswerStop] = {"max_turns": "max_turns", "max_budget": "max_budget"}
+TEXT = '[{"index":%d,"delta":{"content":%s},"logprobs":null,"finish_reason":null}]'
 REFUSED = "The model refused to answer."
 
 OPENAI_NAMES = {
@@ -71,17 +69,6 @@ OPENAI_NAMES = {
     "output_config": output_format.STRICT,
 }
 """The fields of this API for parameters that a model refused, where they differ."""
-
-
-def wire_usage(usage: Usage, cost_usd: float | None) -> CompletionUsage:
-    return CompletionUsage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.output_tokens,
-        total_tokens=usage.prompt_tokens + usage.output_tokens,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cache_read_tokens),
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
-        cost_usd=cost_usd,
-    )
 
 
 @dataclass(slots=True)
@@ -93,8 +80,16 @@ class ChatRenderer:
     created: int = field(default_factory=lambda: int(time.time()))
     _replies: dict[int, Reply] = field(default_factory=dict)
     _activity: Activity | None = None
+    _chunks: ChunkWriter = field(init=False)
 
     def __post_init__(self) -> None:
+        self._chunks = ChunkWriter(
+            "chat.completion.chunk",
+            self.id,
+            self.created,
+            self.call.turn.model,
+            include_usage=self.call.include_usage,
+        )
         if self.call.turn.builtin_tools is not None:
             self._activity = Activity(self.call.tool_activity, self.call.turn.builtin_tools)
 
@@ -105,10 +100,12 @@ class ChatRenderer:
         return b"".join(self._show(item.choice, event, entry) for event, entry in shown)
 
     def _show(self, choice: int, event: Event | None, entry: ClaudeActivity | None = None) -> bytes:
-        reply = self._replies.setdefault(choice, Reply())
+        reply = self._replies.get(choice) or self._replies.setdefault(choice, Reply())
         delta = None
         if event is not None:
             reply.feed(event)
+            if type(event) is TextDelta and entry is None:  # what runs for each token
+                return self._chunks.chunk(TEXT % (choice, quoted(event.text)))
             delta = self._delta(event)
         if isinstance(event, Finished):
             refused = {"refusal": REFUSED} if event.reason == "refusal" else {}
@@ -120,6 +117,7 @@ class ChatRenderer:
     def _delta(self, event: Event) -> dict[str, Any] | None:
         match event:
             case Started():
+                self._chunks.start(event)
                 return {"role": "assistant", "content": "", "refusal": None}
             case TextDelta(text):
                 return {"content": text}
@@ -164,62 +162,28 @@ class ChatRenderer:
         chosen = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": finish}
         if finished is not None and (stop := STOPS.get(finished.reason)):
             chosen["claude_stop_reason"] = stop
-        return self._frame([chosen], None)
-
-    def _frame(self, choices: list[dict[str, Any]], usage: CompletionUsage | None) -> bytes:
-        chunk: dict[str, Any] = {
-            "id": self.id,
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self._model,
-            "choices": choices,
-            "system_fingerprint": self._fingerprint,
-        }
-        if self.call.include_usage:
-            chunk["usage"] = usage.model_dump(exclude_none=True) if usage else None
-        return sse.data_frame(json.dumps(chunk, separators=(",", ":")).encode())
-
-    @property
-    def _model(self) -> str:
-        return next((r.model for r in self._replies.values() if r.model), self.call.turn.model)
-
-    @property
-    def _fingerprint(self) -> str | None:
-        """Of what answers: the model and the CLI's version."""
-        reply = next((reply for reply in self._replies.values() if reply.model), None)
-        if reply is None:
-            return None
-        digest = hashlib.blake2b(f"{reply.model} {reply.version}".encode(), digest_size=5)
-        return f"fp_{digest.hexdigest()}"
+        return self._chunks.chunk(compact([chosen]))
 
     def fail(self, error: GatewayError) -> bytes:
-        """An error after the first chunk: a frame of its own, and the stream ends."""
-        return sse.data_frame(json.dumps(error.openai_body()).encode()) + sse.DONE
+        return chunks.fail(error)
 
     def finish(self) -> bytes:
-        if not self.call.include_usage:
-            return sse.DONE
-        return self._frame([], self._usage()) + sse.DONE
+        return self._chunks.end(self._usage())
 
     def _usage(self) -> CompletionUsage:
-        """Summed over the choices; a cost is only given where it is known for each."""
-        finished = [reply.finished for reply in self._replies.values() if reply.finished]
-        usage = sum((done.usage for done in finished), Usage())
-        costs = [done.cost_usd for done in finished if done.cost_usd is not None]
-        known = costs and len(costs) == len(finished)
-        return wire_usage(usage, round(sum(costs), 10) if known else None)
+        return chunks.total_usage(self._replies.values())
 
     def body(self) -> bytes:
         choices = [self._choice(index, reply) for index, reply in sorted(self._replies.items())]
         answer = ChatCompletion(
             id=self.id,
             created=self.created,
-            model=self._model,
+            model=self._chunks.model,
             choices=choices,
             usage=self._usage(),
-            system_fingerprint=self._fingerprint,
+            system_fingerprint=self._chunks.fingerprint,
         )
-        return json.dumps(_wire(answer), separators=(",", ":")).encode()
+        return compact(_wire(answer)).encode()
 
     def _choice(self, index: int, reply: Reply) -> Choice:
         if reply.finished is None:
@@ -256,14 +220,9 @@ class ChatRenderer:
         if not self.call.strict_output:
             refused.discard("output_config")
         dropped = {OPENAI_NAMES.get(name, name) for name in refused}
-        headers = {}
-        if ignored := sorted({*self.call.ignored, *dropped}):
-            headers["x-ignored-parameters"] = ", ".join(ignored)
-        if all(reply.finished for reply in self._replies.values()):
-            cost = self._usage().cost_usd
-            if cost is not None:
-                headers["x-claude-cost-usd"] = f"{cost:.10f}".rstrip("0").rstrip(".")
-        return headers
+        is_whole = all(reply.finished for reply in self._replies.values())
+        cost_usd = self._usage().cost_usd if is_whole else None
+        return answer_headers({*self.call.ignored, *dropped}, cost_usd)
 
 
 OPTIONAL_KEYS = ("reasoning_content", "tool_calls", "function_call", "claude_activity")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import uuid
 from dataclasses import dataclass, field
 
-from core import sse
+from core.compact_json import compact
 from core.errors import GatewayError, UpstreamError
-from core.events import ChoiceEvent, Finished, Reply, Started, StopReason, TextDelta, Usage
-from dialects.chat.renderer import wire_usage
+from core.events import ChoiceEvent, Finished, Reply, Started, StopReason, TextDelta
+from dialects import chunks
+from dialects.answer_headers import answer_headers
+from dialects.chunks import ChunkWriter
 from dialects.completions.request import CompletionsCall
 from dialects.completions.wire import Completion, CompletionChoice, FinishReason
 from models import CompletionUsage
@@ -37,12 +37,23 @@ class CompletionsRenderer:
     id: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     _replies: dict[int, Reply] = field(default_factory=dict)
+    _chunks: ChunkWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chunks = ChunkWriter(
+            "text_completion",
+            self.id,
+            self.created,
+            self.call.turn.model,
+            include_usage=self.call.include_usage,
+        )
 
     def feed(self, item: ChoiceEvent) -> bytes:
         reply = self._replies.setdefault(item.choice, Reply())
         reply.feed(item.event)
         match item.event:
             case Started():
+                self._chunks.start(item.event)
                 text = self.call.prompt_of(item.choice) if self.call.echo else ""
                 return self._chunk(item.choice, text)
             case TextDelta(text):
@@ -53,61 +64,30 @@ class CompletionsRenderer:
 
     def _chunk(self, index: int, text: str, finish: FinishReason | None = None) -> bytes:
         choice = {"text": text, "index": index, "logprobs": None, "finish_reason": finish}
-        return self._frame([choice], None)
-
-    def _frame(self, choices: list[dict[str, object]], usage: CompletionUsage | None) -> bytes:
-        chunk: dict[str, object] = {
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self._model,
-            "choices": choices,
-            "system_fingerprint": self._fingerprint,
-        }
-        if self.call.include_usage:
-            chunk["usage"] = usage.model_dump(exclude_none=True) if usage else None
-        return sse.data_frame(json.dumps(chunk, separators=(",", ":")).encode())
-
-    @property
-    def _model(self) -> str:
-        return next((r.model for r in self._replies.values() if r.model), self.call.turn.model)
-
-    @property
-    def _fingerprint(self) -> str | None:
-        reply = next((reply for reply in self._replies.values() if reply.model), None)
-        if reply is None:
-            return None
-        digest = hashlib.blake2b(f"{reply.model} {reply.version}".encode(), digest_size=5)
-        return f"fp_{digest.hexdigest()}"
+        return self._chunks.chunk(compact([choice]))
 
     def fail(self, error: GatewayError) -> bytes:
-        """An error after the first chunk: a frame of its own, and the stream ends."""
-        return sse.data_frame(json.dumps(error.openai_body()).encode()) + sse.DONE
+        return chunks.fail(error)
 
     def finish(self) -> bytes:
-        return (self._frame([], self._usage()) if self.call.include_usage else b"") + sse.DONE
+        return self._chunks.end(self._usage())
 
     def _usage(self) -> CompletionUsage:
-        """Summed over the answers; a cost is only given where it is known for each."""
-        finished = [reply.finished for reply in self._replies.values() if reply.finished]
-        costs = [done.cost_usd for done in finished if done.cost_usd is not None]
-        known = costs and len(costs) == len(finished)
-        usage = sum((done.usage for done in finished), Usage())
-        return wire_usage(usage, round(sum(costs), 10) if known else None)
+        return chunks.total_usage(self._replies.values())
 
     def body(self) -> bytes:
         answer = Completion(
             id=self.id,
             created=self.created,
-            model=self._model,
+            model=self._chunks.model,
             choices=[self._choice(index, reply) for index, reply in sorted(self._replies.items())],
             usage=self._usage(),
-            system_fingerprint=self._fingerprint,
+            system_fingerprint=self._chunks.fingerprint,
         )
         wire = answer.model_dump()
         if wire["usage"]["cost_usd"] is None:
             del wire["usage"]["cost_usd"]
-        return json.dumps(wire, separators=(",", ":")).encode()
+        return compact(wire).encode()
 
     def _choice(self, index: int, reply: Reply) -> CompletionChoice:
         if reply.finished is None:
@@ -118,10 +98,6 @@ class CompletionsRenderer:
 
     def headers(self) -> dict[str, str]:
         dropped = {name for reply in self._replies.values() for name in reply.dropped}
-        headers = {}
-        if ignored := sorted({*self.call.ignored, *dropped}):
-            headers["x-ignored-parameters"] = ", ".join(ignored)
-        cost = self._usage().cost_usd
-        if cost is not None and all(reply.finished for reply in self._replies.values()):
-            headers["x-claude-cost-usd"] = f"{cost:.10f}".rstrip("0").rstrip(".")
-        return headers
+        is_whole = all(reply.finished for reply in self._replies.values())
+        cost_usd = self._usage().cost_usd if is_whole else None
+        return answer_headers({*self.call.ignored, *dropped}, cost_usd)

@@ -5,14 +5,15 @@ The API's own events go out as they came. Where there are none the composer make
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass, field
 
 from core import sse
+from core.compact_json import compact
 from core.conversation import JsonObject
 from core.errors import GatewayError, UpstreamError
 from core.events import ApiEvent, ChoiceEvent, Event, Finished, Started
+from dialects.answer_headers import answer_headers
 from dialects.chat.activity import Activity
 from dialects.messages.composer import Composer
 from dialects.messages.fold import MessageFold
@@ -114,16 +115,11 @@ class MessagesRenderer:
         message = self._fold.result() if self._fold is not None else None
         if message is None or message.get("stop_reason") is None:
             raise UpstreamError("The response ended prematurely.")
-        return json.dumps(message, separators=(",", ":")).encode()
+        return compact(message).encode()
 
     def headers(self) -> dict[str, str]:
-        headers = {}
-        if ignored := sorted({*self.call.ignored, *self._dropped}):
-            headers["x-ignored-parameters"] = ", ".join(ignored)
-        if self._finished is not None and self._finished.cost_usd is not None:
-            cost = f"{self._finished.cost_usd:.10f}".rstrip("0").rstrip(".")
-            headers["x-claude-cost-usd"] = cost
-        return headers
+        cost_usd = self._finished.cost_usd if self._finished is not None else None
+        return answer_headers({*self.call.ignored, *self._dropped}, cost_usd)
 
 
 def _may_be_the_clis(event: JsonObject) -> bool:
@@ -137,5 +133,5 @@ def _may_be_the_clis(event: JsonObject) -> bool:
 
 def frame(event: JsonObject) -> bytes:
     """One event of the stream, named by its type."""
-    data = json.dumps(event, separators=(",", ":")).encode()
+    data = compact(event).encode()
     return b"event: " + str(event.get("type")).encode() + b"\n" + sse.data_frame(data)

@@ -6,10 +6,9 @@ event; its `event:` is the event's type.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii as quoted
 
+from core.compact_json import compact, quoted
 from core.conversation import JsonObject
 
 
@@ -24,7 +23,7 @@ class EventWriter:
         if not self.active:
             return b""
         data = {"type": kind, "sequence_number": self._number(), **fields}
-        text = json.dumps(data, separators=(",", ":"))
+        text = compact(data)
         return f"event: {kind}\ndata: {text}\n\n".encode()
 
     def _number(self) -> int:
@@ -41,5 +40,5 @@ class EventWriter:
 
 def delta_frame(kind: str, fields: JsonObject) -> str:
     """The beginning of all deltas of one part: only its text and number differ."""
-    head = json.dumps({"type": kind, **fields}, separators=(",", ":"))
+    head = compact({"type": kind, **fields})
     return f'event: {kind}\ndata: {head[:-1]},"delta":'

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core import sse
+from core.compact_json import compact
 from core.conversation import JsonObject
 from core.errors import GatewayError, UpstreamError
 from core.events import ChoiceEvent, Event, Finished, Started
+from dialects.answer_headers import answer_headers
 from dialects.chat.activity import Activity
 from dialects.responses import resource
 from dialects.responses.composer import Composer
@@ -144,17 +145,11 @@ class ResponsesRenderer:
 
     def body(self) -> bytes:
         self._ended()
-        return json.dumps(self.response(), separators=(",", ":")).encode()
+        return compact(self.response()).encode()
 
     def headers(self) -> dict[str, str]:
         dropped = {*self._started.dropped} if self._started else set()
         if not self.call.strict_output:
             dropped.discard("output_config")
-        headers = {}
         names = {*self.call.ignored, *(FIELD_NAMES.get(name, name) for name in dropped)}
-        if names:
-            headers["x-ignored-parameters"] = ", ".join(sorted(names))
-        cost = self._finished.cost_usd if self._finished else None
-        if cost is not None:
-            headers["x-claude-cost-usd"] = f"{cost:.10f}".rstrip("0").rstrip(".")
-        return headers
+        return answer_headers(names, self._finished.cost_usd if self._finished else None)

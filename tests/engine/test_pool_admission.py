@@ -131,7 +131,7 @@ async def test_a_thousand_principals_grow_nothing() -> None:
             await it.serve("a", f"principal {number}")
         assert len(it.made) == 1
         await settle()
-        kept = (it.pool._waiters, it.pool._preparing, it.pool._tasks, it.pool._ending)
+        kept = (it.pool._line, it.pool._preparing, it.pool._tasks, it.pool._ending)
         assert [len(each) for each in kept] == [0, 0, 1, 0]  # one task: the sweeper
 
 

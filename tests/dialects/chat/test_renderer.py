@@ -29,9 +29,7 @@ def renderer(case: Case) -> ChatRenderer:
     request = ChatRequest.model_validate({"messages": messages, **case.fields})
     call = DIALECT.parse(request, Context(MODEL))
     call = call if case.grant is None else with_grant(call, case.grant)
-    made = DIALECT.renderer(call)
-    made.id, made.created = "chatcmpl-1", 1_790_000_000
-    return made
+    return ChatRenderer(call, "chatcmpl-1", 1_790_000_000)
 
 
 def streamed(case: Case) -> str:
