@@ -68,11 +68,13 @@ from turns.approvals import Approvals
 from turns.background import BackgroundJobs, BackgroundRules
 from turns.bodies import Bodies
 from turns.budgets import Budgets
+from turns.conversations import ConversationsAtWork
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
 from turns.state import State
+from turns.stored_bytes import StoredBytes
 from turns.tool_stats import ToolStats
 from turns.tracing import Tracing, tracing_of
 from turns.usage import UsageRecorder
@@ -185,6 +187,8 @@ def _lifespan(
                 embeddings=embeddings,
                 sessions=sessions,
                 background=background,
+                conversations_at_work=ConversationsAtWork(),
+                stored_bytes=StoredBytes(store, background.store, settings.max_stored_bytes),
                 limiter=limiter,
                 seeds=SeedCache(settings.seed_cache_seconds),
                 tools=ToolPolicy(settings, store, book, is_exposed=is_exposed),

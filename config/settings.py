@@ -216,7 +216,9 @@ class Settings(BaseSettings):
         64 * 1024 * 1024, description="Maximum bytes of text and images in one session"
     )
     max_stored_bytes: PositiveInt = Field(
-        1024 * 1024 * 1024, description="Maximum size of all sessions of one API key in bytes"
+        1024 * 1024 * 1024,
+        description="Maximum size in bytes of all sessions, responses and conversations that one "
+        "API key stores",
     )
     store_responses: bool = Field(
         True,

@@ -205,6 +205,12 @@ class SessionBusy(SessionConflict):
     default_code = "session_busy"
 
 
+class ConversationLocked(SessionConflict):
+    """Another request is answered in the same conversation, or was meanwhile."""
+
+    default_code = "conversation_locked"
+
+
 class McpServerExists(GatewayError):
     status = 409
     type = "invalid_request_error"
@@ -227,6 +233,12 @@ class RequestTooLarge(GatewayError):
 
 class SessionTooLarge(RequestTooLarge):
     default_code = "session_too_large"
+
+
+class StoreFull(RequestTooLarge):
+    """A key has stored as much as it may."""
+
+    default_code = "store_full"
 
 
 class RateLimited(GatewayError):

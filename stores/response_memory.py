@@ -14,9 +14,11 @@ from stores.response_store import (
     ResponseStore,
     StoredResponse,
     abandoned,
+    conversation_locked,
     conversation_not_found,
     item_not_found,
     response_not_found,
+    size_of,
 )
 
 
@@ -77,6 +79,9 @@ class MemoryResponseStore(ResponseStore):
     def _complete(self, response: StoredResponse) -> None:
         if response.conversation_id is not None and response.status in ("completed", "incomplete"):
             new = [*response.input, *response.output]
+            kept = self._find_conversation(response.owner, response.conversation_id)
+            if len(kept.items) != response.seen_items:
+                raise conversation_locked(response.conversation_id)
             self._append(response.owner, response.conversation_id, new)
 
     async def add(self, response: StoredResponse, token: str | None = None) -> None:
@@ -123,11 +128,14 @@ class MemoryResponseStore(ResponseStore):
             kept.until = self._clock() + self._limits.lease_seconds
         return kept is not None
 
-    async def finish(self, response: StoredResponse, token: str) -> bool:
+    async def finish(
+        self, response: StoredResponse, token: str, first: int = 0, frames: Sequence[str] = ()
+    ) -> bool:
         kept = self._held(response.owner, response.id, token)
         if kept is None:
             return False
         self._complete(response)
+        kept.frames[first:] = frames or kept.frames[first:]
         kept.response, kept.token = response, None
         return True
 
@@ -183,6 +191,12 @@ class MemoryResponseStore(ResponseStore):
             raise item_not_found(item_id)
         kept.items, kept.expires_at = left, self._expiry()
         return kept.conversation
+
+    async def stored_bytes(self, owner: str) -> int:
+        responses = [k.response for (theirs, _), k in self._responses.items() if theirs == owner]
+        lists = [list(items) for each in responses for items in (each.input, each.output)]
+        lists += [k.items for (theirs, _), k in self._conversations.items() if theirs == owner]
+        return sum(map(size_of, lists))
 
     async def sweep_responses(self) -> int:
         over = [place for place, kept in self._responses.items() if self._is_over(kept)]

@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from core.compact_json import compact
 from core.conversation import JsonObject
-from core.errors import ConversationNotFound, ItemNotFound, ResponseNotFound
+from core.errors import ConversationLocked, ConversationNotFound, ItemNotFound, ResponseNotFound
 
 OPEN = frozenset({"queued", "in_progress"})
 """The statuses of a response that is still worked on."""
@@ -29,7 +30,8 @@ ABANDONED: JsonObject = {
 class StoredResponse:
     """A response. `body` is its JSON without items (`output` is empty there); `input` are the items
     that its own request brought, `output` the answer's, with all that makes them replayable.
-    `streamed`: its events are kept too."""
+    `streamed`: its events are kept too. `seen_items` is how many items its conversation had when
+    the model was asked."""
 
     owner: str
     id: str
@@ -39,6 +41,7 @@ class StoredResponse:
     output: Sequence[JsonObject] = field(default=(), hash=False)
     previous_id: str | None = None
     conversation_id: str | None = None
+    seen_items: int = field(default=0, compare=False)
     background: bool = False
     streamed: bool = False
 
@@ -69,7 +72,8 @@ class ResponseStore(Protocol):
 
     async def add(self, response: StoredResponse, token: str | None = None) -> None:
         """Keeps a new response. With `token` it is leased by that, and still worked on; without,
-        it is complete, and where it is of a conversation, its items are added to that."""
+        it is complete, and where it is of a conversation, its items are added to that. Raises
+        ConversationLocked, and keeps nothing, where that has other items than the model saw."""
         ...
 
     async def get(self, owner: str, id: str) -> StoredResponse: ...
@@ -91,9 +95,12 @@ class ResponseStore(Protocol):
         """Makes the lease run anew; False where the response is no longer worked on."""
         ...
 
-    async def finish(self, response: StoredResponse, token: str) -> bool:
-        """Stores the end of a leased response, and adds its items to its conversation; False, and
-        nothing is changed, where it is no longer worked on."""
+    async def finish(
+        self, response: StoredResponse, token: str, first: int = 0, frames: Sequence[str] = ()
+    ) -> bool:
+        """Stores the end of a leased response with the last frames of its stream, numbered from
+        `first` on, and adds its items to its conversation; False, and nothing is changed, where it
+        is no longer worked on. Raises as `add`."""
         ...
 
     async def cancel(self, owner: str, id: str) -> StoredResponse:
@@ -134,6 +141,10 @@ class ResponseStore(Protocol):
         """Raises ItemNotFound."""
         ...
 
+    async def stored_bytes(self, owner: str) -> int:
+        """What all responses and conversations of an owner take."""
+        ...
+
     async def sweep_responses(self) -> int:
         """Deletes what has expired, and marks abandoned responses as failed. How many responses
         that were; safe to run anywhere, any number of times at once."""
@@ -155,6 +166,19 @@ def conversation_not_found(id: str) -> ConversationNotFound:
 
 def item_not_found(id: str) -> ItemNotFound:
     return ItemNotFound(f"Item with id {id[:128]!r} not found.")
+
+
+def conversation_locked(id: str) -> ConversationLocked:
+    return ConversationLocked(
+        f"Another request is changing the conversation {id[:128]!r}. Retry in a few seconds.",
+        param="conversation",
+        retry_after=2.0,
+    )
+
+
+def size_of(items: Sequence[JsonObject]) -> int:
+    """In bytes, as JSON."""
+    return sum(len(compact(item)) for item in items)
 
 
 def ids_of(items: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -18,7 +18,7 @@ from types import TracebackType
 import anyio
 
 from core import sse
-from core.errors import GatewayError, Overloaded, StoreUnavailable
+from core.errors import ConversationLocked, GatewayError, Overloaded, StoreUnavailable
 from core.events import ChoiceEvent
 from dialects.responses import ResponsesRenderer
 from dialects.responses.stored import frames_of
@@ -186,20 +186,28 @@ class BackgroundJobs:
         """The end is stored before it is told. Where the response is cancelled, deleted or another
         server's to end, nothing is stored and nothing told."""
         try:
-            await self._keep_events(job, [*frames_of(last)])
-            if await self.store.finish(job.finished(), job.token):
-                job.add(last)
+            try:
+                await self._finish(job, last)
+            except ConversationLocked as error:
+                job.failure = error
+                await self._finish(job, job.renderer.fail(error))
         except GatewayError as error:
             log.warning("a background response could not be stored: %s", error.message)
             job.add(job.renderer.fail(error))
 
-    async def _keep_events(self, job: Job, ending: Sequence[str] = ()) -> None:
-        """Stores the frames that are new, and those of the ending."""
+    async def _finish(self, job: Job, last: bytes) -> None:
+        async with job.keeping:
+            new = [*job.frames[job.kept :], *frames_of(last)] if job.response.streamed else []
+            if await self.store.finish(job.finished(), job.token, job.kept, new):
+                job.add(last)
+
+    async def _keep_events(self, job: Job) -> None:
+        """Stores the frames that are new."""
         if not job.response.streamed:
             return
         owner, id = job.response.owner, job.response.id
         async with job.keeping:
-            frames = [*job.frames[job.kept :], *ending]
+            frames = job.frames[job.kept :]
             await self.store.add_events(owner, id, job.token, job.kept, frames)
             job.kept += len(frames)
 

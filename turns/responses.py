@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 import anyio
@@ -19,17 +19,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from auth import Principal
 from core.conversation import JsonObject
-from core.errors import InvalidRequest, StoreUnavailable
+from core.errors import ConversationLocked, GatewayError, InvalidRequest, StoreUnavailable
 from core.events import ChoiceEvent, Finished, Reply
 from dialects.responses import DIALECT, ResponsesCall, ResponsesRenderer, ResponsesRequest
 from dialects.responses import compaction as compacting
 from dialects.responses.renderer import new_id
 from dialects.responses.request import check_provider
-from dialects.responses.resource import usage
+from dialects.responses.resource import failure, usage
 from dialects.responses.stored import new_items, resolved, shown, wanted_ids
 from dialects.responses.wire import Status
 from dialects.token_count import estimate_turn
-from stores.response_store import OPEN, ResponseStore, StoredResponse
+from stores.response_store import OPEN, ResponseStore, StoredResponse, size_of
 from turns.background import BackgroundJobs
 from turns.pipeline import Asker, Pipeline, Prepared
 from turns.response import NO_BUFFERING
@@ -39,12 +39,19 @@ STORE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request with its history: `new` are the items that it brings itself."""
+    """A request with its history: `new` are the items that it brings itself; `earlier` counts those
+    before."""
 
     request: ResponsesRequest
     new: Sequence[JsonObject]
+    earlier: int
     owner: str
     is_stored: bool
+
+    @property
+    def conversation_id(self) -> str | None:
+        given = self.request.conversation
+        return given if given is None or isinstance(given, str) else given.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Responses:
             renderer = _renderer(prepared, plan)
             if plan.is_stored:
                 events = self._stored_first(prepared.events, renderer, plan)
-                prepared = replace(prepared, events=events)
+                prepared = replace(prepared, events=self._alone(events, plan))
             return self.pipeline.respond(prepared, renderer)
 
     async def _prepared(self, request: ResponsesRequest, asker: Asker) -> Prepared:
@@ -91,10 +98,12 @@ class Responses:
                 param="background",
             )
         owner = principal.name
+        if is_stored:
+            await self.pipeline.state.stored_bytes.check(owner, _weight(request))
         history = await self.history(request, owner)
         new = await self._resolved(new_items(request.input, new_id), owner)
         whole = request.model_copy(update={"input": [*history, *new]})
-        return Plan(whole, new, owner, is_stored)
+        return Plan(whole, new, len(history), owner, is_stored)
 
     async def history(self, request: ResponsesRequest, owner: str) -> list[JsonObject]:
         """The items before a request's own. Instructions are not among them."""
@@ -103,7 +112,9 @@ class Responses:
             _refuse_open(chain)
             return [item for response in chain for item in (*response.input, *response.output)]
         if request.conversation is not None:
-            return await self.store.conversation_items(owner, _conversation_id(request) or "")
+            given = request.conversation
+            id = given if isinstance(given, str) else given.id
+            return await self.store.conversation_items(owner, id)
         return []
 
     async def _resolved(self, items: list[JsonObject], owner: str) -> list[JsonObject]:
@@ -116,13 +127,32 @@ class Responses:
         renderer: ResponsesRenderer,
         plan: Plan,
     ) -> AsyncGenerator[ChoiceEvent, None]:
-        """The events; the end passes when the response is stored."""
-        async with aclosing(events):
-            async for item in events:
-                if isinstance(item.event, Finished):
-                    renderer.settle(item.event)
-                    await self._keep(_stored(plan, renderer))
-                yield item
+        """The events; the end passes when the response is stored. One that fails after it began is
+        stored as failed, since its id was shown."""
+        begun = False
+        try:
+            async with aclosing(events):
+                async for item in events:
+                    begun = True
+                    if isinstance(item.event, Finished):
+                        renderer.settle(item.event)
+                        await self._keep(_stored(plan, renderer))
+                    yield item
+        except GatewayError as error:
+            if begun and not isinstance(error, ConversationLocked | StoreUnavailable):
+                with suppress(StoreUnavailable):
+                    await self._keep(_failed(plan, renderer, error))
+            raise
+
+    async def _alone(
+        self, events: AsyncGenerator[ChoiceEvent, None], plan: Plan
+    ) -> AsyncGenerator[ChoiceEvent, None]:
+        """The events. Raises ConversationLocked where another answer is on its way there."""
+        at_work, id = self.pipeline.state.conversations_at_work, plan.conversation_id
+        with nullcontext() if id is None else at_work.claimed(plan.owner, id):
+            async with aclosing(events):
+                async for item in events:
+                    yield item
 
     async def _keep(self, response: StoredResponse) -> None:
         try:
@@ -137,7 +167,8 @@ class Responses:
         with prepared.meter.ends_on_failure():
             renderer = _renderer(prepared, plan, status="queued")
             response = _stored(plan, renderer)
-            await self.jobs.start(response, renderer, prepared.events, prepared.meter.end)
+            events = self._alone(prepared.events, plan)
+            await self.jobs.start(response, renderer, events, prepared.meter.end)
         if prepared.call.stream:
             return self.follow(response, after=-1)
         return JSONResponse(response.body, headers=renderer.headers())
@@ -244,15 +275,22 @@ def _stored(plan: Plan, renderer: ResponsesRenderer) -> StoredResponse:
         input=plan.new,
         output=renderer.replayable(),
         previous_id=plan.request.previous_response_id,
-        conversation_id=_conversation_id(plan.request),
+        conversation_id=plan.conversation_id,
+        seen_items=plan.earlier,
         background=plan.request.background is True,
         streamed=plan.request.background is True and plan.request.stream is True,
     )
 
 
-def _conversation_id(request: ResponsesRequest) -> str | None:
-    given = request.conversation
-    return given if given is None or isinstance(given, str) else given.id
+def _failed(plan: Plan, renderer: ResponsesRenderer, error: GatewayError) -> StoredResponse:
+    stored = _stored(plan, renderer)
+    body = {**stored.body, "status": "failed", "error": failure(error)}
+    return replace(stored, status="failed", body=body)
+
+
+def _weight(request: ResponsesRequest) -> int:
+    """What its items take, in bytes."""
+    return len(request.input) if isinstance(request.input, str) else size_of(request.input or ())
 
 
 def _refuse_open(chain: Sequence[StoredResponse]) -> None:

@@ -15,10 +15,12 @@ from turns.approvals import Approvals
 from turns.background import BackgroundJobs
 from turns.bodies import Bodies
 from turns.budgets import Budgets
+from turns.conversations import ConversationsAtWork
 from turns.embeddings import Embeddings
 from turns.images import ImageFetcher
 from turns.metrics import Metrics
 from turns.seed_cache import SeedCache
+from turns.stored_bytes import StoredBytes
 from turns.tool_stats import ToolStats
 from turns.usage import UsageRecorder
 
@@ -40,6 +42,8 @@ class State:
     limiter: RateLimiter
     sessions: SessionManager
     background: BackgroundJobs
+    conversations_at_work: ConversationsAtWork
+    stored_bytes: StoredBytes
     seeds: SeedCache
     tools: ToolPolicy
     tool_stats: ToolStats

@@ -120,7 +120,8 @@ class AskResponses:
 
     @property
     def conversations(self) -> conversations.Conversations:
-        return conversations.Conversations(self.responses.store)
+        state = self.responses.pipeline.state
+        return conversations.Conversations(self.responses.store, state.stored_bytes)
 
     @property
     def owner(self) -> str:

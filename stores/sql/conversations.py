@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.conversation import JsonObject
 from stores.response_store import (
     Conversation,
     ResponseLimits,
+    conversation_locked,
     conversation_not_found,
     item_not_found,
+    size_of,
 )
 from stores.sql.database import Database, to_its_end
 from stores.sql.tables import conversation_items, conversations
@@ -103,11 +105,21 @@ class SqlConversations:
             await self._append(db, owner, id, items)
 
     async def _append(
-        self, db: AsyncConnection, owner: str, id: str, items: Sequence[JsonObject]
+        self,
+        db: AsyncConnection,
+        owner: str,
+        id: str,
+        items: Sequence[JsonObject],
+        seen: int | None = None,
     ) -> None:
-        key = await self._used(db, owner, id)
+        """Raises ConversationLocked where it does not have as many items as were `seen`."""
+        key = await self._used(db, owner, id)  # which others wait for until this transaction ends
+        if seen is not None:
+            count = select(func.count()).where(conversation_items.c.conversation_key == key)
+            if (await db.execute(count)).scalar_one() != seen:
+                raise conversation_locked(id)
         about = {"conversation_key": key, "owner": owner}
-        rows = [{**about, "id": item["id"], "item": item} for item in items]
+        rows = [{**about, "id": i["id"], "item": i, "bytes": size_of([i])} for i in items]
         if rows:
             await db.execute(conversation_items.insert(), rows)
 

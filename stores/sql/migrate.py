@@ -16,7 +16,7 @@ from stores.sql.database import Database
 
 log = logging.getLogger(__name__)
 
-NEWEST = "0005"
+NEWEST = "0006"
 ADVISORY_LOCK = 4_918_247_301
 
 

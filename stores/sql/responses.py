@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, null, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.conversation import JsonObject
@@ -17,6 +17,7 @@ from stores.response_store import (
     StoredResponse,
     abandoned,
     response_not_found,
+    size_of,
 )
 from stores.sql import conversations
 from stores.sql.conversations import SqlConversations
@@ -64,6 +65,7 @@ class SqlResponseStore(SqlConversations, ResponseStore):
             "expires_at": self._expiry(),
             "lease_token": token,
             "lease_until": null() if token is None else self._terms.lease_until(),
+            "bytes": size_of(response.input) + size_of(response.output),
         }
         async with self._database.write() as db:
             made = await db.execute(responses.insert().values(**values).returning(responses.c.key))
@@ -95,7 +97,8 @@ class SqlResponseStore(SqlConversations, ResponseStore):
         await self._add_items(db, key, response, first, response.output, is_output=True)
         if response.conversation_id is not None and response.status in ("completed", "incomplete"):
             new = [*response.input, *response.output]
-            await self._append(db, response.owner, response.conversation_id, new)
+            seen, id = response.seen_items, response.conversation_id
+            await self._append(db, response.owner, id, new, seen)
 
     @to_its_end
     async def get(self, owner: str, id: str) -> StoredResponse:
@@ -152,14 +155,18 @@ class SqlResponseStore(SqlConversations, ResponseStore):
             return found.one_or_none() is not None
 
     @to_its_end
-    async def finish(self, response: StoredResponse, token: str) -> bool:
+    async def finish(
+        self, response: StoredResponse, token: str, first: int = 0, frames: Sequence[str] = ()
+    ) -> bool:
         mine = self._held(response.owner, response.id, token)
-        values = {"status": response.status, "body": response.body, **FREED}
+        size = size_of(response.input) + size_of(response.output)
+        values = {"status": response.status, "body": response.body, "bytes": size, **FREED}
         statement = update(responses).where(mine).values(**values).returning(responses.c.key)
         async with self._database.write() as db:
             key = (await db.execute(statement)).scalar_one_or_none()
             if key is None:
                 return False
+            await _add_events(db, key, first, frames)
             await self._complete(db, key, response)
             return True
 
@@ -181,12 +188,8 @@ class SqlResponseStore(SqlConversations, ResponseStore):
         mine = select(responses.c.key).where(self._held(owner, id, token))
         async with self._database.write() as db:
             key = (await db.execute(mine)).scalar_one_or_none()
-            rows = [
-                {"response_key": key, "number": number, "frame": frame}
-                for number, frame in enumerate(frames, first)
-            ]
-            if key is not None and rows:
-                await db.execute(response_events.insert(), rows)
+            if key is not None:
+                await _add_events(db, key, first, frames)
 
     @to_its_end
     async def events(self, owner: str, id: str, after: int) -> list[str]:
@@ -198,6 +201,15 @@ class SqlResponseStore(SqlConversations, ResponseStore):
         )
         async with self._database.read() as db:
             return list((await db.execute(query)).scalars())
+
+    @to_its_end
+    async def stored_bytes(self, owner: str) -> int:
+        async with self._database.read() as db:
+            totals = [
+                select(func.coalesce(func.sum(table.c.bytes), 0)).where(table.c.owner == owner)
+                for table in (responses, conversation_items)
+            ]
+            return sum([int((await db.execute(total)).scalar_one()) for total in totals])
 
     @to_its_end
     async def sweep_responses(self) -> int:
@@ -213,6 +225,15 @@ class SqlResponseStore(SqlConversations, ResponseStore):
             count = len(found) + len(gone.all())
             await conversations.delete_expired(db, self._terms)
             return count
+
+
+async def _add_events(db: AsyncConnection, key: int, first: int, frames: Sequence[str]) -> None:
+    rows = [
+        {"response_key": key, "number": number, "frame": frame}
+        for number, frame in enumerate(frames, first)
+    ]
+    if rows:
+        await db.execute(response_events.insert(), rows)
 
 
 def _response(row: Any, items: Sequence[Any]) -> StoredResponse:

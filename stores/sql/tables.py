@@ -158,6 +158,7 @@ responses = Table(
     Column("expires_at", Double),
     Column("lease_token", String(64)),
     Column("lease_until", Double),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("owner", "id"),
     Index(None, "expires_at"),
     Index(None, "lease_until"),
@@ -209,6 +210,7 @@ conversation_items = Table(
     Column("owner", String(255), nullable=False),
     Column("id", String(128), nullable=False),
     Column("item", Json, nullable=False),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
     Index(None, "conversation_key", "key"),
     Index(None, "owner", "id"),
 )

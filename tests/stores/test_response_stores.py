@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConversationNotFound, ItemNotFound, NotFound, ResponseNotFound
+from core.errors import (
+    ConversationLocked,
+    ConversationNotFound,
+    ItemNotFound,
+    NotFound,
+    ResponseNotFound,
+)
 from stores.response_store import ABANDONED, ResponseStore, ids_of
 from tests.support.response_bench import ResponseBench, begun, said, stored
 
@@ -163,14 +169,52 @@ async def test_events_are_kept_in_their_order(responses: ResponseBench) -> None:
 
 async def test_a_response_adds_its_items_to_its_conversation(responses: ResponseBench) -> None:
     await responses.store.create_conversation("a", "c1", {}, [said("i1", "hi")])
-    await responses.store.add(stored("r1", conversation_id="c1"))
+    await responses.store.add(stored("r1", conversation_id="c1", seen_items=1))
     await responses.store.add(begun("r2", conversation_id="c1"), "t")
     assert ids_of(await responses.other.conversation_items("a", "c1")) == ["i1", "r1_in", "r1_out"]
-    await responses.store.finish(stored("r2", conversation_id="c1"), "t")
+    await responses.store.finish(stored("r2", conversation_id="c1", seen_items=3), "t")
     failed = stored("r3", conversation_id="c1", status="failed")
     await responses.store.add(failed)
     items = ids_of(await responses.other.conversation_items("a", "c1"))
     assert items == ["i1", "r1_in", "r1_out", "r2_in", "r2_out"]
+
+
+async def test_only_one_of_two_answers_to_the_same_items_is_added(responses: ResponseBench) -> None:
+    await responses.store.create_conversation("a", "c1", {}, [said("i1", "hi")])
+    await responses.store.add(begun("r2", conversation_id="c1"), "t")
+    await responses.store.add(stored("r1", conversation_id="c1", seen_items=1))
+    with pytest.raises(ConversationLocked):
+        await responses.other.add(stored("r3", conversation_id="c1", seen_items=1))
+    late = stored("r2", conversation_id="c1", seen_items=1)
+    with pytest.raises(ConversationLocked):
+        await responses.other.finish(late, "t", 0, ["never"])
+    with pytest.raises(ResponseNotFound):
+        await responses.store.get("a", "r3")
+    assert (await responses.store.get("a", "r2")).status == "in_progress"
+    assert await responses.store.events("a", "r2", -1) == []
+    assert ids_of(await responses.store.conversation_items("a", "c1")) == ["i1", "r1_in", "r1_out"]
+
+
+async def test_the_end_of_a_stream_is_kept_with_its_response(responses: ResponseBench) -> None:
+    await responses.store.add(begun("r1", streamed=True), "t")
+    await responses.store.add_events("a", "r1", "t", 0, ["zero"])
+    assert await responses.store.finish(stored("r1", streamed=True), "t", 1, ["one", "two"])
+    assert await responses.other.events("a", "r1", -1) == ["zero", "one", "two"]
+
+
+async def test_what_an_owner_stores_is_counted_in_bytes(responses: ResponseBench) -> None:
+    await responses.store.add(stored("r1"))
+    one = await responses.other.stored_bytes("a")
+    assert one > len("é\x00\ud800") + len("x")
+    await responses.store.add(begun("r2"), "t")
+    await responses.store.finish(stored("r2"), "t")
+    await responses.store.create_conversation("a", "c1", {}, [said("i1", "1" * 1000)])
+    two = await responses.other.stored_bytes("a")
+    assert 2 * one + 1000 < two < 2 * one + 1200
+    assert await responses.other.stored_bytes("b") == 0
+    await responses.store.delete("a", "r1")
+    await responses.store.delete_conversation("a", "c1")
+    assert await responses.other.stored_bytes("a") == one
 
 
 async def test_a_response_of_a_conversation_that_is_gone_is_not_kept(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import openai
@@ -251,6 +252,49 @@ async def test_a_conversation_grows_with_each_response(gateway: Gateway) -> None
     assert roles == ["user", "assistant", "user", "assistant", "user"]
     items = [item async for item in await client.conversations.items.list(conversation.id)]
     assert len(items) == 6
+
+
+async def test_a_conversation_has_one_answer_at_a_time(gateway: Gateway) -> None:
+    client = gateway.client
+    conversation = await client.conversations.create()
+    asked = asking("!demo first_delay=1 text=one", conversation=conversation.id)
+    first = asyncio.create_task(client.responses.create(**asked))
+    await gateway.upstream.wait_for_requests(1)
+    with pytest.raises(openai.ConflictError) as caught:
+        await client.responses.create(**asking("two", conversation=conversation.id))
+    assert (caught.value.code, caught.value.param) == ("conversation_locked", "conversation")
+    assert (await first).output_text == "one"
+    await client.responses.create(**asking("three", conversation=conversation.id))
+    items = await client.conversations.items.list(conversation.id)
+    assert len(items.data) == 4
+
+
+async def test_a_response_that_breaks_off_is_stored_as_failed(gateway: Gateway) -> None:
+    asked = asking("!demo tokens=9 error_midstream=overloaded_error", stream=True)
+    stream = await gateway.http.post(URL, json=asked)
+    created, *_, last = events(stream.text)
+    assert last["type"] == "response.failed"
+    kept = await gateway.client.responses.retrieve(created["response"]["id"])
+    assert (kept.status, kept.error) == ("failed", typed_response(last["response"]).error)
+    with pytest.raises(openai.BadRequestError):
+        await gateway.client.responses.create(**asking("on", previous_response_id=kept.id))
+
+
+async def test_a_key_stores_a_bounded_number_of_bytes(make_gateway: MakeGateway) -> None:
+    async with make_gateway(max_stored_bytes=2_000) as gateway:
+        client = gateway.client
+        much: Any = [user("x" * 1_500)]
+        for _ in range(2):
+            await client.responses.create(**asking("x" * 400))
+        for full in (
+            client.responses.create(**asking("x" * 1_500)),
+            client.conversations.create(items=much),
+        ):
+            with pytest.raises(openai.APIStatusError) as caught:
+                await full
+            assert (caught.value.status_code, caught.value.code) == (413, "store_full")
+        assert len(gateway.upstream.requests) == 2
+        await client.responses.create(**asking("x" * 1_500, store=False))
 
 
 async def test_a_failed_turn_leaves_a_conversation_as_it_is(gateway: Gateway) -> None:
