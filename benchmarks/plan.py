@@ -11,8 +11,9 @@ class Plan:
 
     `naive_every`: the naive way joins only each n-th latency round, being slow and steady.
     `stream_shape`: parallel streams -> tokens of each. `paced_clients` ask at a real model's pace:
-    `paced_warm_up_seconds`, then `paced_seconds` that count. `budget_seconds` ends the repetitions
-    of every phase before that one early; the first of each is always measured.
+    `paced_warm_up_seconds`, then `paced_seconds` that count; `dialect_clients` ask so in each
+    dialect. `budget_seconds` ends the repetitions of every phase before that one early; the first
+    of each is always measured.
     """
 
     name: str
@@ -29,6 +30,9 @@ class Plan:
     paced_rounds: int
     paced_warm_up_seconds: float
     paced_seconds: float
+    dialect_clients: int
+    dialect_rounds: int
+    dialect_seconds: float
     budget_seconds: float
 
 
@@ -47,6 +51,9 @@ FULL = Plan(
     paced_rounds=2,
     paced_warm_up_seconds=10.0,
     paced_seconds=15.0,
+    dialect_clients=16,
+    dialect_rounds=3,
+    dialect_seconds=6.0,
     budget_seconds=300.0,
 )
 QUICK = Plan(
@@ -64,6 +71,9 @@ QUICK = Plan(
     paced_rounds=1,
     paced_warm_up_seconds=2.6,
     paced_seconds=3.0,
+    dialect_clients=4,
+    dialect_rounds=1,
+    dialect_seconds=2.0,
     budget_seconds=25.0,
 )
 SMOKE = Plan(
@@ -81,5 +91,8 @@ SMOKE = Plan(
     paced_rounds=1,
     paced_warm_up_seconds=0.0,
     paced_seconds=0.1,
+    dialect_clients=1,
+    dialect_rounds=1,
+    dialect_seconds=0.1,
     budget_seconds=20.0,
 )

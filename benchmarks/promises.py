@@ -20,6 +20,7 @@ LEAST_OF_PEER_AT_ONCE = {"4": 1.0, "16": 1.2}
 LEAST_OF_PEER_PACED = {"16": 1.0, "32": 0.9}
 MOST_TIMES_PEER_FIRST_TOKEN = 1.3
 MOST_OF_CPU_BEFORE = 0.5
+MOST_TIMES_CHAT = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_scenario_verdicts(results),
         *_load_verdicts(results),
         *_paced_verdicts(results),
+        _dialect_verdict(results),
         _stream_verdict(results),
         _memory_verdict(results),
         _soak_verdict(results),
@@ -139,6 +141,12 @@ def _paced_verdicts(results: Results) -> Iterator[Verdict]:
         yield _at_most(promise, times(BEFORE, "server_cpu_us"), MOST_OF_CPU_BEFORE)
 
 
+def _dialect_verdict(results: Results) -> Verdict:
+    most = MOST_TIMES_CHAT
+    ratio = _ratio(results.dialects.get("responses"), results.dialects.get("chat"))
+    return _at_most(f"A streamed token of Responses costs at most {most} times chat's", ratio, most)
+
+
 def _stream_verdict(results: Results) -> Verdict:
     promise = "One stream carries at least 5,000 deltas/s"
     found = results.streams.get("ours", {}).get("1")
@@ -148,12 +156,12 @@ def _stream_verdict(results: Results) -> Verdict:
 
 
 def _memory_verdict(results: Results) -> Verdict:
-    promise = "The server itself stays under 150 MB"
+    promise = "The server itself stays under 160 MB"
     if results.memory is None:
         return Verdict(promise, "", None)
     peaks = [results.memory.server_peak_mb]
     peaks += [sample.server_mb for sample in results.soak.samples] if results.soak else []
-    return Verdict(promise, f"{max(peaks):.0f} MB at most", max(peaks) < 150)
+    return Verdict(promise, f"{max(peaks):.0f} MB at most", max(peaks) < 160)
 
 
 def _soak_verdict(results: Results) -> Verdict:

@@ -24,6 +24,7 @@ def tables(results: Results) -> list[tuple[str, Table]]:
             for clients in _clients(results.paced)
         ],
         ("Long answers, tokens/s of all streams together", _stream_table(results)),
+        ("A streamed token in each dialect", _dialect_table(results)),
         ("Start-up and memory", _resources_table(results)),
         ("Soak", _soak_table(results)),
         ("Promises", _verdict_table(results)),
@@ -101,6 +102,14 @@ def _stream_table(results: Results) -> Table:
         rates = [results.streams[name].get(streams) for name in names]
         cells = [f"{each.tokens_per_second:,.0f}" if each else "" for each in rates]
         rows.append([streams, f"{ours.tokens_each:,}", *cells])
+    return rows
+
+
+def _dialect_table(results: Results) -> Table:
+    rows = [["", "processor, us a token: server", "times chat"]]
+    chat = results.dialects.get("chat")
+    for name, cost in results.dialects.items():
+        rows.append([name, f"{cost:.0f}", f"{cost / chat:.2f}" if chat else ""])
     return rows
 
 

@@ -157,6 +157,9 @@ class Results:
     load: dict[Name, dict[str, Load]] = field(default_factory=dict)
     paced: dict[Name, dict[str, Paced]] = field(default_factory=dict)
     streams: dict[Name, dict[str, Streams]] = field(default_factory=dict)
+    dialects: dict[str, float] = field(default_factory=dict)
+    """Microseconds of the server's processor time a streamed token."""
+
     startup: dict[Name, Startup] = field(default_factory=dict)
     memory: Memory | None = None
     soak: Soak | None = None
@@ -180,6 +183,7 @@ def read_results(path: Path) -> Results | None:
         plan=data["plan"],
         machine=data["machine"],
         seconds=data["seconds"],
+        dialects=data.get("dialects", {}),
         startup={n: Startup(**v) for n, v in data["startup"].items()},
         memory=Memory(**data["memory"]) if data["memory"] else None,
         soak=_soak(data["soak"]) if data["soak"] else None,

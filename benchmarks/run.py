@@ -21,6 +21,7 @@ from benchmarks.contenders import (
     server,
     with_peers,
 )
+from benchmarks.dialects import token_costs
 from benchmarks.measure import Bench, MemoryWatch
 from benchmarks.pace import paced
 from benchmarks.plan import Plan
@@ -28,7 +29,7 @@ from benchmarks.results import Results, Soak
 from benchmarks.soak import CLIENTS, WARM_UP, Soaker
 
 Say = Callable[[str], None]
-PHASES = ("startup", "latency", "load", "streams", "paced")
+PHASES = ("startup", "latency", "load", "streams", "paced", "dialects")
 
 
 async def compare(
@@ -65,6 +66,9 @@ async def compared(
     if "paced" in only:
         say("a real model's pace")
         results.paced = await paced(everyone, plan, say)
+    if "dialects" in only:
+        say("a token in each dialect")
+        results.dialects = await token_costs(everyone.ours, plan)
     results.seconds = round(time.perf_counter() - bench.started_at, 1)
     results.machine["load after (1 min)"] = round(os.getloadavg()[0], 1)
     return results

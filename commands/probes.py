@@ -21,6 +21,8 @@ from core.version import PROGRAM
 from models import AnswerMessage, ChatCompletion, ChatCompletionChunk
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
 DONE = "[DONE]"
 CLEANUP_SECONDS = 10.0
 AT_ONCE_SECONDS = 1.0
@@ -28,6 +30,7 @@ AT_ONCE_SECONDS = 1.0
 
 BUFFERED = "A proxy in front may collect answers: turn its buffering off for this server."
 
+GREETING = "Say hello in one word."
 COUNT = "Count from one to twenty in words, separated by commas."
 REMEMBER = "My lucky number is 4711. Please remember it, and answer with one word."
 RECALL = "What is my lucky number?"
@@ -160,7 +163,7 @@ async def tell_credentials(visit: Visit) -> str:
 
 
 async def chat(visit: Visit) -> str:
-    answer = await visit.ask([_user("Say hello in one word.")])
+    answer = await visit.ask([_user(GREETING)])
     _text(answer.choices[0].message)
     return f"{answer.usage.total_tokens} tokens, answered by {answer.model}"
 
@@ -238,6 +241,20 @@ async def keep_a_session(visit: Visit) -> str:
     return "remembered, and deleted again"
 
 
+async def use_other_apis(visit: Visit) -> str:
+    """One question by each of the newer APIs; nothing is stored."""
+    asked = {"model": visit.model, "input": GREETING, "store": False}
+    response = _json(await visit.http.post(RESPONSES, json=asked))
+    body = {"model": visit.model, "max_tokens": 64, "messages": [_user(GREETING)]}
+    message = _json(await visit.http.post(MESSAGES, json=body))
+    for name, blocks in (("Responses", response["output"]), ("Messages", message["content"])):
+        if not blocks:
+            raise Failed(
+                f"the {name} API's answer is empty", "Check again, or with another --model."
+            )
+    return "Responses and Messages answer"
+
+
 def refusal(response: httpx.Response) -> Failed:
     """What an answer that is no 200 says."""
     error = _fields(response).get("error")
@@ -298,4 +315,5 @@ PROBES = (
     Probe("stream", stream),
     Probe("tools", call_a_tool),
     Probe("sessions", keep_a_session),
+    Probe("other APIs", use_other_apis),
 )

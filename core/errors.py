@@ -19,11 +19,13 @@ GatewayError
 ├── RequestTimeout              408  request_timeout
 ├── SessionConflict             409  session_conflict
 │   ├── SessionExists           409  session_exists
-│   └── SessionBusy             409  session_busy
+│   ├── SessionBusy             409  session_busy
+│   └── ConversationLocked      409  conversation_locked
 ├── McpServerExists             409  mcp_server_exists
 ├── KeyExists                   409  key_exists
 ├── RequestTooLarge             413  request_too_large
-│   └── SessionTooLarge         413  session_too_large
+│   ├── SessionTooLarge         413  session_too_large
+│   └── StoreFull               413  store_full
 ├── UnsupportedEncoding         415  unsupported_content_encoding
 ├── RateLimited                 429  rate_limit_exceeded
 │   ├── LimitExceeded           429  too_many_requests

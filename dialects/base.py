@@ -52,7 +52,8 @@ class ImageUrl:
 class Context:
     """What a dialect gets beside the request. `model` is the resolved id, `capabilities` what is
     known of it. In a session the messages may be only what is new. `headers` are this server's own
-    request headers, `raw_headers` all of them, names in lower case."""
+    request headers, `raw_headers` all of them, names in lower case; `provider` is where the model
+    is asked (`Credentials.method`)."""
 
     model: str
     principal: str = "local"
@@ -60,6 +61,7 @@ class Context:
     session_id: str | None = None
     headers: TurnHeaders = field(default_factory=TurnHeaders)
     raw_headers: Mapping[str, str] = field(default_factory=dict)
+    provider: str = "anthropic"
 
 
 Complete = Callable[[tuple[Message, ...]], tuple[Message, ...]]
@@ -75,7 +77,7 @@ class Call:
 
     `n` answers are asked for; `ignored` names the fields that have no effect, for the header
     `x-ignored-parameters`; `complete` checks a whole conversation, a session's history included,
-    and makes it one that the API takes (raises InvalidRequest). `trims_context`: a session's oldest
+    and makes it one that the API takes (raises InvalidRequest). `trims_context`: the oldest
     messages may be left out where they do not fit into the model's context.
     """
 

@@ -242,10 +242,11 @@ class Pool(Generic[P, W]):
         slot.principal = principal
         return self._move(slot, "busy")
 
-    def _may_prepare(self) -> bool:
+    def _may_prepare(self) -> int:
+        """How many more turns may be prepared now."""
         after = self._clock() - PREPARING_SECONDS
         preparing = sum(since > after for since in self._preparing.values())
-        return preparing < self.limits.max_preparing
+        return max(0, self.limits.max_preparing - preparing)
 
     def _asked(self, slot: Slot[P, W]) -> None:
         if self._preparing.pop(slot, None) is not None and self._line:
@@ -334,6 +335,7 @@ class Pool(Generic[P, W]):
         missing = 0
         for waiter, wait_seconds in self._short():
             self._short_of += wait_seconds < math.inf
+            self._short_of = min(self._short_of, self._may_prepare())  # all others wait anyway
             if self._waited_seconds + wait_seconds <= self._start_seconds or missing >= may_start:
                 continue
             if len(self._slots) < self.limits.max_processes:

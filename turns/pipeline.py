@@ -20,6 +20,7 @@ from auth import Principal
 from claude_cli import ModelCard
 from config.logs import current_request_id
 from config.sandbox import why_unsandboxed
+from core.context_trim import run_trimmed
 from core.conversation import JsonObject
 from core.errors import (
     GatewayError,
@@ -133,7 +134,7 @@ class Pipeline:
         call = await self._granted(call, asker.principal, context, agent, home=home)
         session = meter.session = self._session(call, context)
         meter.answers = call.n
-        headers = partial(self._extra_headers, request.model, session)
+        headers = partial(self._extra_headers, request.model, meter)
         return Prepared(call, meter.watch(self._events(call, session, meter)), headers, meter)
 
     def respond(self, prepared: Prepared, renderer: Renderer) -> TurnResponse:
@@ -166,12 +167,13 @@ class Pipeline:
             headers=asker.raw_headers,
         )
 
-    def _extra_headers(self, asked: str, session: SessionCall | None) -> dict[str, str]:
-        """Beside the dialect's: which model was replaced, Claude's own limits, and what became of
-        the session."""
+    def _extra_headers(self, asked: str, meter: Meter) -> dict[str, str]:
+        """Beside the dialect's: which model was replaced, Claude's own limits, what became of the
+        session, and how many messages were left out."""
         replaced = {REPLACED: asked} if self.state.catalogue.replaced(asked) else {}
         limits = self.state.engine.windows.headers()
-        return replaced | limits | (session.headers() if session else {})
+        trimmed = {"x-context-trimmed": str(meter.left_out)} if meter.left_out else {}
+        return replaced | limits | trimmed | (meter.session.headers() if meter.session else {})
 
     async def preview(self, dialect: Dialect[R], request: R, asker: Asker) -> Preview:
         """What `answer` would do. Changes the request as it does, fetches and makes nothing."""
@@ -261,6 +263,7 @@ class Pipeline:
             session_id=session_id,
             headers=headers,
             raw_headers=asker.raw_headers,
+            provider=self.state.credentials.method,
         )
 
     def _parsed(self, dialect: Dialect[R], request: R, context: Context) -> Call:
@@ -309,6 +312,8 @@ class Pipeline:
         if session is not None:
             session.run = run
             return choices(self.state.sessions.runner(session), call.turns)
+        if call.trims_context:
+            run = partial(run_trimmed, run, note=meter.note_left_out)
         events = choices(run, call.turns)
         if call.seed is None:
             return events

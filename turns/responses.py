@@ -24,7 +24,6 @@ from core.events import ChoiceEvent, Finished, Reply
 from dialects.responses import DIALECT, ResponsesCall, ResponsesRenderer, ResponsesRequest
 from dialects.responses import compaction as compacting
 from dialects.responses.renderer import new_id
-from dialects.responses.request import check_provider
 from dialects.responses.resource import failure, usage
 from dialects.responses.stored import new_items, resolved, shown, wanted_ids
 from dialects.responses.wire import Status
@@ -82,10 +81,7 @@ class Responses:
             return self.pipeline.respond(prepared, renderer)
 
     async def _prepared(self, request: ResponsesRequest, asker: Asker) -> Prepared:
-        prepared = await self.pipeline.prepare(DIALECT, request, asker)
-        with prepared.meter.ends_on_failure():
-            check_provider(prepared.call.turn, self.pipeline.state.credentials.method)
-        return prepared
+        return await self.pipeline.prepare(DIALECT, request, asker)
 
     async def _plan(self, request: ResponsesRequest, principal: Principal) -> Plan:
         """Raises ResponseNotFound, ConversationNotFound or InvalidRequest."""

@@ -175,6 +175,7 @@ class Meter:
     stream: bool = False
     answers: int = 1
     session: SessionCall | None = None
+    left_out: int = 0
     response_id: str | None = None
     body: Body | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -232,6 +233,10 @@ class Meter:
         except BaseException as error:
             self.end(error)
             raise
+
+    def note_left_out(self, messages: int) -> None:
+        """How many of the oldest messages the model does not get."""
+        self.left_out = messages
 
     def discard(self) -> None:
         """Records nothing: the model was never to be asked."""

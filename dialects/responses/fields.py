@@ -143,9 +143,9 @@ FIELDS = (
     ),
     FieldRow(
         "truncation",
-        "ignored",
-        "Nothing is left out of a conversation that is too long: it is a 400.",
-        ("disabled",),
+        "emulated",
+        "`auto`: the oldest messages are left out where they do not fit into the model's context; "
+        "`x-context-trimmed` says how many. Otherwise a conversation that is too long is a 400.",
     ),
     FieldRow("top_logprobs", "ignored", "Claude gives no token probabilities.", (0,)),
     FieldRow("presence_penalty", "ignored", "Claude has no such parameter.", (0,)),

@@ -50,6 +50,7 @@ def parse(request: ResponsesRequest, context: Context) -> ResponsesCall:
     ToolsNotAllowed."""
     _refuse(request)
     parts = _parts(request, context)
+    _check_provider(parts.tools, context.provider)
     if parts.tool_request is not None and not parts.output.native:
         raise _not_beside_tools()
     return ResponsesCall(
@@ -58,6 +59,7 @@ def parse(request: ResponsesRequest, context: Context) -> ResponsesCall:
         tool_request=parts.tool_request,
         ignored=header_names(_ignored(request, parts)),
         complete=items.complete,
+        trims_context=request.truncation == "auto",
         request=request,
         names=parts.tools.names,
         include=frozenset(request.include or ()),
@@ -143,9 +145,9 @@ MISSING: dict[str, frozenset[str]] = {
 (https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview)."""
 
 
-def check_provider(turn: Turn, provider: str) -> None:
+def _check_provider(tools: Toolset, provider: str) -> None:
     """Raises UnsupportedParameter for one of the tools that the provider has not."""
-    for tool in turn.server_tools:
+    for tool in tools.server_tools:
         if tool["name"] in MISSING.get(provider, ()):
             raise UnsupportedParameter(
                 f"Claude's own {tool['name']} is not available through {provider.capitalize()}.",

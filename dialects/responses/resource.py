@@ -58,7 +58,7 @@ def asked(request: ResponsesRequest, *, stored: bool = False) -> JsonObject:
         "tools": [_tool(tool) for tool in request.tools or ()],
         "top_logprobs": 0,
         "top_p": 1.0 if request.top_p is None else request.top_p,
-        "truncation": "disabled",
+        "truncation": request.truncation or "disabled",
         "user": request.user,
     }
 

@@ -57,7 +57,7 @@ class ResponsesRequest(BuiltinToolFields):
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
     include: list[str] | None = None
-    truncation: str | None = None
+    truncation: Literal["auto", "disabled"] | None = None
     previous_response_id: str | None = None
     conversation: str | ConversationReference | None = None
     context_management: list[JsonObject] | None = None

@@ -101,7 +101,7 @@ async def test_all_is_well_with_a_running_server(
     assert [name for name in NAMES if results[name]["outcome"] == "skipped"] == ["wrong key"]
     assert "the first after " in results["stream"]["detail"]
     assert results["models"]["detail"].endswith("asking claude-haiku-5-5")
-    assert len(gateway.upstream.requests) == 6
+    assert len(gateway.upstream.requests) == 8
     assert await sessions_of_checks(gateway) == before
 
 
@@ -121,8 +121,8 @@ async def test_the_model_is_shown_the_function_its_result_and_the_first_turn_of_
         {"TEST_API_KEY": KEY},
         "sk-other",
     )
-    assert (status, len(keyed.upstream.requests)) == (0, 6)
-    *_, call, result, first, second = keyed.upstream.requests
+    assert (status, len(keyed.upstream.requests)) == (0, 8)
+    *_, call, result, first, second, _, _ = keyed.upstream.requests
     assert [tool["name"] for tool in call.body["tools"]] == ["get_temperature"]
     assert said(result.messages[-1])[1][0]["type"] == "tool_result"
     assert said(second.messages[0]) == said(first.messages[0])
@@ -146,7 +146,7 @@ async def test_the_command_tells_a_line_of_each_with_the_key_of_the_settings(
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert [name for name in NAMES if any(f"  ok       {name} " in line for line in lines)] == NAMES
-    assert "  9 ok, 0 failed, 0 skipped" in lines
+    assert "  10 ok, 0 failed, 0 skipped" in lines
 
 
 @pytest.mark.parametrize("key", [None, "schlüssel"])
@@ -165,7 +165,7 @@ async def test_a_limit_is_told_with_what_to_do(
 ) -> None:
     async with make_gateway(rate_limit_enabled=True, rate_limit_chat_per_minute=1) as gateway:
         status, results = await checked(capsys, gateway.url)
-    assert (status, failures(results)) == (1, ["stream", "tools", "sessions"])
+    assert (status, failures(results)) == (1, ["stream", "tools", "sessions", "other APIs"])
     assert results["stream"]["detail"].startswith("429 too_many_requests: Rate limit exceeded.")
     assert "RATE_LIMIT_" in results["stream"]["hint"]
 

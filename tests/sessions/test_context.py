@@ -60,6 +60,28 @@ async def test_the_next_turn_need_not_find_out_again(gateway: Gateway) -> None:
     assert len(request.messages) == 11 - int(answer.headers["x-context-trimmed"])
 
 
+async def test_a_response_that_asks_for_it_goes_on_without_the_oldest_items(
+    gateway: Gateway,
+) -> None:
+    said_before = [
+        {"role": role, "content": f"{role} {number} " + "x" * 400}
+        for number in range(6)
+        for role in ("user", "assistant")
+    ]
+    asked = {"input": [*said_before, {"role": "user", "content": too_long("and now?")}]}
+    answer = await gateway.http.post("/v1/responses", json={**asked, "truncation": "auto"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["truncation"] == "auto"
+    left_out = int(answer.headers["x-context-trimmed"])
+    refused, trimmed = (request.messages for request in gateway.upstream.requests)
+    assert (len(refused), len(trimmed)) == (13, 13 - left_out)
+    items = await gateway.http.get(f"/v1/responses/{answer.json()['id']}/input_items?limit=100")
+    assert len(items.json()["data"]) == 13  # the response keeps all
+    asked["input"][-1]["content"] = too_long("again")
+    whole = await gateway.http.post("/v1/responses", json=asked)
+    assert (whole.status_code, whole.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
 async def test_nothing_is_left_out_unasked(gateway: Gateway) -> None:
     await talk(gateway, "whole", 2)
     body = asking(too_long("and now?"), session_id="whole")

@@ -13,7 +13,7 @@ from core.turn import FunctionTool, ToolChoice, Turn
 from dialects.base import Context, ImageUrl
 from dialects.responses import DIALECT, ResponsesRequest
 from dialects.responses.fields import FIELDS, TABLE
-from dialects.responses.request import ResponsesCall, check_provider, with_history
+from dialects.responses.request import ResponsesCall, with_history
 from tests.support.harness import png
 from tests.support.responses_cases import DOCS, MODEL, PATCH, SCHEMA, WEATHER
 
@@ -205,10 +205,20 @@ def test_the_code_interpreter_is_code_execution() -> None:
     asked = turn(tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
     assert asked.server_tools == ({"type": "code_execution_20250825", "name": "code_execution"},)
     assert asked.betas == ("code-execution-2025-08-25",)
-    check_provider(asked, "anthropic")
-    for provider in ("bedrock", "vertex"):
-        with pytest.raises(UnsupportedParameter, match="code_execution is not available"):
-            check_provider(asked, provider)
+
+
+@pytest.mark.parametrize(
+    ("provider", "missing"),
+    [("bedrock", ["web_search", "code_interpreter"]), ("vertex", ["code_interpreter"])],
+)
+def test_a_tool_that_the_provider_has_not_is_refused(provider: str, missing: list[str]) -> None:
+    for kind in ("web_search", "code_interpreter"):
+        asked = {"tools": [{"type": kind}]}
+        if kind not in missing:
+            assert turn(context=Context(MODEL, provider=provider), **asked).server_tools
+            continue
+        with pytest.raises(UnsupportedParameter, match=f"not available through {provider.title()}"):
+            parsed(context=Context(MODEL, provider=provider), **asked)
 
 
 def test_a_configured_mcp_server_is_asked_for_by_its_label() -> None:
@@ -323,7 +333,6 @@ def test_a_schema_is_native_and_an_object_is_emulated() -> None:
 
 def test_what_has_no_effect_is_named() -> None:
     call = parsed(
-        truncation="auto",
         top_logprobs=1,
         temperature=1.5,
         text={"verbosity": "high"},
@@ -334,7 +343,7 @@ def test_what_has_no_effect_is_named() -> None:
         service_tier="auto",
         foo=1,
     )
-    named = ("foo", "include", "temperature", "text.verbosity", "top_logprobs", "truncation")
+    named = ("foo", "include", "temperature", "text.verbosity", "top_logprobs")
     assert call.ignored == named
 
 
