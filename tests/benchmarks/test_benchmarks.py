@@ -13,7 +13,6 @@ from benchmarks import peers
 from benchmarks.__main__ import command
 from benchmarks.client import Exchange, unchunked
 from benchmarks.contenders import Contest, contest
-from benchmarks.dialects import WAYS
 from benchmarks.conversations import (
     answer_message,
     continued,
@@ -21,6 +20,7 @@ from benchmarks.conversations import (
     long_history,
     with_tool,
 )
+from benchmarks.dialects import WAYS
 from benchmarks.plan import SMOKE
 from benchmarks.plot import svg
 from benchmarks.promises import BEFORE, verdicts
