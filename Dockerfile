@@ -16,7 +16,7 @@ RUN .venv/bin/python -m compileall -q -x '/\.(venv|cache)/' . \
 
 FROM python:${PYTHON_VERSION}-slim
 LABEL org.opencontainers.image.title="claude-code-openai-server" \
-      org.opencontainers.image.description="Claude Code for every OpenAI client" \
+      org.opencontainers.image.description="Claude Code for every OpenAI and Anthropic client" \
       org.opencontainers.image.licenses="MIT"
 
 # An init, because commands of Claude Code's built-in tools may leave orphans behind; bubblewrap and

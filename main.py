@@ -88,7 +88,7 @@ gc.freeze()
 gc.enable()
 
 DAY_SECONDS = 86_400
-DESCRIPTION = "Claude Code for every OpenAI client."
+DESCRIPTION = "Claude Code for every OpenAI and Anthropic client."
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 
 from core.conversation import JsonObject
 
+FUNCTION = "approve"
+"""By a call of it the client is asked, where it offers such a function."""
+
+OWN_SERVER = "claude-code"
+"""The label under which Claude Code's built-in tools are asked for like those of an MCP server."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolApproval:
@@ -15,6 +21,13 @@ class ToolApproval:
     use_id: str
     tool: str
     input: JsonObject = field(hash=False)
+
+
+def server_and_tool(tool: str) -> tuple[str, str]:
+    """The label and the name of a tool: of an MCP server's `mcp__SERVER__TOOL`, or a built-in."""
+    _, _, rest = tool.partition("mcp__")
+    label, _, name = rest.partition("__")
+    return (label, name) if tool.startswith("mcp__") and name else (OWN_SERVER, tool)
 
 
 Approve = Callable[[ToolApproval], Awaitable[bool]]

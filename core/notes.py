@@ -14,7 +14,7 @@ class TurnNotes:
 
     `usage` is what the API reported so far, `cost_usd` None where the CLI reported none. The
     seconds until the first token are those in the queue, in the process, and at the API; None
-    before it.
+    before it. `approvals` are the uses of tools that a person was asked for, with the answers.
     """
 
     usage: Usage = field(default_factory=Usage)
@@ -22,6 +22,7 @@ class TurnNotes:
     queue_seconds: float | None = None
     process_seconds: float | None = None
     upstream_seconds: float | None = None
+    approvals: list[dict[str, str]] = field(default_factory=list)
 
     def spend(self, usage: Usage, cost_usd: float | None) -> None:
         """Adds one question to the model: a turn may take several."""
@@ -36,3 +37,5 @@ class TurnNotes:
         self.process_seconds, other.process_seconds = other.process_seconds, None
         self.upstream_seconds, other.upstream_seconds = other.upstream_seconds, None
         other.usage, other.cost_usd = Usage(), None
+        self.approvals += other.approvals
+        other.approvals = []

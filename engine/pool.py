@@ -324,23 +324,26 @@ class Pool(Generic[P, W]):
 
     def _grow(self) -> None:
         """Starts workers where waiting for those in use costs more than a start: what will be
-        waited, and what was since the last start. Where all places are taken, the longest idle of
-        other profiles are evicted."""
+        waited, and what was since the last start. Turns shorter than a start are the processor's
+        work, which more workers do no faster. Where there is no room, idle ones are evicted."""
         if self._closed or self._backs_off():
             return
         for slot in self.in_state("blank", "idle"):
             if not slot.worker.alive:
                 self._retire(slot)
         may_start = self.limits.max_starting - len(self.in_state("starting"))
+        waited_seconds = self._waited_seconds
+        if self._turn_seconds < self._start_seconds:
+            waited_seconds = self._waited_seconds = 0.0
         missing = 0
         for waiter, wait_seconds in self._short():
             self._short_of += wait_seconds < math.inf
             self._short_of = min(self._short_of, self._may_prepare())  # all others wait anyway
-            if self._waited_seconds + wait_seconds <= self._start_seconds or missing >= may_start:
+            if waited_seconds + wait_seconds <= self._start_seconds or missing >= may_start:
                 continue
             if len(self._slots) < self.limits.max_processes:
                 self._start(waiter.kind)
-                may_start -= 1
+                may_start, waited_seconds = may_start - 1, 0.0
             else:
                 missing += 1
         self._evict(missing - len(self.in_state("closing")))

@@ -54,6 +54,9 @@ class TurnRecord:
     status: int = 200
     error: str | None = None
     tools: Mapping[str, int] = field(default_factory=dict)
+    approvals: Sequence[Mapping[str, str]] = field(default_factory=list)
+    """What a person was asked for: `tool`, `decision` (`approved`, `denied` or `expired`), `by`."""
+
     stored_messages: int = 0
     """How many messages it added to its session; 0 outside of one."""
 

@@ -57,7 +57,7 @@ def tool_request(agent: Agent, client: ToolRequest | None = None) -> ToolRequest
         permission_mode=asked.permission_mode,
         mcp_servers=agent.mcp_servers,
         rules=agent.tools,
-        ask=agent.ask,
+        ask=(*agent.ask, *asked.ask),
         deny=agent.deny,
     )
 

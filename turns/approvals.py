@@ -1,7 +1,8 @@
 """A person in the loop: uses of tools that wait for somebody's yes.
 
 Where the client offers a function `approve`, the answer ends with a call of it, the agent waits,
-and the client's next request, which has the result of that call, goes on where it stopped. Else the
+and the client's next request, which has the result of that call, goes on where it stopped. In
+Responses the call is an `mcp_approval_request` where the request asks for approvals. Else the
 response stays open while `POST /v1/approvals/{id}` is waited for. Without an answer in time it
 is a no. Only this server knows what waits: when it ends, so do the agents.
 """
@@ -19,9 +20,9 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from core.approval import ToolApproval
+from core.approval import FUNCTION, ToolApproval
 from core.conversation import JsonObject
-from core.errors import NotFound
+from core.errors import InvalidRequest, NotFound
 from core.events import (
     BuiltinToolResult,
     BuiltinToolUse,
@@ -35,9 +36,8 @@ from core.events import (
 from core.notes import TurnNotes
 from core.turn import ToolChoice, Turn
 from turns.choices import CLOSE_SECONDS
-from turns.usage import NotedRun
+from turns.usage import MOST_NAME, NotedRun
 
-FUNCTION = "approve"
 YES = frozenset({"yes", "y", "true", "ok", "approve", "approved", "allow", "allowed"})
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Pending:
     use: ToolApproval
     created_at: float
     expires_at: float
-    decision: asyncio.Future[bool] = field(repr=False)
+    decision: asyncio.Future[tuple[bool, str]] = field(repr=False)
 
 
 class Approvals:
@@ -95,19 +95,25 @@ class Approvals:
     ) -> AsyncGenerator[Event, None]:
         if held := self._resumed(turn):
             return held.events(notes)
+        if turn.decisions:
+            raise InvalidRequest(
+                f"Nothing waits for the approval {turn.decisions[0][0]!r} any more: it was "
+                "answered, took too long, or its server was restarted.",
+                param="input",
+            )
         if turn.builtin_tools is None or not turn.builtin_tools.ask:
             return run(turn, notes)
-        if any(tool.name == FUNCTION for tool in turn.tools):
+        if turn.asks_by_item or any(tool.name == FUNCTION for tool in turn.tools):
             return HeldTurn(self, run, _without_function(turn), left).events(notes)
 
         async def approve(use: ToolApproval) -> bool:
-            return await self.decided(self.new(turn, use))
+            return await self.decided(self.new(turn, use), notes)
 
         return run(replace(turn, approve=approve), notes)
 
     def new(self, turn: Turn, use: ToolApproval) -> Pending:
         now = time.time()
-        decision: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        decision: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
         return Pending(
             id=f"appr_{secrets.token_hex(12)}",
             principal=turn.principal,
@@ -119,17 +125,21 @@ class Approvals:
             decision=decision,
         )
 
-    async def decided(self, pending: Pending) -> bool:
-        """Waits for the answer; without one in time it is False."""
+    async def decided(self, pending: Pending, notes: TurnNotes) -> bool:
+        """Waits for the answer, which goes into the notes; without one in time it is False."""
         self._pending[pending.id] = pending
+        noted = {"tool": pending.use.tool[:MOST_NAME], "decision": "expired", "by": ""}
         try:
             async with asyncio.timeout(self._seconds):
-                return await pending.decision
+                allow, by = await pending.decision
+            noted |= {"decision": "approved" if allow else "denied", "by": by}
+            return allow
         except TimeoutError:
             log.info("approval %s of %s timed out", pending.id, pending.use.tool)
             return False
         finally:
             del self._pending[pending.id]
+            notes.approvals.append(noted)
 
     def hold(self, pending: Pending, held: HeldTurn) -> None:
         """Keeps a turn between two responses, as long as the answer may take."""
@@ -161,7 +171,7 @@ class Approvals:
         if not pending.decision.done():
             word = "allowed" if allow else "denied"
             log.info("approval %s of %s: %s by %s", pending.id, pending.use.tool, word, by)
-            pending.decision.set_result(allow)
+            pending.decision.set_result((allow, by))
 
     async def aclose(self) -> None:
         """Ends all that waits."""
@@ -242,7 +252,7 @@ class HeldTurn:
     async def _approve(self, use: ToolApproval) -> bool:
         pending = self._approvals.new(self._turn, use)
         self._items.put_nowait(pending)
-        return await self._approvals.decided(pending)
+        return await self._approvals.decided(pending, self._notes)
 
     async def _pump(self) -> None:
         try:
@@ -294,7 +304,8 @@ def _without_function(turn: Turn) -> Turn:
 
 
 def _results(turn: Turn) -> Iterator[tuple[str, str]]:
-    """The ids and texts of the tool results that the last message brings."""
+    """The ids and texts of the decisions, and of the tool results that the last message brings."""
+    yield from ((id_, "yes" if allow else "no") for id_, allow in turn.decisions)
     last = turn.messages[-1] if turn.messages else None
     for block in last.content if last is not None and last.role == "user" else ():
         if block["type"] == "tool_result":

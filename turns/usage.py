@@ -302,6 +302,7 @@ class Meter:
             status=self._status,
             error=self._code[:64] or None,
             tools=dict(self._tools),
+            approvals=[one for notes in self._notes for one in notes.approvals],
             stored_messages=self.session.stored_messages if self.session else 0,
         )
 

@@ -92,6 +92,14 @@ class PageQuery(RequestQuery):
     before: int | None = None
 
 
+class RequestApproval(BaseModel):
+    """A use of a tool that waited for a person; `by` is the key that answered."""
+
+    tool: str
+    decision: Literal["approved", "denied", "expired"]
+    by: str
+
+
 class RequestRecord(BaseModel):
     """One request, without a word of what was asked or answered. The times to the first token are
     the wait for a process, what the process did before it asked the API, and the API's."""
@@ -124,6 +132,7 @@ class RequestRecord(BaseModel):
     status: int
     error: str | None
     tools: dict[str, int]
+    approvals: list[RequestApproval]
 
 
 class RequestBody(BaseModel):

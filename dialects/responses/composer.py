@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from core.approval import FUNCTION
 from core.conversation import JsonObject
 from core.events import (
     ApiEvent,
@@ -40,7 +41,7 @@ from dialects.responses.request import (
     SEARCH_SOURCES,
     ResponsesCall,
 )
-from dialects.responses.server_tools import CodeItem, McpItem, SearchItem
+from dialects.responses.server_tools import ApprovalItem, CodeItem, McpItem, SearchItem
 from dialects.responses.signed import SignedThinking
 
 REFUSED = "The model refused to answer."
@@ -211,6 +212,9 @@ class Composer:
 
     def _call(self, event: ToolCallStart) -> bytes:
         frames = self._end()
+        if self.call.turn.asks_by_item and event.name == FUNCTION:
+            self._begin(ApprovalItem(Place(self.writer, len(self._items), event.id)))
+            return frames
         tool = self.call.names.wire(event.name)
         item: FunctionCallItem | CustomCallItem
         if tool.kind == "custom":
@@ -221,7 +225,7 @@ class Composer:
         return frames + item.begin()
 
     def _arguments(self, json: str) -> bytes:
-        if isinstance(self._open, FunctionCallItem | CustomCallItem):
+        if isinstance(self._open, FunctionCallItem | CustomCallItem | ApprovalItem):
             return self._open.add(json)
         return b""
 

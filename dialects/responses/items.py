@@ -18,17 +18,27 @@ from dialects.responses import compaction, signed
 from dialects.responses.tools import ToolNames
 from dialects.tool_names import Names, native_id
 
-OWN_WORK = frozenset({"web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools"})
+OWN_WORK = frozenset(
+    {
+        "web_search_call",
+        "code_interpreter_call",
+        "mcp_call",
+        "mcp_list_tools",
+        "mcp_approval_request",
+    }
+)
 """What the API's own tools did in an earlier answer: what came of it stands in the text."""
 
 
 @dataclass(slots=True)
 class Conversation:
-    """What `read` made of the items: `ignored` names what had no counterpart."""
+    """What `read` made of the items: `ignored` names what had no counterpart; `decisions` are the
+    answers to approval requests with which the items end."""
 
     system: str | None
     messages: tuple[Message, ...]
     ignored: set[str]
+    decisions: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(slots=True)
@@ -37,10 +47,15 @@ class _Reader:
     parts: PartReader
     system: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    decisions: list[tuple[str, bool]] = field(default_factory=list)
 
     def read(self, item: JsonObject, where: str) -> None:
         kind = item.get("type") or ("message" if "role" in item else None)
+        if kind != "mcp_approval_response":
+            self.decisions.clear()  # of an earlier answer
         match kind:
+            case "mcp_approval_response":
+                self._decision(item, where)
             case "message":
                 self._message(item, where)
             case "function_call":
@@ -107,6 +122,12 @@ class _Reader:
         content = self.parts.result(_content(item, "output", where), f"{where}.output")
         self._add("user", [{"type": "tool_result", "tool_use_id": call_id, "content": content}])
 
+    def _decision(self, item: JsonObject, where: str) -> None:
+        approve = item.get("approve")
+        if not isinstance(approve, bool):
+            raise InvalidRequest("`approve` must be true or false.", param=f"{where}.approve")
+        self.decisions.append((_string(item, "approval_request_id", where), approve))
+
     def _reasoning(self, item: JsonObject, where: str) -> None:
         """Only what Claude signed can go back; a summary alone says nothing to it."""
         encrypted = item.get("encrypted_content")
@@ -143,9 +164,10 @@ def read(
         native, system = (Message("user", (text_block(system),)),), None
     if whole:
         native = complete(native)
-    _check_end(native, len(items))
+    if not reader.decisions or not native:
+        _check_end(native, len(items))
     ignored = {name.replace("messages.", "input.") for name in parts.ignored}
-    return Conversation(system, native, ignored)
+    return Conversation(system, native, ignored, tuple(reader.decisions))
 
 
 def check(items: Sequence[JsonObject], where: str = "items") -> None:

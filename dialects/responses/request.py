@@ -86,7 +86,8 @@ class _Parts:
         if not servers:
             return self.asked.tool_request
         asked = self.asked.tool_request or ToolRequest()
-        return replace(asked, mcp_servers=tuple(dict.fromkeys((*asked.mcp_servers, *servers))))
+        names = tuple(dict.fromkeys((*asked.mcp_servers, *servers)))
+        return replace(asked, mcp_servers=names, ask=tuple(self.tools.ask))
 
 
 def _parts(request: ResponsesRequest, context: Context) -> _Parts:
@@ -126,6 +127,8 @@ def _turn(request: ResponsesRequest, parts: _Parts, context: Context) -> Turn:
         cache_hour=_is_cached_long(request),
         betas=tools.betas,
         api_events=bool(tools.server_tools),
+        asks_by_item=tools.asks_by_item,
+        decisions=parts.conversation.decisions,
     )
 
 

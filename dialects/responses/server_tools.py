@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
+from core.approval import server_and_tool
 from core.conversation import JsonObject
 from core.events import BuiltinToolResult, BuiltinToolUse
 from dialects.responses.output import ItemStatus, Place
@@ -103,6 +105,30 @@ class CodeItem:
     def _end(self, status: str) -> bytes:
         self.item["status"] = status
         return self.place.event("code_interpreter_call.completed") + self.place.done(self.item)
+
+
+@dataclass(slots=True)
+class ApprovalItem:
+    """A use of a tool that waits for the client's decision; the question is its arguments."""
+
+    place: Place
+    item: JsonObject = field(init=False)
+    _question: StringIO = field(default_factory=StringIO)
+
+    def __post_init__(self) -> None:
+        about = {"server_label": "", "name": "", "arguments": ""}
+        self.item = {"id": self.place.id, "type": "mcp_approval_request", **about}
+
+    def add(self, json_text: str) -> bytes:
+        self._question.write(json_text)
+        return b""
+
+    def end(self, status: ItemStatus) -> bytes:
+        question = json.loads(self._question.getvalue())
+        label, name = server_and_tool(question["tool"])
+        arguments = json_of(question["input"])
+        self.item |= {"server_label": label, "name": name, "arguments": arguments}
+        return self.place.added(self.item) + self.place.done(self.item)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ PREFIXES = {
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
     "compaction": "cmp",
+    "mcp_approval_response": "mcprs",
 }
 MAX_ID_CHARACTERS = 128
 WITH_STATUS = frozenset(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from core.approval import OWN_SERVER
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import FunctionTool, ToolChoice
@@ -82,13 +83,16 @@ class ToolNames:
 
 @dataclass(slots=True)
 class Toolset:
-    """`server_tools` are the API's own; `mcp_servers` name configured servers that are asked for;
-    `ignored` names what had no counterpart."""
+    """`server_tools` are the API's own; `mcp_servers` name configured servers that are asked for,
+    `ask` their tools whose uses need an approval; `asks_by_item`: a use may need one; `ignored`
+    names what had no counterpart."""
 
     names: ToolNames
     functions: list[FunctionTool] = field(default_factory=list)
     server_tools: list[JsonObject] = field(default_factory=list)
     mcp_servers: list[str] = field(default_factory=list)
+    ask: list[str] = field(default_factory=list)
+    asks_by_item: bool = False
     choice: ToolChoice = field(default_factory=ToolChoice)
     ignored: set[str] = field(default_factory=set)
     _left_out: set[str] = field(default_factory=set)
@@ -198,10 +202,27 @@ class Toolset:
                     f"`{key}` out to use the one that is named by `server_label`.",
                     param=f"{where}.{key}",
                 )
-        for key in ("allowed_tools", "require_approval"):
-            if tool.get(key) not in (None, "never"):
-                self.ignored.add(f"tools.mcp.{key}")
-        self.mcp_servers.append(label)
+        if tool.get("allowed_tools") is not None:
+            self.ignored.add("tools.mcp.allowed_tools")
+        asked = self._approvals(tool, label, f"{where}.require_approval")
+        self.asks_by_item |= bool(asked)
+        if label != OWN_SERVER:
+            self.ask += asked
+            self.mcp_servers.append(label)
+
+    def _approvals(self, tool: JsonObject, label: str, where: str) -> list[str]:
+        """The rules of what needs an approval: as with OpenAI everything, unless it is said."""
+        match tool.get("require_approval"):
+            case "never":
+                return []
+            case None | "always":
+                return [f"mcp__{label}"]
+            case {"always": {"tool_names": list(names)}, **rest} if not rest.get("never"):
+                return [f"mcp__{label}__{name}" for name in names]
+            case dict():  # a list of tools that need none is no rule: all need one
+                self.ignored.add("tools.mcp.require_approval")
+                return [f"mcp__{label}"]
+        raise InvalidRequest("It must be 'always', 'never' or a filter.", param=where)
 
     def limit(self, max_tool_calls: int | None) -> None:
         """OpenAI counts the calls of built-in tools only; so does this."""

@@ -244,6 +244,7 @@ usage_turns = Table(
     Column("status", Integer, nullable=False),
     Column("error", String(64)),
     Column("tools", Json, nullable=False),
+    Column("approvals", Json),
     _count("stored_messages", Integer),
     Index(None, "at"),
     Index(None, "key", "at"),

@@ -166,6 +166,7 @@ def _values(record: TurnRecord) -> dict[str, Any]:
 def _record(row: Row[Any]) -> TurnRecord:
     values = dict(row._mapping)
     del values["number"]
+    values["approvals"] = values["approvals"] or []  # NULL before they were kept
     usage = Usage(**{name: values.pop(name) for name in USAGE_COLUMNS})
     return TurnRecord(**values, usage=usage)
 

@@ -67,6 +67,8 @@ def test_the_start_page_goes_by_the_order_in_which_credentials_are_looked_for() 
 
 FIGURES = {
     "first token of a new conversation": ("fresh", "p50_ms"),
+    "first token with an unseen system prompt": ("unseen", "p50_ms"),
+    "first token after an unseen history of 200 messages": ("long", "p50_ms"),
     "first token of a follow-up": ("follow_up", "p50_ms"),
     "first token after a function's result": ("tool", "p50_ms"),
     "requests a second, four clients": ("4", "requests_per_second"),

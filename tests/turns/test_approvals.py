@@ -15,6 +15,8 @@ from demo import FakeAnthropic
 from stores.usage import TurnRecord
 from tests.engine.test_builtin_tools import bash, script
 from tests.support.harness import Gateway, gateway_at
+from tests.support.responses_cases import events
+from tests.support.responses_types import typed_event, typed_response
 from tests.support.wire import URL, asking, streamed_text, until
 from tests.turns.test_usage import ledger_usage, upstream_usage
 from turns.approvals import is_yes
@@ -253,6 +255,28 @@ async def test_a_held_agents_usage_is_in_the_ledger(gateway: Gateway) -> None:
     assert await ledger_usage(gateway) == before + used
 
 
+async def approvals_in_ledger(gateway: Gateway) -> list[dict[str, Any]]:
+    headers = {"authorization": "Bearer sk-operator"}
+    await gateway.app.state.gateway.usage.flush()
+    listed = await gateway.http.get("/v1/usage/requests", headers=headers)
+    found: list[dict[str, Any]] = listed.json()["data"]
+    return [approval for record in found for approval in record["approvals"]]
+
+
+async def test_who_answered_is_in_the_ledger(gateway: Gateway, hasty: Gateway) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(gateway.http.post(URL, json=body(TOUCH)))
+        await decide(gateway, await first_waiting(gateway), allow=True, key="sk-operator")
+    first = body(TOUCH, tools=[APPROVE])
+    await go_on(gateway, first, await gateway.http.post(URL, json=first), "no")
+    denied, approved = (await approvals_in_ledger(gateway))[:2]
+    assert approved == {"tool": "Bash", "decision": "approved", "by": "default"}
+    assert denied == {"tool": "Bash", "decision": "denied", "by": "alice"}
+    await hasty.http.post(URL, json=body(TOUCH))
+    expired = {"tool": "Bash", "decision": "expired", "by": ""}
+    assert await approvals_in_ledger(hasty) == [expired]
+
+
 async def test_a_held_agent_that_nobody_comes_back_to_is_in_the_ledger_too(
     hasty: Gateway,
 ) -> None:
@@ -302,6 +326,82 @@ async def test_an_interrupted_agent_keeps_what_it_did(gateway: Gateway) -> None:
     assert file.text == "A"
     again = await gateway.http.post("/v1/sessions/stopped/interrupt")
     assert again.status_code == 404
+
+
+ASKS = {"type": "mcp", "server_label": "claude-code"}
+
+
+async def respond(gateway: Gateway, given: Any, **fields: Any) -> dict[str, Any]:
+    asked = {"model": "asking", "input": given, "tools": [ASKS], **fields}
+    answer = await gateway.http.post("/v1/responses", json=asked)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    typed_response(found)
+    return found
+
+
+def question_of(response: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = response["output"][-1]
+    assert (found["type"], found["server_label"]) == ("mcp_approval_request", "claude-code")
+    return found
+
+
+def decision(question: dict[str, Any], approve: bool) -> dict[str, Any]:
+    about = {"approval_request_id": question["id"], "approve": approve}
+    return {"type": "mcp_approval_response", **about}
+
+
+async def test_a_client_of_responses_is_asked_by_an_item_and_goes_on(gateway: Gateway) -> None:
+    first = await respond(
+        gateway, script(bash("touch made.txt"), bash("rm made.txt"), text="Both.")
+    )
+    question = question_of(first)
+    assert (question["name"], json.loads(question["arguments"])["command"]) == (
+        "Bash",
+        "touch made.txt",
+    )
+    assert not made(gateway).exists()
+    before = first["id"]
+    second = await respond(gateway, [decision(question, True)], previous_response_id=before)
+    assert made(gateway).exists()
+    last = [decision(question_of(second), False)]
+    third = await respond(gateway, last, previous_response_id=second["id"])
+    assert third["output"][-1]["content"][0]["text"] == "Both."
+    assert made(gateway).exists()
+    assert len(gateway.upstream.requests) == 3  # one turn all along: nothing is replayed
+    after = await respond(gateway, "!demo text=Well.", previous_response_id=third["id"])
+    assert after["output"][-1]["content"][0]["text"] == "Well."
+
+
+async def test_a_stateless_client_answers_with_the_whole_history(gateway: Gateway) -> None:
+    said = {"role": "user", "content": TOUCH}
+    first = await respond(gateway, [said], store=False)
+    history = [said, *first["output"], decision(question_of(first), False)]
+    second = await respond(gateway, history, store=False)
+    assert second["output"][-1]["content"][0]["text"] == "Touched."
+    assert "did not allow" in str(gateway.upstream.requests[-1].messages)
+    assert not made(gateway).exists()
+
+
+async def test_an_approval_request_is_streamed(gateway: Gateway) -> None:
+    asked = {"model": "asking", "input": TOUCH, "tools": [ASKS], "stream": True}
+    stream = await gateway.http.post("/v1/responses", json=asked)
+    shown = events(stream.text)
+    for event in shown:
+        typed_event(event)
+    items = [event["item"] for event in shown if event["type"] == "response.output_item.done"]
+    assert items[-1] == question_of(shown[-1]["response"])
+
+
+async def test_a_decision_that_comes_too_late_is_an_error_and_runs_nothing(hasty: Gateway) -> None:
+    first = await respond(hasty, TOUCH)
+    await until(lambda: not hasty.app.state.gateway.approvals.pending(None))
+    late = {"model": "asking", "previous_response_id": first["id"], "tools": [ASKS]}
+    given = [decision(question_of(first), True)]
+    answer = await hasty.http.post("/v1/responses", json={**late, "input": given})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
+    assert "took too long" in answer.json()["error"]["message"]
+    assert not made(hasty).exists()
 
 
 @pytest.mark.parametrize("text", ["yes", " Approved ", "true", '{"approve": true}', '"ok"'])

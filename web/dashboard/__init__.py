@@ -27,6 +27,7 @@ SECTIONS = {
     "overview": "Overview",
     "usage": "Usage",
     "requests": "Requests",
+    "approvals": "Approvals",
     "keys": "Keys",
     "sessions": "Sessions",
     "tools": "Tools",

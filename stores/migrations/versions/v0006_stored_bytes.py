@@ -1,4 +1,4 @@
-"""How many bytes responses and the items of conversations take."""
+"""How many bytes responses and the items of conversations take, and who approved what."""
 
 from __future__ import annotations
 
@@ -13,3 +13,4 @@ def upgrade() -> None:
     for table in ("responses", "conversation_items"):
         size = sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0")
         op.add_column(table, size)
+    op.add_column("usage_turns", sa.Column("approvals", sa.Text))

@@ -221,6 +221,36 @@ def test_a_tool_that_the_provider_has_not_is_refused(provider: str, missing: lis
             parsed(context=Context(MODEL, provider=provider), **asked)
 
 
+@pytest.mark.parametrize(
+    ("require", "rules"),
+    [
+        (None, ("mcp__calc",)),
+        ("always", ("mcp__calc",)),
+        ("never", ()),
+        ({"always": {"tool_names": ["add"]}}, ("mcp__calc__add",)),
+        ({"never": {"tool_names": ["add"]}}, ("mcp__calc",)),
+    ],
+)
+def test_what_needs_an_approval(require: Any, rules: tuple[str, ...]) -> None:
+    given = {"type": "mcp", "server_label": "calc", "require_approval": require}
+    call = parsed(tools=[given])
+    assert call.tool_request is not None
+    assert call.tool_request.ask == rules
+    assert call.turn.asks_by_item == bool(rules)
+    assert (call.ignored == ()) == (not isinstance(require, dict) or "never" not in require)
+
+
+def test_only_the_decisions_at_the_end_are_answers() -> None:
+    decided = {"type": "mcp_approval_response", "approval_request_id": "a1", "approve": True}
+    later = {**decided, "approval_request_id": "a2", "approve": False}
+    asked = {"role": "user", "content": "Go"}
+    assert turn([asked, decided, {"role": "user", "content": "on"}]).decisions == ()
+    assert turn([asked, decided, {"role": "user", "content": "on"}, later]).decisions == (
+        ("a2", False),
+    )
+    assert refused([asked, {**decided, "approve": "yes"}]) == ("input[1].approve", "invalid_value")
+
+
 def test_a_configured_mcp_server_is_asked_for_by_its_label() -> None:
     call = parsed(tools=[{"type": "mcp", "server_label": "calc", "require_approval": "never"}])
     assert call.tool_request is not None

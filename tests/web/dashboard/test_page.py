@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 
 from stores.usage import UsageFilter
 from tests.conftest import MakeGateway
+from tests.engine.test_builtin_tools import bash, script
 from tests.support.browser import browser, serious_faults
 from tests.support.harness import Gateway
 from tests.support.wire import URL, asking
 from web.dashboard import SECTIONS
 
 OPERATOR = {"authorization": "Bearer sk-operator"}
+XSS = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 STATIC = Path(__file__).parents[3] / "web/dashboard/static"
 
 pytestmark = pytest.mark.timeout(120)
@@ -132,6 +135,42 @@ async def test_a_key_that_is_no_operators_sees_its_own_usage_only(operated: Gate
         await page.wait_for_selector("text=No request yet")
 
 
+ASKING = "---\ndescription: Asks\nask: Bash\nworkspace: work\n---\n"
+
+
+@pytest.mark.parametrize("word", ["Approve", "Deny"])
+async def test_an_operator_approves_or_denies_what_an_agent_asks_for(
+    make_gateway: MakeGateway, tmp_path: Path, word: str
+) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "asking.md").write_text(ASKING)
+    work = tmp_path / "workspaces" / "work"
+    work.mkdir(parents=True)
+    command = bash(f"echo '{XSS}' > made.txt")
+    asked = asking(script(command), model="asking")
+    settings: dict[str, Any] = {
+        "agents_dir": tmp_path / "agents",
+        "workspace_root": tmp_path / "workspaces",
+        "allowed_tools": ("Bash",),
+        "api_keys": "alice:sk-alice,default:sk-operator",
+    }
+    async with make_gateway(**settings) as gateway, browser() as context:
+        page = await signed_in(context, gateway)
+        await look_at(page, "approvals")
+        await page.wait_for_selector("text=No agent waits")
+        headers = {"authorization": "Bearer sk-alice"}
+        turn = asyncio.create_task(gateway.http.post(URL, json=asked, headers=headers))
+        await page.wait_for_selector("pre >> text=made.txt")
+        assert await serious_faults(page) == []
+        assert not (work / "made.txt").exists()
+        await page.focus(f"text={word}")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("text=No agent waits")
+        assert (await turn).status_code == 200
+        assert (work / "made.txt").exists() == (word == "Approve")
+        assert await page.title() != "owned"
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_every_section_is_accessible_and_fits(
@@ -167,9 +206,6 @@ async def test_the_api_reference_needs_no_other_host(operated: Gateway) -> None:
         await page.wait_for_selector("text=An API key of this server")
 
 
-XSS = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-
-
 async def test_no_text_becomes_part_of_the_page(operated: Gateway) -> None:
     """What a model says, a client calls a model, and a session holds."""
     said = f"!demo text={json.dumps(XSS)}"
@@ -193,7 +229,7 @@ async def test_no_text_becomes_part_of_the_page(operated: Gateway) -> None:
 
 
 def test_no_script_of_the_page_makes_html_out_of_text() -> None:
-    for script in STATIC.glob("*.js"):
-        text = script.read_text()
+    for path in STATIC.glob("*.js"):
+        text = path.read_text()
         for danger in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
-            assert danger not in text, script.name
+            assert danger not in text, path.name

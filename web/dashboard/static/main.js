@@ -4,12 +4,13 @@ import { overview } from "./overview.js";
 import { usage } from "./usage.js";
 import { requests } from "./requests.js";
 import { keys } from "./keys.js";
+import { approvals } from "./approvals.js";
 import { sessions } from "./sessions.js";
 import { tools } from "./tools.js";
 import { playground } from "./playground.js";
 import { connect } from "./connect.js";
 
-const SECTIONS = { overview, usage, requests, keys, sessions, tools, playground, connect };
+const SECTIONS = { overview, usage, requests, approvals, keys, sessions, tools, playground, connect };
 const place = document.getElementById("main");
 let leave = () => {};
 

@@ -63,6 +63,7 @@ async function details(record) {
     "Tokens read": `${count(record.input_tokens)} fresh, ${count(record.cache_read_tokens)} cached, ${count(record.cache_write_tokens)} written to the cache`,
     "Tokens written": `${count(record.output_tokens)}, ${count(record.reasoning_tokens)} of them thinking`, Cost: usd(record.cost_usd),
     "First token": `${ms(record.first_token_ms)} (queue ${ms(record.queue_ms)}, process ${ms(record.process_ms)}, Claude ${ms(record.upstream_ms)})`, Duration: ms(record.duration_ms),
+    "Approvals": record.approvals.map(({ tool, decision, by }) => `${tool} ${decision}${by ? ` by ${by}` : ""}`).join(", ") || "none",
     "Built-in tools": Object.entries(record.tools).map(([name, n]) => `${name} × ${n}`).join(", ") || "none",
   };
   const box = dialog("Request", h("dl", {}, Object.entries(lines).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
