@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from config.credentials import Credentials
+from config.large_work import in_turn
 from config.scratch import scratch_directory
 from config.settings import Settings
 from config.sizing import cores
@@ -279,7 +280,7 @@ class ClaudeEngine:
     ) -> AsyncGenerator[Event, None]:
         is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
         if is_large:  # nobody else is to wait while it is written
-            body = await asyncio.to_thread(self._body, turn, without)
+            body = await in_turn(self._body, turn, without)
         else:
             body = self._body(turn, without)
         ask = Ask(

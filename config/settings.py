@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every interface")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on; the next free if taken")
     default_model: str = Field(
-        "sonnet", min_length=1, description="Model of requests that name none"
+        "sonnet", min_length=1, description="Default model, for requests that name none"
     )
     model_aliases: ModelAliases = Field(
         {},
@@ -83,13 +83,13 @@ class Settings(BaseSettings):
         "http://127.0.0.1:11434/v1; Claude has no embeddings",
     )
     embeddings_api_key: str | None = Field(
-        None, repr=False, description="The key for that server; no caller's key is sent there"
+        None, repr=False, description="Its API key; callers' keys are never sent to it"
     )
     claude_cli_path: CliPath = Field(
         None, description="A claude executable to use instead of the bundled one"
     )
     max_timeout: PositiveInt = Field(
-        600_000, description="Longest turn in milliseconds; a value under 10000 means seconds"
+        600_000, description="Maximum turn duration in milliseconds; values under 10000 are seconds"
     )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(in_upper_case)
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         "console", description="console (one readable line) or json (one object a line)"
     )
     cors_origins: Origins = Field(
-        (), description="Origins of web pages that may call, comma separated or a JSON list"
+        (), description="Allowed CORS origins, comma separated or a JSON list"
     )
     api_key: str | None = Field(
         None,
@@ -117,10 +117,10 @@ class Settings(BaseSettings):
         description="Serve other computers without a key; otherwise one is generated and printed",
     )
     trusted_proxies: Networks = Field(
-        (), description="Proxies whose X-Forwarded-For is believed: addresses or CIDRs, by commas"
+        (), description="Proxies whose X-Forwarded-For is trusted: addresses or CIDRs, by commas"
     )
     rate_limit_enabled: bool = Field(
-        False, description="Limit requests a minute, by key where one is sent, else by address"
+        False, description="Limit requests per minute, by key or, without one, by address"
     )
     rate_limit_chat_per_minute: PositiveInt = Field(10, description="Requests that ask the model")
     rate_limit_debug_per_minute: PositiveInt = Field(2, description="Requests to /v1/debug")
@@ -131,20 +131,20 @@ class Settings(BaseSettings):
         30, description="Requests to anything else, together"
     )
     redis_url: RedisUrl = Field(
-        None, repr=False, description="A Redis where several servers share one count of limits"
+        None, repr=False, description="Redis URL, for several servers to share their rate limits"
     )
-    max_request_bytes: PositiveInt = Field(32 * 1024 * 1024, description="Largest request body")
+    max_request_bytes: PositiveInt = Field(32 * 1024 * 1024, description="Maximum body in bytes")
     max_header_bytes: PositiveInt = Field(
-        32 * 1024, description="Largest request head: its URL and headers"
+        32 * 1024, description="Maximum size of a request's URL and headers in bytes"
     )
     max_json_values: PositiveInt = Field(
         100_000, description="Maximum number of values in a request's JSON"
     )
-    max_nesting: PositiveInt = Field(64, description="Deepest nesting of a request's JSON")
+    max_nesting: PositiveInt = Field(64, description="Maximum nesting depth of a request's JSON")
     max_messages: PositiveInt = Field(5_000, description="Maximum messages in one request")
     max_tools: PositiveInt = Field(1_000, description="Maximum tools or functions in one request")
     request_timeout: PositiveFloat = Field(
-        60, description="Seconds that a client may take to send one request"
+        60, description="Maximum seconds for a client to send one request"
     )
     max_connections: PositiveInt = Field(
         500, description="Maximum open connections; others get a 503 and are closed"
@@ -158,10 +158,10 @@ class Settings(BaseSettings):
         False, description="Use the Claude login even where an API key is set"
     )
     upstream_max_retries: int = Field(
-        1, ge=0, le=10, description="How often the CLI itself repeats a failed API call"
+        1, ge=0, le=10, description="Maximum retries of a failed API call by the CLI itself"
     )
     heartbeat_seconds: PositiveFloat = Field(
-        15, description="A comment goes into a stream after this many seconds of silence"
+        15, description="Seconds of silence in a stream before a keep-alive comment is sent"
     )
     max_processes: PositiveInt = Field(
         default_factory=default_max_processes,
@@ -187,10 +187,10 @@ class Settings(BaseSettings):
         "high", description="Effort of requests that name none; `high` is the API's own default"
     )
     strict_parameters: bool = Field(
-        False, description="Answer 400 to parameters that have no effect, instead of naming them"
+        False, description="Answer 400 to parameters that have no effect instead of reporting them"
     )
     seed_cache_seconds: NonNegativeFloat = Field(
-        3600, description="The same request with the same seed gets the same answer for N seconds"
+        3600, description="Seconds that a request with the same seed gets the same answer"
     )
     database_url: str = Field(
         default_factory=default_database_url,
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
         15, description="A session is free again this many seconds after its server was killed"
     )
     session_sweep_seconds: PositiveFloat = Field(
-        60, description="Expired sessions are emptied every N seconds"
+        60, description="Seconds between sweeps of expired sessions"
     )
     max_sessions: PositiveInt = Field(10_000, description="Maximum sessions of one API key")
     max_session_bytes: PositiveInt = Field(
@@ -253,18 +253,18 @@ class Settings(BaseSettings):
         None, description="Maximum cost of one request with built-in tools, in US dollars"
     )
     command_timeout_seconds: PositiveFloat = Field(
-        120, description="Longest run of a command that Claude starts"
+        120, description="Maximum run time of a command that Claude starts"
     )
     sandbox: Annotated[Literal["auto", "on", "required", "off"], BeforeValidator(in_lower_case)] = (
         Field(
             "auto",
             description="Run commands in Claude Code's sandbox: auto (where the platform has it), "
-            "on (or not at all), required (without it Bash is refused to everybody) or off",
+            "on (or not at all), required (without it Bash is always refused) or off",
         )
     )
     workspace_root: Path = Field(
         default_factory=default_workspace_root,
-        description="Where built-in tools work: one directory for each session",
+        description="Directory in which built-in tools work, one subdirectory per session",
     )
     max_workspace_file_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest file of a session that can be fetched or put"

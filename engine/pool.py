@@ -212,19 +212,19 @@ class Pool(Generic[P, W]):
             self._serve()
 
     def _has_share(self, principal: str) -> bool:
-        """Whether a principal may have another worker: one that floods leaves some to others, a
-        quarter of all unless the limits say otherwise."""
-        most = self.limits.max_per_principal
-        if most is None:
-            if len(self._principals) < 2:
-                return True
-            all_places = self.limits.max_processes
-            most = max(1, all_places - max(1, all_places // 4))
-        return most > sum(slot.principal == principal for slot in self.in_state("busy"))
+        """Whether a principal may have another worker: one of several leaves some to the others, a
+        quarter of all unless the limits say otherwise, and one turn that may be prepared."""
+        places, most = self.limits.max_processes, self.limits.max_per_principal
+        if len(self._principals) > 1:
+            most = most or max(1, places - max(1, places // 4))
+            preparing = sum(slot.principal == principal for slot in self._preparing)
+            if preparing >= max(1, self.limits.max_preparing - 1):
+                return False
+        busy = sum(slot.principal == principal for slot in self.in_state("busy"))
+        return busy < (most or places)
 
     def _take(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind] | None:
-        """A worker that is there already, the one used last; None while the processor has enough
-        to do."""
+        """A free worker, the one used last; None while the processor has enough to do."""
         if not self._may_prepare():
             return None
         free = [slot for slot in reversed(self._slots) if self._is_free(slot)]

@@ -21,6 +21,7 @@ import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_agent_sdk.types import McpSdkServerConfig
 
+from config.large_work import in_turn
 from core.conversation import JsonObject
 from core.errors import GatewayError, InvalidRequest, UpstreamError
 from core.events import Event
@@ -286,7 +287,7 @@ class ClaudeWorker(CliProcess):
 
     async def _lines(self, turn: RunningTurn, ask: Ask) -> str:
         line = partial(asking_line, turn.settings_id, ask.model, ask.body, self._limit)
-        settings = await asyncio.to_thread(line) if ask.is_large else line()
+        settings = await in_turn(line) if ask.is_large else line()
         return settings + boundary_line() + user_line(PROMPT)
 
     async def _interrupt(self, turn: RunningTurn) -> None:

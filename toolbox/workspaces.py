@@ -25,6 +25,7 @@ from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar
 from config.settings import SESSIONS_FOLDER
 from core.errors import InvalidRequest, PermissionDenied, SessionTooLarge, WorkspaceUnavailable
 from toolbox import workspace_files
+from toolbox.changes import Changes, Snapshots, compared, snapshot
 from toolbox.workspace_files import FoundFile, Listing
 
 DELETED = ".deleted"
@@ -49,6 +50,7 @@ class Workspaces:
         self._root = root.expanduser().resolve()
         self._sessions = self._root / SESSIONS_FOLDER
         self._deleted = self._sessions / DELETED
+        self._snapshots = Snapshots()
 
     async def directory(self, owner: str, session_id: str | None, cwd: str | None) -> str | None:
         """The absolute, resolved directory of a request: the one that it names, else its session's;
@@ -107,8 +109,19 @@ class Workspaces:
         async with self.held(directory):
             return await _in_thread(workspace_files.written, directory, path, data)
 
+    async def remember(self, owner: str, session_id: str, directory: str) -> None:
+        """Keeps what is there before a turn, for `changes`. Raises WorkspaceUnavailable."""
+        self._snapshots.put(owner, session_id, await _in_thread(snapshot, directory))
+
+    async def changes(self, owner: str, session_id: str) -> Changes:
+        """Since `remember`. Raises NotFound and WorkspaceUnavailable."""
+        before = self._snapshots.get(owner, session_id)
+        after = await _in_thread(snapshot, before.directory)
+        return await asyncio.to_thread(compared, before, after)
+
     async def remove(self, owner: str, session_id: str) -> None:
         """Deletes a session's directory, unless it is in use or not there."""
+        self._snapshots.discard(owner, session_id)
         home = self._home(owner, session_id)
         lock = await _in_thread(self._lock_to_delete, home)
         if lock is not None:

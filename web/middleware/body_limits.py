@@ -17,6 +17,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from config.large_work import in_turn
 from config.settings import Settings
 from core.errors import (
     GatewayError,
@@ -146,7 +147,7 @@ class Bounds:
         if len(raw) <= INLINE_BYTES:
             error = self._json_error(raw)
         else:
-            error = await asyncio.to_thread(self._json_error, raw)
+            error = await in_turn(self._json_error, raw)
         if error is not None:
             raise Refused(error)
 

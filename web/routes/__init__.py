@@ -20,6 +20,7 @@ from web.routes import (
     pool,
     responses,
     root,
+    session_changes,
     session_files,
     sessions,
     tools,
@@ -30,7 +31,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         *(chat, responses, conversations, messages, completions, absent),
-        *(sessions, session_files, models, usage, keys, tools, approvals),
+        *(sessions, session_files, session_changes, models, usage, keys, tools, approvals),
         *(mcp, debug, auth, pool, metrics, health, root, page),
     )
 )

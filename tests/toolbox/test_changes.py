@@ -1,0 +1,70 @@
+"""What was changed in a directory between two looks at it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core.errors import NotFound
+from toolbox import changes
+from toolbox.changes import Snapshots, compared, snapshot
+
+
+def test_each_kind_of_change_has_its_diff(tmp_path: Path) -> None:
+    for name, text in {"same": "s\n", "changed": "one\ntwo\n", "gone": "g\n"}.items():
+        (tmp_path / name).write_text(text)
+    before = snapshot(str(tmp_path))
+    (tmp_path / "changed").write_text("one\n2")
+    (tmp_path / "gone").unlink()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/new").write_text("n\n")
+    found = compared(before, snapshot(str(tmp_path)))
+    assert (found.since, found.complete) == (before.taken_at, True)
+    assert [(file.path, file.change) for file in found.files] == [
+        ("changed", "modified"),
+        ("folder/new", "added"),
+        ("gone", "deleted"),
+    ]
+    assert [file.diff for file in found.files] == [
+        "--- a/changed\n+++ b/changed\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n",
+        "--- /dev/null\n+++ b/folder/new\n@@ -0,0 +1 @@\n+n\n",
+        "--- a/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-g\n",
+    ]
+
+
+def test_what_is_no_text_or_too_large_has_no_diff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST_FILE_BYTES", 100)
+    (tmp_path / "large").write_text("x" * 101)
+    before = snapshot(str(tmp_path))
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
+    (tmp_path / "large").write_text("y" * 101)
+    os.utime(tmp_path / "large", (1, 1))
+    found = compared(before, snapshot(str(tmp_path))).files
+    assert [(file.path, file.diff) for file in found] == [("binary", None), ("large", None)]
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/link").symlink_to(tmp_path / "secret")
+    assert snapshot(str(tmp_path / "work")).files == {}
+
+
+def test_snapshots_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("x" * 1_000)
+    taken, kept = snapshot(str(tmp_path)), Snapshots()
+    monkeypatch.setattr(changes, "MOST_KEPT_BYTES", 2 * taken.size)
+    for session in ("one", "two", "one", "three"):
+        kept.put("alice", session, taken)
+    assert kept.get("alice", "one") is taken
+    assert kept.get("alice", "three") is taken
+    for owner, session in (("alice", "two"), ("bob", "one")):
+        with pytest.raises(NotFound):
+            kept.get(owner, session)
+    kept.discard("alice", "one")
+    with pytest.raises(NotFound):
+        kept.get("alice", "one")

@@ -1,0 +1,58 @@
+"""`/v1/sessions/{id}/changes`, of turns by the real CLI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeGateway
+from tests.engine.test_builtin_tools import bash, script
+from tests.support.harness import Gateway
+from tests.support.session_wire import error_of
+from tests.support.wire import URL, asking
+
+CHANGES = "/v1/sessions/s/changes"
+
+
+@pytest.fixture
+async def working(make_gateway: MakeGateway) -> AsyncIterator[Gateway]:
+    async with make_gateway(allowed_tools=("Write", "Edit", "Read", "Bash")) as gateway:
+        yield gateway
+
+
+async def work(gateway: Gateway, *steps: Any) -> None:
+    body = asking(script(*steps), session_id="s", enable_tools=True)
+    answer = await gateway.http.post(URL, json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def changed(gateway: Gateway) -> dict[str, tuple[str, str | None]]:
+    found = (await gateway.http.get(CHANGES)).json()
+    assert (found["object"], found["has_more"]) == ("session.changes", False)
+    return {file["path"]: (file["change"], file["diff"]) for file in found["data"]}
+
+
+async def test_the_changes_are_those_of_the_last_turn(working: Gateway) -> None:
+    first = {"file_path": "a.txt", "content": "one\ntwo\n"}
+    await work(working, ("Write", first), bash("echo hello > b.txt"))
+    added = await changed(working)
+    assert {path: change for path, (change, _) in added.items()} == {
+        "a.txt": "added",
+        "b.txt": "added",
+    }
+    edit = {"file_path": "a.txt", "old_string": "two", "new_string": "2"}
+    await work(working, ("Read", {"file_path": "a.txt"}), ("Edit", edit), bash("rm b.txt"))
+    diff = "--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n"
+    assert await changed(working) == {
+        "a.txt": ("modified", diff),
+        "b.txt": ("deleted", "--- a/b.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-hello\n"),
+    }
+    await working.http.delete("/v1/sessions/s")
+    assert error_of(await working.http.get(CHANGES)) == (404, "session_not_found")
+
+
+async def test_a_session_without_such_a_turn_has_no_changes(working: Gateway) -> None:
+    await working.http.post(URL, json=asking("hi", session_id="s"))
+    assert error_of(await working.http.get(CHANGES)) == (404, "not_found")

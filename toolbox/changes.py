@@ -1,0 +1,148 @@
+"""What a turn changed in its directory: a snapshot before it, compared with what is there now.
+
+Snapshots are in memory, and bounded: a file that is large, or one of too many, is compared by size
+and time, without a diff.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import GatewayError, NotFound
+from toolbox import workspace_files
+
+MOST_FILE_BYTES = 128 * 1024
+MOST_SNAPSHOT_BYTES = 4 * 1024 * 1024
+MOST_KEPT_BYTES = 64 * 1024 * 1024
+ENTRY_BYTES = 300
+"""What a file costs whose content is not kept."""
+
+Change = Literal["added", "modified", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """`content` is None where it is not kept."""
+
+    size: int
+    modified_at: float
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of a directory, by path. `taken_at` in Unix seconds; not `complete` where there
+    were more files than are looked at."""
+
+    directory: str
+    taken_at: float
+    files: Mapping[str, FileState]
+    complete: bool
+
+    @property
+    def size(self) -> int:
+        return sum(len(file.content or b"") + ENTRY_BYTES for file in self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """`diff` is a unified one, None for what is no text or too large."""
+
+    path: str
+    change: Change
+    diff: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """By path, since `since` (Unix seconds)."""
+
+    since: float
+    files: tuple[FileChange, ...]
+    complete: bool
+
+
+def snapshot(directory: str) -> Snapshot:
+    """Blocks. Links are not followed."""
+    listing = workspace_files.listed(directory)
+    files, left = {}, MOST_SNAPSHOT_BYTES
+    for found in listing.files:
+        content = None
+        if found.bytes <= min(MOST_FILE_BYTES, left):
+            with suppress(GatewayError):  # it is gone, or has grown
+                with workspace_files.opened(directory, found.path, MOST_FILE_BYTES) as file:
+                    content = file.read(MOST_FILE_BYTES)
+                left -= len(content)
+        files[found.path] = FileState(found.bytes, found.modified_at, content)
+    return Snapshot(directory, time.time(), files, listing.complete)
+
+
+def compared(before: Snapshot, after: Snapshot) -> Changes:
+    complete = before.complete and after.complete
+    return Changes(before.taken_at, tuple(_changes(before, after)), complete)
+
+
+def _changes(before: Snapshot, after: Snapshot) -> Iterator[FileChange]:
+    for path in sorted({*before.files, *after.files}):
+        old, new = before.files.get(path), after.files.get(path)
+        if old is None:
+            yield FileChange(path, "added", _diff(path, b"", new.content if new else None))
+        elif new is None:
+            yield FileChange(path, "deleted", _diff(path, old.content, b""))
+        elif _differ(old, new):
+            yield FileChange(path, "modified", _diff(path, old.content, new.content))
+
+
+def _differ(old: FileState, new: FileState) -> bool:
+    if old.content is None or new.content is None:
+        return (old.size, old.modified_at) != (new.size, new.modified_at)
+    return old.content != new.content
+
+
+def _diff(path: str, old: bytes | None, new: bytes | None) -> str | None:
+    if old is None or new is None:
+        return None
+    try:
+        texts = [content.decode().splitlines(keepends=True) for content in (old, new)]
+    except UnicodeDecodeError:
+        return None
+    names = (f"a/{path}" if old else "/dev/null", f"b/{path}" if new else "/dev/null")
+    lines = difflib.unified_diff(texts[0], texts[1], *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+class Snapshots:
+    """The last of each session, within a bound; the longest unused goes first."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
+        self._bytes = 0
+
+    def put(self, owner: str, session_id: str, taken: Snapshot) -> None:
+        self.discard(owner, session_id)
+        self._kept[owner, session_id] = taken
+        self._bytes += taken.size
+        while self._bytes > MOST_KEPT_BYTES:
+            self.discard(*next(iter(self._kept)))
+
+    def get(self, owner: str, session_id: str) -> Snapshot:
+        """Raises NotFound."""
+        taken = self._kept.get((owner, session_id))
+        if taken is None:
+            raise NotFound(
+                "No turn of this session has worked on files at this server lately.",
+                param="session_id",
+            )
+        self._kept.move_to_end((owner, session_id))
+        return taken
+
+    def discard(self, owner: str, session_id: str) -> None:
+        taken = self._kept.pop((owner, session_id), None)
+        if taken is not None:
+            self._bytes -= taken.size
