@@ -21,7 +21,7 @@ from benchmarks.promises import verdicts
 from benchmarks.report import as_text, write_document
 from benchmarks.results import Results, read_results
 from benchmarks.run import PHASES, compare, machine, soak
-from benchmarks.siege import besieged
+from benchmarks.siege import Crowd, besieged
 from demo.__main__ import fast_loop
 
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="one honest key among all attacks at once; keeps nothing",
     )
+    made.add_argument(
+        "--paced", action="store_true", help="a siege before an upstream at a real model's pace"
+    )
     made.add_argument("--kills", type=int, metavar="N", help="N times kill -9; keeps nothing")
     return made
 
@@ -83,7 +86,7 @@ def hardships(options: argparse.Namespace) -> int:
     is_good, found = True, ""
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
         if options.siege:
-            siege = runner.run(besieged(options.siege, say))
+            siege = runner.run(besieged(options.siege, say, Crowd(paced=options.paced)))
             is_good, found = siege.lost == 0, siege.as_text()
         if options.kills:
             kills = runner.run(killed(options.kills, say))

@@ -64,8 +64,10 @@ def with_tool() -> Body:
     return _body([{"role": "system", "content": TOOL_SYSTEM}, _user()], tools=[WEATHER])
 
 
-def long_answer(tokens: int) -> Body:
-    question = {"role": "user", "content": f"!demo tokens={tokens}\nNumber {next(_numbers)}"}
+def long_answer(tokens: int, rate: int | None = None) -> Body:
+    """So many tokens, at once or at so many a second."""
+    order = f"!demo tokens={tokens}" + (f" rate={rate}" if rate else "")
+    question = {"role": "user", "content": f"{order}\nNumber {next(_numbers)}"}
     return _body([{"role": "system", "content": SYSTEM}, question])
 
 

@@ -28,7 +28,11 @@ from benchmarks.measure import MB
 from benchmarks.results import Latency
 
 HONEST, HOSTILE = "sk-honest-0123456789", "sk-hostile-0123456789"
-SETTINGS = {"API_KEYS": f"honest:{HONEST},hostile:{HOSTILE}", "MAX_PROCESSES": "4"}
+SETTINGS = {
+    "API_KEYS": f"honest:{HONEST},hostile:{HOSTILE}",
+    "MAX_PROCESSES": "8",
+    "POOL_WARM": "2",
+}
 CHAT = "/v1/chat/completions"
 LARGE_BYTES = 16 * 1024 * 1024
 PAUSE_SECONDS = 0.5
@@ -42,7 +46,8 @@ Attack = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """How many of each attacker there are."""
+    """How many of each attacker there are. `paced`: the model answers them at a real model's pace,
+    not at once."""
 
     slow_readers: int = 8
     slow_bodies: int = 8
@@ -50,6 +55,7 @@ class Crowd:
     flood: int = 40
     idle: int = 600
     killers: int = 1
+    paced: bool = False
 
 
 FEW = Crowd(2, 2, 1, 6, 30, 1)
@@ -232,7 +238,8 @@ class Besieger:
 
     async def _slow_reader(self) -> None:
         async with connected(self.contender.port, receive_bytes=4096) as (_, writer):
-            writer.write(post(conversations.long_answer(20_000), HOSTILE))
+            rate = 50 if self.crowd.paced else None
+            writer.write(post(conversations.long_answer(20_000, rate), HOSTILE))
             await asyncio.sleep(20)
 
     async def _slow_body(self) -> None:
@@ -254,7 +261,8 @@ class Besieger:
 
     async def _flood(self) -> None:
         async with connected(self.contender.port) as (reader, writer):
-            writer.write(post(conversations.unseen(), HOSTILE))
+            asked = conversations.paced if self.crowd.paced else conversations.unseen
+            writer.write(post(asked(), HOSTILE))
             while await reader.read(65536):
                 pass
 

@@ -43,6 +43,7 @@ from engine.leases import (
     Worker,
     expected_waits,
 )
+from engine.shares import Shares
 from engine.waiting_line import WaitingLine
 
 __all__ = ["Lease", "LeaseKind", "Pool", "PoolLimits", "Worker"]
@@ -87,7 +88,7 @@ class Pool(Generic[P, W]):
         self._slots: dict[Slot[P, W], None] = {}  # the longest in its state first
         self._line: WaitingLine[P, W] = WaitingLine()
         self._preparing: dict[Slot[P, W], float] = {}
-        self._principals: set[str] = set()  # two at most: whether there are several
+        self._shares = Shares(limits)
         self._looked_at = clock()
         self._short_of = 0  # how many wait for a worker, since then
         self._waited_seconds = 0.0  # by all of them, since the last start
@@ -138,8 +139,7 @@ class Pool(Generic[P, W]):
         worker's start raises where none is left to wait for.
         """
         asked_at = self._clock()
-        if len(self._principals) < 2:
-            self._principals.add(principal)
+        self._shares.note(principal)
         must_wait = self._line or self._closed or not self._has_share(principal)
         found = None if must_wait else self._take(profile, principal)
         slot, kind = found or await self._queue_up(profile, principal)
@@ -212,22 +212,22 @@ class Pool(Generic[P, W]):
             self._serve()
 
     def _has_share(self, principal: str) -> bool:
-        """Whether a principal may have another worker: one of several leaves some to the others, a
-        quarter of all unless the limits say otherwise, and one turn that may be prepared."""
-        places, most = self.limits.max_processes, self.limits.max_per_principal
-        if len(self._principals) > 1:
-            most = most or max(1, places - max(1, places // 4))
-            preparing = sum(slot.principal == principal for slot in self._preparing)
-            if preparing >= max(1, self.limits.max_preparing - 1):
-                return False
-        busy = sum(slot.principal == principal for slot in self.in_state("busy"))
-        return busy < (most or places)
+        return self._shares.allow(principal, self.in_state("busy"), self._preparing)
+
+    def _free_for(self, principal: str) -> list[Slot[P, W]]:
+        """What it may take of what is free, the one used last first."""
+        free = [slot for slot in reversed(self._slots) if self._is_free(slot)]
+        living = len(self._slots) - len(self.in_state("closing"))
+        is_last = len(free) == 1 and living < self.limits.max_processes
+        if is_last and not self._shares.allow_last(principal, self.in_state("busy")):
+            return []
+        return free
 
     def _take(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind] | None:
         """A free worker, the one used last; None while the processor has enough to do."""
         if not self._may_prepare():
             return None
-        free = [slot for slot in reversed(self._slots) if self._is_free(slot)]
+        free = self._free_for(principal)
         for slot in free:
             if slot.state == "idle" and slot.profile == profile:
                 return self._hand_over(slot, principal), "reuse"
@@ -352,13 +352,13 @@ class Pool(Generic[P, W]):
         """Those for whom no worker is free or starting, and how long they will wait for one in use;
         others wait for the processor."""
         coming = Counter(slot.kind for slot in self.in_state("starting"))
-        free = [slot for slot in self._slots if self._is_free(slot)]
         may_prepare = self._may_prepare()
         waits: dict[P, Iterator[float]] = {}
         for waiter in self._line:
             if not self._has_share(waiter.principal):
                 continue
             coming[waiter.kind] -= 1
+            free = self._free_for(waiter.principal)
             if coming[waiter.kind] >= 0 or any(slot.serves(waiter) for slot in free):
                 continue
             if waiter.profile not in waits:

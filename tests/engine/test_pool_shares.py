@@ -14,7 +14,9 @@ from engine.pool import Lease, Pool
 class Plain:
     """A worker that starts at once and does nothing."""
 
-    alive = True
+    def __init__(self) -> None:
+        self.alive = True
+
     reusable = True
 
     def memory_bytes(self) -> int:
@@ -86,6 +88,21 @@ async def test_without_a_bound_one_of_several_leaves_a_quarter_to_the_others() -
         await asyncio.wait_for(leased(stack, it, "bob"), 2)
         fourth.cancel()
         await asyncio.gather(fourth, return_exceptions=True)
+
+
+async def test_one_that_has_most_leaves_the_last_free_worker_to_the_others() -> None:
+    async with pool(8, None) as it, AsyncExitStack() as stack:
+        async with it.lease("p", "bob") as lease:
+            lease.park()
+        for _ in range(5):
+            await asyncio.wait_for(leased(stack, it, "alice"), 2)
+        for slot in it.in_state("blank", "idle")[1:]:
+            slot.worker.alive = False  # such as by kill -9
+        it.sweep()
+        await asyncio.sleep(0)
+        sixth = asyncio.create_task(leased(stack, it, "alice"))
+        assert (await leased(stack, it, "bob")).waited_seconds == 0
+        await asyncio.wait_for(sixth, 2)  # by one that was started for it
 
 
 async def test_a_principal_sees_only_the_workers_that_serve_it() -> None:

@@ -1,0 +1,42 @@
+"""What one principal may have of a pool that several use: a flood leaves room to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, TypeAlias
+
+from engine.leases import PoolLimits, Slot
+
+Slots: TypeAlias = Collection[Slot[Any, Any]]
+
+
+class Shares:
+    """The rules hold once there were two principals; until then the only one may have all."""
+
+    def __init__(self, limits: PoolLimits) -> None:
+        self._limits = limits
+        self._seen: set[str] = set()  # two at most
+
+    def note(self, principal: str) -> None:
+        if len(self._seen) < 2:
+            self._seen.add(principal)
+
+    def allow(self, principal: str, busy: Slots, preparing: Slots) -> bool:
+        """Whether it may have another worker: three quarters of all, unless the limits say
+        otherwise, and all but one of the turns that are prepared at a time."""
+        places, most = self._limits.max_processes, self._limits.max_per_principal
+        if len(self._seen) > 1:
+            most = most or max(1, places - max(1, places // 4))
+            if _used_by(principal, preparing) >= max(1, self._limits.max_preparing - 1):
+                return False
+        return _used_by(principal, busy) < (most or places)
+
+    def allow_last(self, principal: str, busy: Slots) -> bool:
+        """Whether it may take the only free worker, where another can be started: one that has half
+        of those in use leaves it to the others."""
+        used = _used_by(principal, busy)
+        return len(self._seen) < 2 or not used or used * 2 < len(busy)
+
+
+def _used_by(principal: str, slots: Slots) -> int:
+    return sum(slot.principal == principal for slot in slots)
