@@ -45,7 +45,7 @@ REFRESH_SECONDS = 2.0
 """How old what is known of stored keys may be: how long a revoked one may go on elsewhere."""
 
 UNKNOWN_SECONDS = 0.2
-"""How often a key that nobody knows may make this server look."""
+"""How often an unknown key may make this server query the store."""
 
 KEY_PREFIX = "sk-"
 KEY_BYTES = 32
@@ -142,7 +142,7 @@ class Keyring:
 
 class KeyBook:
     """All keys: those of the settings, and those of a store as of REFRESH_SECONDS ago at most. A
-    key that nobody knows is looked up at once, so a new one works everywhere as soon as it is made.
+    unknown key is looked up at once, so a new one works everywhere as soon as it is made.
 
     Where the store fails, what is known of it stays valid. A server that ever had a key never lets
     everybody in again.

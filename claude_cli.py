@@ -279,7 +279,7 @@ class ClaudeEngine:
         self, lease: Lease[AnyWorker], turn: Turn, without: frozenset[str], notes: TurnNotes
     ) -> AsyncGenerator[Event, None]:
         is_large = weighs_more(turn.messages, LARGE_CHARACTERS)
-        if is_large:  # nobody else is to wait while it is written
+        if is_large:  # so that the event loop does not wait for it
             body = await in_turn(self._body, turn, without)
         else:
             body = self._body(turn, without)

@@ -187,7 +187,7 @@ class ToolPolicy:
         return True
 
     def check_operator(self, principal: Principal) -> None:
-        """Raises PermissionDenied. Without keys whoever works on this computer is the operator."""
+        """Raises PermissionDenied. Without keys every local client is the operator."""
         if self._is_exposed:
             raise PermissionDenied("Operator actions are disabled on a server without an API key.")
         is_named = principal.operator or principal.name in self._settings.operator_keys

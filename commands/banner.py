@@ -144,4 +144,4 @@ def _protection(settings: Settings) -> str:
         return f"an API key is required ({keys} known)"
     if is_loopback(settings.host):
         return "no API key is required; only this computer can connect"
-    return "NONE: whoever reaches this address can use it"
+    return "NONE: anyone who can reach this address can use it"

@@ -79,7 +79,7 @@ def main(wanted: Wanted, here: str, environ: Mapping[str, str], api_key: str | N
 
 
 def server_url(text: str) -> str:
-    """Without /v1: whoever copies a client's base_url means its server. Raises SettingsError."""
+    """Without /v1: a client's base_url stands for its server. Raises SettingsError."""
     try:
         parsed = httpx.URL(text)
     except httpx.InvalidURL:
@@ -92,7 +92,7 @@ def server_url(text: str) -> str:
 async def check(
     url: str, wanted: Wanted, key: str | None, tell: Callable[[str], object]
 ) -> list[Result]:
-    """The results of all probes, each told in a line as it comes."""
+    """The results of all probes, each printed in a line as it comes."""
     results = []
     tell(f"\n{url}\n\n")
     async with client(url, key, wanted.seconds) as http:

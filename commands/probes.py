@@ -222,7 +222,7 @@ async def call_a_tool(visit: Visit) -> str:
 
 
 async def keep_a_session(visit: Visit) -> str:
-    """Whether the model was shown the first turn is told by the size of its second prompt."""
+    """The size of the second prompt shows whether the model received the first turn."""
     session = f"check-{uuid4().hex}"
     path = f"/v1/sessions/{session}"
     try:

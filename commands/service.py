@@ -64,7 +64,7 @@ class Manager(Protocol):
 
 
 def install_service(*, show: bool) -> int:
-    load_settings()  # a bad setting would stop it in the background, where nobody sees why
+    load_settings()  # a bad setting would stop it in the background, without a visible reason
     job = this_job()
     if show:
         _say(manager().text(job).rstrip())

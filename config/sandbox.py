@@ -53,7 +53,7 @@ def why_unsandboxed(settings: Settings) -> str | None:
 
 
 def why_no_commands(settings: Settings) -> str | None:
-    """Why nobody may run commands here; None where the sandbox need not or can be had."""
+    """Why no command may run here; None where the sandbox works or is not required."""
     missing = missing_for_sandbox() if settings.sandbox == "required" else None
     return missing and f"Commands are refused without a sandbox (SANDBOX=required): {missing}"
 

@@ -32,7 +32,7 @@ async def run_trimmed(
     run: RunTurn, turn: Turn, note: Callable[[int], None], left_out: int = 0
 ) -> AsyncGenerator[Event, None]:
     """The events of the turn, with as many of its oldest messages left out as the model's context
-    needs, `left_out` of them from the start. `note` is told their number before the first event.
+    needs, `left_out` of them from the start. `note` gets their number before the first event.
     Raises ContextTooLong where the last exchange alone is too long, or nothing helps."""
     for attempt in range(TRIES):
         has_begun = False

@@ -173,7 +173,7 @@ class McpServerNotFound(NotFound):
 
 
 class ResponseNotFound(NotFound):
-    """It does not exist, was not stored, has expired, or is somebody else's."""
+    """It does not exist, was not stored, has expired, or belongs to another key."""
 
     default_code = "response_not_found"
 

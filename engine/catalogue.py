@@ -67,7 +67,7 @@ class ModelCatalogue:
     """Which models there are. `aclose` ends a refresh that is still under way.
 
     `server_info` asks the CLI, by a process of its own if need be; `heard` is what a process that
-    was started for a turn told, None before the first.
+    was started for a turn reported, None before the first.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ModelCatalogue:
         return self._by_name[resolved]
 
     async def resolve(self, name: str) -> str:
-        """What the CLI is told for a client's model name; empty means DEFAULT_MODEL.
+        """The CLI's name for a client's model name; empty means DEFAULT_MODEL.
 
         Raises ModelNotFound. Waits for the CLI only where the name is unknown and the live list
         was not asked for yet.
@@ -197,7 +197,7 @@ class ModelCatalogue:
             self._refresh = asyncio.create_task(self._ask_cli())
 
     def _refresh_from_worker(self) -> None:
-        """A turn starts no process for the list: what those of other turns told will do."""
+        """A turn starts no process for the list: what those of other turns reported will do."""
         if self._clock() >= self._next_refresh and (info := self._cached_info()):
             self._take(info)
 

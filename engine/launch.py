@@ -84,7 +84,7 @@ MODES = {"default": "dontAsk", "acceptEdits": "dontAsk", "plan": "plan"}
 """What was granted runs without asking in any case, so that `acceptEdits` adds nothing to it."""
 
 ASKING_MODES = {**MODES, "default": "manual", "acceptEdits": "manual"}
-"""Where somebody is asked; `dontAsk` would deny without."""
+"""Where a person is asked; `dontAsk` would deny without asking."""
 
 NO_ATTRIBUTION = {"attribution": {"commit": "", "pr": ""}}
 """Else the CLI tells the model to sign commits, in a reminder before the caller's words."""

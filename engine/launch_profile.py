@@ -1,4 +1,4 @@
-"""What a CLI process is bound to for life: whoever asks for the same may have it again."""
+"""What a CLI process is bound to for life: requests for the same may use it again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LaunchProfile:
         return cls(system, grant, functions, json.dumps(seen), owner)
 
     def instructions(self) -> dict[str, Any]:
-        """The fields of `initialize` that say what the model is told and whom it may ask."""
+        """The fields of `initialize` with the model's instructions and the servers it may call."""
         grant = self.grant
         if grant is None:
             return {"systemPrompt": self.system}

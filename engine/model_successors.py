@@ -41,8 +41,8 @@ FAMILY_FIRST = re.compile(r"^claude-(?:opus|sonnet|haiku|fable)-\d(?:-\d)?(?:-20
 
 
 def spelt(name: str) -> str:
-    """The name as Anthropic or OpenAI spell it, as far as it can be told: `anthropic/Claude-Sonnet
-    -4.5:beta` is `claude-sonnet-4-5`. Another name comes back as it is."""
+    """The name as Anthropic or OpenAI spell it, where it can be recognized:
+    `anthropic/Claude-Sonnet-4.5:beta` is `claude-sonnet-4-5`. Another name is returned as it is."""
     plain = SUFFIX.sub("", VENDOR.sub("", name.strip().lower()))
     if not plain.startswith("claude-"):
         return plain if VENDOR.match(name.strip().lower()) else name

@@ -48,7 +48,7 @@ class PermissionPrompts:
         return False
 
     def close(self) -> None:
-        """Nobody will answer any more: what waits stays unanswered, and so does not run."""
+        """There will be no more answers: what waits stays unanswered, and so does not run."""
         self.approve = None
         for task in self._open.values():
             task.cancel()

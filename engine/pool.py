@@ -3,7 +3,7 @@
 The pool knows nothing of Claude or HTTP. A *worker* serves one turn at a time, and any worker that
 is free serves any turn of its *profile*; most turns have the same one.
 
-    starting -> blank -> busy <-> idle      what nobody used yet, or what was parked clean
+    starting -> blank -> busy <-> idle      not used yet, or parked clean
                            v
                         closing -> gone     from every state; its place is free when it is gone
 
@@ -378,8 +378,8 @@ class Pool(Generic[P, W]):
         ]
 
     def _backs_off(self) -> bool:
-        """After a failed start: the next may wait while somebody is to be free anyway, or where
-        nobody is waiting for it."""
+        """After a failed start: the next may wait while a worker will be free anyway, or while
+        nothing waits for it."""
         is_not_urgent = bool(self.in_state("busy")) or not self._line
         return self._clock() < self._start_again_at and is_not_urgent
 
@@ -413,7 +413,7 @@ class Pool(Generic[P, W]):
         self._serve()
 
     def _not_started(self, slot: Slot[P, W], error: Exception) -> None:
-        """Fails the first in line, unless somebody's worker will be free for it."""
+        """Fails the first in line, unless a busy worker will be free for it."""
         log.warning("a worker could not be started: %s: %s", type(error).__name__, error)
         self.counts["failed"] += 1
         if slot.kind is None:
@@ -461,7 +461,7 @@ class Pool(Generic[P, W]):
         if not slot.worker.alive:
             return True
         if slot.state == "blank":
-            if slot.kind is not None:  # whoever wanted it has left
+            if slot.kind is not None:  # what wanted it has left
                 return not any(waiter.kind == slot.kind for waiter in self._line)
             spare = len(self.in_state("blank")) > self.limits.warm
             return spare and seconds > self.limits.idle_seconds

@@ -77,7 +77,7 @@ class RunningTurn:
             self._wake()
 
     def discard(self) -> None:
-        """Nobody takes the rest."""
+        """The rest will not be taken."""
         self.is_discarded = True
         self._events.clear()
 

@@ -116,7 +116,7 @@ class CliProcess:
         return self._transport.ended_by_itself and (self.asked_at or 0.0) < since
 
     def kill(self) -> None:
-        """Ends the process at once; whoever reads from it gets an error."""
+        """Ends the process at once; readers get an error."""
         self._transport.kill()
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 python examples/tools_example.py [QUESTION]
 
-Claude may read files here, which a server allows unless it was told otherwise (docs/tools.md says
+Claude may read files here, which a server allows unless configured otherwise (docs/tools.md says
 how to allow more, and what that means).
 """
 

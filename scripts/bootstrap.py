@@ -38,7 +38,7 @@ SIZES = {
     "dev": "the tests' tools: 300 MB more on disk",
     "docs": "the documentation's: 120 MB more",
 }
-"""Of each group; told before it is loaded, since it takes most of the time."""
+"""Of each group; printed before the download, which takes most of the time."""
 
 TESTED = "engine/tested_versions.py"
 CLI_VERSION = re.compile(r'__cli_version__ = "(.+)"')
@@ -142,7 +142,7 @@ def run_pip(requirements: Sequence[str], options: Sequence[str]) -> int:
 
 
 def remove_others(names: set[str]) -> None:
-    """What an earlier lock named, or somebody installed by hand."""
+    """What an earlier lock named, or was installed by hand."""
     installed = json.loads(ask(VENV, "-m", "pip", "list", "--format=json", "--no-index"))
     keep = {normalized(name) for name in names | {"pip", "setuptools", "wheel"}}
     others = [each["name"] for each in installed if normalized(each["name"]) not in keep]
@@ -277,7 +277,7 @@ def poetry_environment(downloads: str) -> dict[str, str]:
         "REQUESTS_CA_BUNDLE": pip["cert"] or ssl.get_default_verify_paths().cafile,
         "HTTPS_PROXY": pip["proxy"],
         "POETRY_CACHE_DIR": downloads,  # needs no writable home
-        "POETRY_KEYRING_ENABLED": "false",  # a locked keyring would wait for somebody to type
+        "POETRY_KEYRING_ENABLED": "false",  # a locked keyring would wait for a password
         "POETRY_REQUESTS_MAX_RETRIES": "3",
     }
     return (

@@ -35,7 +35,7 @@ class Holder:
 
 
 def new_token(lease_seconds: float) -> str:
-    """A token of this process's, at most 64 characters, which nobody can guess."""
+    """A token of this process's, at most 64 characters, which cannot be guessed."""
     own, pid = began(os.getpid()) or 0, os.getpid()
     return f"{machine()}.{pid}.{own}.{round(lease_seconds * 1000)}.{secrets.token_hex(8)}"
 

@@ -3,7 +3,7 @@
 A response is kept with the items that its request brought and those that the model answered with;
 the response before it in the chain is referred to, not copied. One that is worked on in the
 background has a *lease* that its server renews: where that ends, the server is gone and the
-response has failed, whoever looks. Times are Unix seconds by the store's own clock.
+response has failed. Times are Unix seconds by the store's own clock.
 `tests/stores/test_response_stores.py` holds every implementation to this module.
 """
 

@@ -1,4 +1,4 @@
-"""A person in the loop: uses of tools that wait for somebody's yes.
+"""A person in the loop: uses of tools that wait for a decision.
 
 Where the client offers a function `approve`, the answer ends with a call of it, the agent waits,
 and the client's next request, which has the result of that call, goes on where it stopped. In
@@ -72,7 +72,7 @@ class Approvals:
         return [one for one in every if principal is None or one.principal == principal]
 
     def decide(self, approval_id: str, principal: str | None, *, allow: bool, by: str) -> Pending:
-        """Answers one; `principal` None is somebody who may answer for all. Raises NotFound."""
+        """Answers one; `principal` None may answer for all. Raises NotFound."""
         found = self._pending.get(approval_id)
         if found is None or (principal is not None and found.principal != principal):
             raise NotFound("Nothing waits for an approval of this id.", param="approval_id")
@@ -264,7 +264,7 @@ class HeldTurn:
             self._items.put_nowait(error)
 
     async def abandon(self) -> None:
-        """Nobody came for the rest."""
+        """The client did not come back."""
         await self.close()
         self._left(self._notes)
 

@@ -1,7 +1,7 @@
 """Responses that are worked on after their request has ended.
 
 Each is a task of this process with a lease in the store: a server that dies leaves it failed, and
-one that is told to cancel it, here or elsewhere, ends it. Events are kept as they come, so that any
+a request to cancel it, here or elsewhere, ends it. Events are kept as they come, so that any
 server can show them.
 """
 
@@ -179,12 +179,12 @@ class BackgroundJobs:
             failure = job.failure = as_gateway_error(error)
             log.warning("a background response failed with %s: %s", failure.code, failure.message)
             return job.renderer.fail(failure)
-        finally:  # before the end is told: who sees it finds it in the ledger
+        finally:  # before the end is sent: a client that sees it finds the turn in the ledger
             job.on_end(job.failure)
 
     async def _store_end(self, job: Job, last: bytes) -> None:
-        """The end is stored before it is told. Where the response is cancelled, deleted or another
-        server's to end, nothing is stored and nothing told."""
+        """The end is stored before it is sent. Where the response is cancelled, deleted or another
+        server's to end, nothing is stored and nothing sent."""
         try:
             try:
                 await self._finish(job, last)

@@ -100,7 +100,7 @@ class Metrics:
 
 
 class _Engine(Collector):
-    """The pool and the subscription's windows as they are when somebody looks."""
+    """The pool and the subscription's windows as they are at the time of the request."""
 
     def __init__(self, engine: ClaudeEngine, running: Running) -> None:
         self._engine = engine

@@ -52,7 +52,7 @@ REPLACED = "x-model-replaced"
 
 
 LARGE_BYTES = 128 * 1024
-"""A larger request is parsed in a thread, so that nobody waits meanwhile."""
+"""A larger request is parsed in a thread, so that the event loop does not wait."""
 
 MODEL_CHARACTERS = 256
 
@@ -76,8 +76,8 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A turn that is ready to run: nothing has been asked yet, and whoever iterates over `events`
-    closes them, and ends the `meter`. `headers` are asked for when the answer begins."""
+    """A turn that is ready to run: nothing has been asked yet, and the consumer of `events`
+    closes them and ends the `meter`. `headers` are asked for when the answer begins."""
 
     call: Call
     events: AsyncGenerator[ChoiceEvent, None]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from weakref import WeakValueDictionary
 
 MAX_LOOKUPS = 4
-"""At the same time for one principal; a look-up that nobody waits for any more counts."""
+"""At the same time for one principal; an abandoned look-up counts too."""
 
 GetAddresses = Callable[[str, int], list[str]]
 

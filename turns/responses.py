@@ -2,7 +2,7 @@
 
     history ─ pipeline ─ run ─ store ─ tell
 
-A response is stored before its end is told, or not at all. The items of earlier requests and
+A response is stored before its end is sent, or not at all. The items of earlier requests and
 responses go before the new ones, so a turn is the same whether a client sends the whole history,
 names the response before it, or a conversation.
 """

@@ -29,7 +29,7 @@ from turns.usage import UsageRecorder
 class State:
     """All that lives as long as the app; kept as `app.state.gateway`.
 
-    `reachable_without_key`: whoever can connect may ask, maybe from elsewhere. Nothing that touches
+    `reachable_without_key`: other computers may connect without a key. Nothing that touches
     the host, such as Claude Code's built-in tools, may be allowed then.
     """
 

@@ -34,7 +34,7 @@ RETRY_SECONDS = 2.0
 CLOSE_SECONDS = 10.0
 SWEEP_SECONDS = 3_600.0
 TELL_SECONDS = 5.0
-"""How often other servers are told what runs here; less than stores.usage.RUNNING_SECONDS."""
+"""How often other servers get what runs here; less than stores.usage.RUNNING_SECONDS."""
 
 MOST_WAITING = 50_000
 MOST_NAME = 128
@@ -163,7 +163,7 @@ class UsageRecorder:
 @dataclass(slots=True)
 class Meter:
     """Measures one request. `run` wraps the engine, `watch` the events of all its answers, and
-    `end` records it, once: whoever owns the request must call it, on every path."""
+    `end` records it, once: the owner of the request must call it, on every path."""
 
     recorder: UsageRecorder
     request_id: str

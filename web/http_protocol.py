@@ -66,7 +66,7 @@ class Unbounded(int):
 class BoundedProtocol(HttpToolsProtocol):
     """A request's head must come within HEAD_SECONDS and `max_header_bytes`. Over
     `max_connections` the one that has waited longest without a request makes room; where all are
-    in use, the new one is told so and closed. A reader that stalls is cut off."""
+    in use, the new one gets a 503 and is closed. A reader that stalls is cut off."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

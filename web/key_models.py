@@ -80,7 +80,7 @@ class ApiKey(BaseModel):
 
 
 class CreatedKey(ApiKey):
-    """`key` is the secret, which nobody can show again."""
+    """`key` is the secret, which cannot be shown again."""
 
     key: str
 

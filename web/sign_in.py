@@ -46,7 +46,7 @@ class SignIn:
         self._secret = (settings.cookie_secret or secrets.token_urlsafe(32)).encode()
 
     async def principal(self, scope: Scope) -> Principal | None:
-        """Who is signed in; None where nobody is, or the request is not the page's."""
+        """Who is signed in; None without a sign-in, or where the request is not the page's."""
         headers = Headers(scope=scope)
         found = self._read(headers)
         if found is None or not self.is_private(scope):
@@ -72,7 +72,7 @@ class SignIn:
         return self._set("", 0, scope)
 
     def token(self, scope: Scope) -> str:
-        """What the page sends with what changes something; empty where nobody is signed in."""
+        """What the page sends with what changes something; empty without a sign-in."""
         found = self._read(Headers(scope=scope))
         return self._token(found[0]) if found else ""
 
@@ -85,7 +85,7 @@ class SignIn:
             )
 
     def is_private(self, scope: Scope) -> bool:
-        """Whether nobody between the browser and this server can read along."""
+        """Whether the connection from the browser is encrypted or local."""
         host = Headers(scope=scope).get("host", "")
         return self.is_https(scope) or self._settings.sign_in_over_http or _is_local(host)
 

@@ -13,7 +13,7 @@ DIMENSIONS: tuple[Dimension, ...] = ("hour", "day", "key", "model", "dialect")
 
 
 class UsageQuery(BaseModel):
-    """`from` and `to` are days, both included. `by` lists what the sums are told apart by: `hour`
+    """`from` and `to` are days, both included. `by` lists the dimensions of the sums: `hour`
     (for the last 92 days), `day`, `key`, `model`, `dialect`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -161,7 +161,7 @@ class LimitWindow(BaseModel):
 
 class SubscriptionWindow(BaseModel):
     """A window of the Claude subscription, as Claude Code reported it last. `utilization` is a
-    share of 1, None where it was not told."""
+    share of 1, None where it was not reported."""
 
     name: str
     status: str

@@ -97,7 +97,7 @@ class MessageFold:
             self.message["model"] = (block.get("to") or {}).get("model") or self.message["model"]
 
     def _end(self, message: JsonObject, event: JsonObject) -> None:
-        """Counts are totals, so they replace those of the start; what is null was never told."""
+        """Counts are totals, so they replace those of the start; what is null was not reported."""
         delta = event.get("delta") or {}
         others = {k: v for k, v in event.items() if k not in ("type", "delta", "usage")}
         for name, value in (others | delta).items():

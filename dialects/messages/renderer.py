@@ -57,7 +57,7 @@ class MessagesRenderer:
         return self._end() if isinstance(event, Finished) else b""
 
     def _pass(self, event: JsonObject) -> bytes:
-        """One of the API's own. Errors are told by the engine, as such."""
+        """One of the API's own. Errors come from the engine, as errors."""
         if self._composer is not None or event.get("type") == "error":
             return b""
         self._is_native = True
@@ -79,7 +79,7 @@ class MessagesRenderer:
         return b"".join([self._write(event) for event in composed])
 
     def _shown(self, activity: Activity, event: Event) -> list[Event]:
-        """Without Claude Code's own work, which is told in lines where the caller wants them."""
+        """Without Claude Code's own work, which is shown in lines where the caller wants them."""
         return [shown for shown, _ in activity.shown(event) if shown is not None]
 
     def _write(self, event: JsonObject) -> bytes:
@@ -104,7 +104,7 @@ class MessagesRenderer:
         return b"".join([*stops, frame(error.anthropic_body())])
 
     def _end(self) -> bytes:
-        """The last events, also where the engine ended the turn before the API told of its end."""
+        """The last events, also where the engine ended the turn before the API reported its end."""
         frames = self._release()
         return frames if self._ended else frames + self._write({"type": "message_stop"})
 

@@ -138,7 +138,7 @@ class _Reader:
         self._add("assistant", [cast(Block, thinking.block)], thinking.model)
 
     def _compaction(self, item: JsonObject, where: str) -> None:
-        """The summary of what came before is told as the user's."""
+        """The summary of what came before becomes a user's message."""
         text = _string(item, "encrypted_content", where)
         kept = signed.decode(text, f"{where}.encrypted_content", signed.COMPACTION)
         self._add("user", [text_block(compaction.told(kept.block["text"]))])

@@ -75,7 +75,7 @@ class ResponsesRenderer:
         if self._activity is None or self._composer.is_mcp(event):
             return self._show(event)
         shown = self._activity.shown(event)
-        return b"".join(self._show(told) for told, _ in shown if told is not None)
+        return b"".join(self._show(event) for event, _ in shown if event is not None)
 
     def _show(self, event: Event) -> bytes:
         match event:
@@ -88,7 +88,7 @@ class ResponsesRenderer:
                 return self._composer.feed(event)
 
     def settle(self, finished: Finished) -> None:
-        """Ends the answer: from now on `response` is what will be told of it. May come before the
+        """Ends the answer: from now on `response` is final. May come before the
         event itself, so that the response can be stored first."""
         if self._finished is not None:
             return

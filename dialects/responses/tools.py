@@ -313,7 +313,7 @@ def _name(tool: JsonObject, where: str) -> str:
 
 
 def _grammar(form: Any, where: str) -> str | None:
-    """What the model must know of the text. It cannot be held to a grammar, only told of it."""
+    """What the model must know of the text: it can be asked to follow a grammar, not forced."""
     match form:
         case None | {"type": "text"}:
             return None

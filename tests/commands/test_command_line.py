@@ -183,7 +183,7 @@ def test_the_banner_of_a_demo_says_so() -> None:
 def test_the_banner_warns_where_others_can_connect(host: str, url: str) -> None:
     shown = banner(Settings.model_construct(host=host), 1, KEY)
     assert url in shown
-    assert "NONE: whoever reaches this address can use it" in shown
+    assert "NONE: anyone who can reach this address can use it" in shown
 
 
 @pytest.mark.wire

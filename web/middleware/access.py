@@ -34,8 +34,8 @@ MOST_ADDRESSES = 10_000
 
 class Failures:
     """Wrong keys by address. Each one over FREE_FAILURES doubles the wait for its answer, and only
-    MOST_WAITING of an address wait at once; the others are told so. A right key never waits, so
-    that whoever shares an address with somebody who guesses is not locked out."""
+    MOST_WAITING of an address wait at once; the others get a 429. A correct key never waits, so
+    that guessing locks out no one at the same address."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ BODIES_AT_ONCE = 4
 """All large bodies that are held together may take as much memory as this many of the largest."""
 
 INLINE_BYTES = 64 * 1024
-"""A larger body is looked at in a thread, so that nobody waits meanwhile."""
+"""A larger body is checked in a thread, so that the event loop does not wait."""
 
 HALF_ESCAPES = (b"\\ud", b"\\uD")
 """How each half of a surrogate pair begins. An emoji is such a pair too, so this is only a hint."""

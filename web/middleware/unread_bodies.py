@@ -1,4 +1,4 @@
-"""Pure ASGI: whoever is answered before the body was read still gets the answer.
+"""Pure ASGI: a client that is answered before its body was read still gets the answer.
 
 A connection that is closed while its client sends is reset, and the answer is lost with it. So the
 end of such an answer waits until the rest has been read, or for a while.
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DRAIN_SECONDS = 2.0
 REQUEST_TIMEOUT = 408
-"""What a client that sends too slowly is told: it is not listened to any longer."""
+"""The error for a client that sends too slowly."""
 
 
 class UnreadBodies:

@@ -50,7 +50,8 @@ async def create_key(operator: Operator, keys: Keys, body: CreateKey) -> Created
     for everything."""
     if not keys.is_protected and not body.operator:
         raise InvalidRequest(
-            "The first key must be an operator's, or nobody could make another.", param="operator"
+            "The first key must be an operator's, or no further key could be made.",
+            param="operator",
         )
     if body.name in keys.fixed.names():
         raise KeyExists(f"There is a key named {body.name} in the settings.", param="name")
