@@ -141,8 +141,8 @@ class Keyring:
 
 
 class KeyBook:
-    """All keys: those of the settings, and those of a store as of REFRESH_SECONDS ago at most. A
-    unknown key is looked up at once, so a new one works everywhere as soon as it is made.
+    """All keys: those of the settings, and those of a store as of REFRESH_SECONDS ago at most. An
+    unknown key is looked up, so a new one works everywhere as soon as it is made.
 
     Where the store fails, what is known of it stays valid. A server that ever had a key never lets
     everybody in again.
@@ -189,8 +189,8 @@ class KeyBook:
         if found := self.fixed.find(presented):
             return found
         digest = hashlib.sha256(presented).digest()
-        if digest not in self._stored:
-            await self.refresh(UNKNOWN_SECONDS)
+        if digest not in self._stored and self.store is not None:
+            await self._look_again()
         key = self._stored.get(digest)  # by its hash: what its time tells is no part of the key
         return None if key is None or not key.is_valid(self._clock()) else principal_of(key)
 
@@ -203,6 +203,14 @@ class KeyBook:
             if (key.name, digest.hex()[:8]) == (name, key_id) and key.is_valid(self._clock()):
                 return principal_of(key)
         return None
+
+    async def _look_again(self) -> None:
+        """Reads the store when it may be asked next, which is at once or in a moment: a key that
+        another server has just made is found."""
+        wait_seconds = self._looked_at + UNKNOWN_SECONDS - time.monotonic()
+        if wait_seconds > 0:
+            await asyncio.sleep(wait_seconds)
+        await self.refresh(UNKNOWN_SECONDS)
 
     async def refresh(self, older_than_seconds: float = 0.0) -> None:
         """Reads the store again, if what is known is older than that and it changed."""

@@ -103,6 +103,11 @@ class MemoryResponseStore(ResponseStore):
             kept.expires_at = self._expiry()
         return [self._seen(kept) for kept in reversed(found)]
 
+    async def latest(self, owner: str, limit: int) -> list[StoredResponse]:
+        mine = [k for (theirs, _), k in self._responses.items() if theirs == owner]
+        found = [self._seen(kept) for kept in reversed(mine) if not self._is_over(kept)]
+        return [replace(response, input=(), output=()) for response in found[:limit]]
+
     async def items(self, owner: str, ids: Collection[str]) -> dict[str, JsonObject]:
         found: dict[str, JsonObject] = {}
         for (theirs, _), kept in self._conversations.items():

@@ -83,6 +83,10 @@ class ResponseStore(Protocol):
         anew. Raises ResponseNotFound where one of them is gone."""
         ...
 
+    async def latest(self, owner: str, limit: int) -> list[StoredResponse]:
+        """The newest responses first, without their items."""
+        ...
+
     async def items(self, owner: str, ids: Collection[str]) -> dict[str, JsonObject]:
         """Those of these items that are kept, in responses or conversations, by their id."""
         ...

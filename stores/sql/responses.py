@@ -130,6 +130,14 @@ class SqlResponseStore(SqlConversations, ResponseStore):
             return found[::-1]
 
     @to_its_end
+    async def latest(self, owner: str, limit: int) -> list[StoredResponse]:
+        mine = responses.c.owner == owner, self._unexpired(responses.c.expires_at)
+        query = select(responses, self._lost().label("lost")).where(*mine)
+        async with self._database.read() as db:
+            newest = query.order_by(responses.c.key.desc()).limit(limit)
+            return [_response(row, ()) for row in await db.execute(newest)]
+
+    @to_its_end
     async def items(self, owner: str, ids: Collection[str]) -> dict[str, JsonObject]:
         async with self._database.read() as db:
             found: dict[str, JsonObject] = {}

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import MakeGateway
+from tests.engine.test_builtin_tools import script
 from tests.support.harness import Gateway
 from tests.support.responses_wire import received
 
@@ -128,6 +130,10 @@ UNCONFINED = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandb
 
 @pytest.fixture
 async def codex(gateway: Gateway, clients: Path, tmp_path: Path) -> Codex:
+    return codex_at(gateway, tmp_path)
+
+
+def codex_at(gateway: Gateway, tmp_path: Path) -> Codex:
     home, work = tmp_path / "codex", tmp_path / "work"
     home.mkdir()
     work.mkdir()
@@ -176,6 +182,28 @@ async def test_codex_edits_files_in_a_loop_of_tools(gateway: Gateway, codex: Cod
         "tool_result",
     ]
     assert "old “é”" in third["messages"][-3][1][0]["content"][0]["text"]
+
+
+async def test_codex_gives_its_work_to_an_agent(
+    make_gateway: MakeGateway, clients: Path, tmp_path: Path
+) -> None:
+    """The agent's tools run at the server, in its workspace, and Codex shows the answer."""
+    (tmp_path / "agents").mkdir()
+    agent = "---\ndescription: Writes\ntools: Write\nworkspace: work\n---\nYou write."
+    (tmp_path / "agents" / "repo-helper.md").write_text(agent)
+    made = tmp_path / "workspaces" / "work" / "made.txt"
+    made.parent.mkdir(parents=True)
+    settings: dict[str, Any] = {
+        "agents_dir": tmp_path / "agents",
+        "workspace_root": tmp_path / "workspaces",
+        "allowed_tools": ("Write",),
+    }
+    async with make_gateway(**settings) as gateway:
+        codex = codex_at(gateway, tmp_path)
+        write = ("Write", {"file_path": "made.txt", "content": "by the agent"})
+        shown = await codex.exec(*UNCONFINED, "--model", "repo-helper", script(write))
+    assert shown.strip().endswith("Done.")
+    assert made.read_text() == "by the agent"
 
 
 async def test_codex_resumes_a_session(gateway: Gateway, codex: Codex) -> None:

@@ -202,6 +202,17 @@ async def test_the_end_of_a_stream_is_kept_with_its_response(responses: Response
     assert await responses.other.events("a", "r1", -1) == ["zero", "one", "two"]
 
 
+async def test_the_latest_come_first_and_without_items(responses: ResponseBench) -> None:
+    for number in range(3):
+        await responses.store.add(stored(f"r{number}"))
+    await responses.store.add(stored("theirs", owner="b"))
+    latest = await responses.other.latest("a", 2)
+    assert [(each.id, [*each.input], [*each.output]) for each in latest] == [
+        ("r2", [], []),
+        ("r1", [], []),
+    ]
+
+
 async def test_what_an_owner_stores_is_counted_in_bytes(responses: ResponseBench) -> None:
     await responses.store.add(stored("r1"))
     one = await responses.other.stored_bytes("a")

@@ -1,9 +1,10 @@
 """The usage ledger on the wire: its sums are what the upstream reported, whatever became of a
-request."""
+request. `LEDGER_REQUESTS=1000` mixes as many."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -42,6 +43,7 @@ BODIES: dict[str, Callable[..., dict[str, Any]]] = {
 """A body of each dialect: a new one must be measured too."""
 
 MODEL = "claude-sonnet-5"
+REQUESTS = int(os.environ.get("LEDGER_REQUESTS", "160"))
 
 
 def upstream_usage(requests: Iterable[RecordedRequest]) -> Usage:
@@ -117,11 +119,23 @@ async def mixed(https: list[httpx.AsyncClient], number: int, chance: random.Rand
     return await ask(http, dialect, f"Number {number}\n{fate}", **fields)
 
 
+async def all_records(http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Page by page, the newest first."""
+    found: list[dict[str, Any]] = []
+    has_more = True
+    while has_more:
+        before = {"before": found[-1]["number"]} if found else {}
+        page = await http.get("/v1/usage/requests", params={"limit": 100, **before})
+        found += page.json()["data"]
+        has_more = page.json()["has_more"]
+    return found
+
+
 @pytest.mark.timeout(300)
 async def test_the_sums_of_two_servers_are_what_the_upstream_reported(
     make_gateway: MakeGateway, postgres: Postgres, upstream: FakeAnthropic
 ) -> None:
-    chance, count = random.Random(20), 160
+    chance, count = random.Random(20), REQUESTS
     url = postgres.new_database()
     async with AsyncExitStack() as stack:
         gateways = [
@@ -142,7 +156,7 @@ async def test_the_sums_of_two_servers_are_what_the_upstream_reported(
         total = (await https[1].get("/v1/usage")).json()["total"]
         assert total["turns"] == count
         assert 499 in statuses
-        records = (await https[0].get("/v1/usage/requests", params={"limit": 500})).json()["data"]
+        records = await all_records(https[0])
         assert len(records) == count
         assert total["errors"] == sum(record["status"] >= 400 for record in records) > 0
 

@@ -49,10 +49,7 @@ async def create_key(operator: Operator, keys: Keys, body: CreateKey) -> Created
     """The first key of a server that had none must be an operator's: from then on a key is needed
     for everything."""
     if not keys.is_protected and not body.operator:
-        raise InvalidRequest(
-            "The first key must be an operator's, or no further key could be made.",
-            param="operator",
-        )
+        raise InvalidRequest("The first key must be an operator's.", param="operator")
     if body.name in keys.fixed.names():
         raise KeyExists(f"There is a key named {body.name} in the settings.", param="name")
     secret = new_key()

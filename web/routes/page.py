@@ -15,6 +15,8 @@ from web.dependencies import Principal, State, VisibleKey
 from web.routes.health import cli_check, credentials_check
 from web.routes.usage import numbers, subscription
 
+SHOWN_RESPONSES = 100
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -53,6 +55,14 @@ async def overview(state: State, principal: Principal, visible: VisibleKey) -> d
         "subscription": subscription(state.engine),
         "limits": await _limits(state, principal),
     }
+
+
+@router.get("/page/responses")
+async def latest_responses(state: State, principal: Principal) -> dict[str, Any]:
+    """The newest responses that the key has stored: OpenAI's API has no list of them."""
+    found = await state.background.store.latest(principal.name, SHOWN_RESPONSES)
+    names = ("id", "created_at", "model", "status", "previous_response_id", "conversation", "usage")
+    return {"data": [{name: each.body.get(name) for name in names} for each in found]}
 
 
 NOTHING: dict[str, Any] = {"credentials": None, "running": None, "pool": None}

@@ -171,6 +171,25 @@ async def test_an_operator_approves_or_denies_what_an_agent_asks_for(
         assert await page.title() != "owned"
 
 
+async def test_stored_responses_are_read_and_deleted(operated: Gateway) -> None:
+    body = {"model": "sonnet", "input": f"!demo text={json.dumps(XSS)}"}
+    made = await operated.http.post("/v1/responses", json=body, headers=OPERATOR)
+    id_ = made.json()["id"]
+    async with browser() as context:
+        page = await signed_in(context, operated)
+        await look_at(page, "sessions")
+        await page.click(f"text={id_}")
+        await page.wait_for_selector("dialog >> text=onerror")
+        assert await serious_faults(page) == []
+        await page.click("dialog >> text=Close")
+        await page.click(f"[aria-label='Delete {id_}']")
+        await page.click("text=Delete for good")
+        await page.wait_for_selector("text=None. POST /v1/responses")
+        assert await page.title() != "owned"
+    gone = await operated.http.get(f"/v1/responses/{id_}", headers=OPERATOR)
+    assert gone.status_code == 404
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_every_section_is_accessible_and_fits(

@@ -1,6 +1,7 @@
 import { api } from "./api.js";
 import { dialog, h, note, table } from "./dom.js";
 import { bytes, count, usd, when } from "./format.js";
+import { storedResponses } from "./responses.js";
 
 export async function sessions(root, signal) {
   const list = h("div", {});
@@ -9,10 +10,11 @@ export async function sessions(root, signal) {
     list.replaceChildren(listed(page.data, draw), page.has_more ? h("p", { class: "muted" }, "Only the newest 100 are shown.") : "");
   };
   const stats = await api("/v1/sessions/stats", { signal });
-  root.append(h("h1", {}, "Sessions of this key"),
+  root.append(h("h1", {}, "Sessions and responses of this key"),
     h("p", { class: "muted" }, `${count(stats.active_sessions)} active, ${count(stats.messages)} messages, ${bytes(stats.bytes)}; ${count(stats.turns)} turns ever, ${usd(stats.cost_usd)}.`),
     h("section", { class: "card" }, list));
   await draw();
+  root.append(await storedResponses(signal));
 }
 
 const path = (session) => `/v1/sessions/${encodeURIComponent(session.id)}`;
