@@ -7,6 +7,8 @@ import pytest
 from benchmarks.kills import Killer, Kills, killed
 from benchmarks.siege import FEW, besieged
 
+pytestmark = pytest.mark.wire
+
 
 @pytest.mark.timeout(120)
 async def test_a_short_siege_measures_the_honest_key_and_health() -> None:

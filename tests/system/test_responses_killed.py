@@ -22,7 +22,7 @@ from tests.support.server_process import ServerProcess, server_process
 RESPONSES = 100
 WORDS = " ".join(f"word{number}" for number in range(1, 9))
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.wire, pytest.mark.timeout(180)]
 
 
 @dataclass(slots=True)
