@@ -55,6 +55,11 @@ ENDINGS = {
 }
 
 
+SHOW_NOTHING = {"an empty answer", "a refusal without words"}
+"""Under a login the CLI may ask once more, where the upstream ends such an answer at once: its
+process cannot be ended before (tests/engine/contract/test_cli.py)."""
+
+
 def turn(text: str, **fields: Any) -> Turn:
     messages = (Message("user", (text_block(text),)),)
     return Turn("claude-sonnet-5", messages, "You are Ada.", tools=(LOOK,), **fields)
@@ -100,14 +105,15 @@ async def test_an_ending_makes_one_request_and_leaves_its_process(
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("form", ["oauth", "bedrock", "vertex"])
 async def test_every_ending_by_the_other_providers(make_gateway: MakeGateway, form: str) -> None:
+    endings = {n: e for n, e in ENDINGS.items() if form != "oauth" or n not in SHOW_NOTHING}
     async with make_gateway(form=form, max_processes=1) as gateway:
-        found = {name: await ended(gateway.engine, ENDINGS[name], 0) for name in ENDINGS}
+        found = {name: await ended(gateway.engine, ending, 0) for name, ending in endings.items()}
         with suppress(GatewayError):
             await ended(gateway.engine, ENDINGS["a whole answer"], 1)
         requests = list(gateway.upstream.requests)
-    expected = {name: ending.outcome for name, ending in ENDINGS.items()}
+    expected = {name: ending.outcome for name, ending in endings.items()}
     if form == "bedrock":  # whose frames name an exception, not the API's error
         expected["an error in the stream"] = 502
     assert found == expected
     repeated = form in ("bedrock", "vertex")  # where the CLI itself repeats a 400, once, unchanged
-    assert len(requests) == len(ENDINGS) + 1 + repeated
+    assert len(requests) == len(endings) + 1 + repeated
