@@ -36,9 +36,9 @@ from engine.key_names import KeyNames, KeyRestorer
 from engine.known_models import ModelCard, Price
 from engine.launch import Launcher, cli_path
 from engine.launch_profile import PLAIN, LaunchProfile
-from engine.leases import LeaseKind, State
+from engine.leases import Lease, LeaseKind, PoolLimits, State
 from engine.parameter_support import ParameterSupport, applied, reported
-from engine.pool import Lease, Pool, PoolLimits
+from engine.pool import Pool
 from engine.rate_limit_windows import RateLimitWindows
 from engine.request import (
     ANSWER_TOOL,

@@ -68,6 +68,10 @@ class Workspaces(Protocol):
         """Keeps the directory from being deleted meanwhile."""
         ...
 
+    async def remember(self, owner: str, session_id: str, directory: str | None) -> None:
+        """Keeps what is there before a turn, to compare with."""
+        ...
+
     async def remove(self, owner: str, session_id: str) -> None: ...
 
     async def sweep(self, exists: Exists) -> None:
@@ -193,6 +197,9 @@ class SessionManager:
             for event in answered:
                 yield event
             return
+        if _begins_a_turn(call.turn):
+            principal, directory = call.turn.principal, _directory(call)
+            await self._workspaces.remember(principal, call.session_id, directory)
         history = reconcile([kept.message for kept in stored], call.turn.messages)
         call.status = _status(lease, history)
         added_bytes = self._check_size(lease.session, history)
@@ -330,6 +337,11 @@ class SessionManager:
             total += swept
         await self._workspaces.sweep(self.store.existing)
         return total
+
+
+def _begins_a_turn(turn: Turn) -> bool:
+    """Not one that goes on after an approval or a function's result."""
+    return not turn.decisions and all(map(begins_exchange, turn.messages[-1:]))
 
 
 def _status(lease: Lease, history: History) -> Status:

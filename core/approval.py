@@ -10,6 +10,9 @@ from core.conversation import JsonObject
 FUNCTION = "approve"
 """By a call of it the client is asked, where it offers such a function."""
 
+QUESTION = "appr_"
+"""How the ids of such calls begin: no model's do."""
+
 OWN_SERVER = "claude-code"
 """The label under which Claude Code's built-in tools are asked for like those of an MCP server."""
 

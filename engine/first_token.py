@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from core.events import Event, Started
 from core.notes import TurnNotes
-from engine.pool import Lease, LeaseKind, Worker
+from engine.leases import Lease, LeaseKind, Worker
 
 
 class Asking(Worker, Protocol):

@@ -40,13 +40,10 @@ from engine.leases import (
     State,
     W,
     Waiter,
-    Worker,
     expected_waits,
 )
 from engine.shares import Shares
 from engine.waiting_line import WaitingLine
-
-__all__ = ["Lease", "LeaseKind", "Pool", "PoolLimits", "Worker"]
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +209,7 @@ class Pool(Generic[P, W]):
             self._serve()
 
     def _has_share(self, principal: str) -> bool:
-        return self._shares.allow(principal, self.in_state("busy"), self._preparing)
+        return self._shares.allow(principal, self.in_state("busy"), self._now_preparing())
 
     def _free_for(self, principal: str) -> list[Slot[P, W]]:
         """What it may take of what is free, the one used last first."""
@@ -225,7 +222,7 @@ class Pool(Generic[P, W]):
 
     def _take(self, profile: P, principal: str) -> tuple[Slot[P, W], LeaseKind] | None:
         """A free worker, the one used last; None while the processor has enough to do."""
-        if not self._may_prepare():
+        if not self._room_to_prepare():
             return None
         free = self._free_for(principal)
         for slot in free:
@@ -242,11 +239,13 @@ class Pool(Generic[P, W]):
         slot.principal = principal
         return self._move(slot, "busy")
 
-    def _may_prepare(self) -> int:
-        """How many more turns may be prepared now."""
+    def _now_preparing(self) -> list[Slot[P, W]]:
         after = self._clock() - PREPARING_SECONDS
-        preparing = sum(since > after for since in self._preparing.values())
-        return max(0, self.limits.max_preparing - preparing)
+        return [slot for slot, since in self._preparing.items() if since > after]
+
+    def _room_to_prepare(self) -> int:
+        """How many more turns may be prepared now."""
+        return max(0, self.limits.max_preparing - len(self._now_preparing()))
 
     def _asked(self, slot: Slot[P, W]) -> None:
         if self._preparing.pop(slot, None) is not None and self._line:
@@ -305,7 +304,7 @@ class Pool(Generic[P, W]):
         """Hands out what is free, in turn; then starts more for those who still wait."""
         self._add_up_waits()
         for waiter in list(self._line):
-            if not self._may_prepare() or not any(map(self._is_free, self._slots)):
+            if not self._room_to_prepare() or not any(map(self._is_free, self._slots)):
                 break
             if not self._has_share(waiter.principal):
                 continue
@@ -335,10 +334,10 @@ class Pool(Generic[P, W]):
         waited_seconds = self._waited_seconds
         if self._turn_seconds < self._start_seconds:
             waited_seconds = self._waited_seconds = 0.0
-        missing = 0
+        missing, room = 0, self._room_to_prepare()
         for waiter, wait_seconds in self._short():
-            self._short_of += wait_seconds < math.inf
-            self._short_of = min(self._short_of, self._may_prepare())  # all others wait anyway
+            if wait_seconds < math.inf and self._short_of < room:  # all others wait anyway
+                self._short_of += 1
             if waited_seconds + wait_seconds <= self._start_seconds or missing >= may_start:
                 continue
             if len(self._slots) < self.limits.max_processes:
@@ -352,7 +351,7 @@ class Pool(Generic[P, W]):
         """Those for whom no worker is free or starting, and how long they will wait for one in use;
         others wait for the processor."""
         coming = Counter(slot.kind for slot in self.in_state("starting"))
-        may_prepare = self._may_prepare()
+        has_room = self._room_to_prepare() > 0
         waits: dict[P, Iterator[float]] = {}
         for waiter in self._line:
             if not self._has_share(waiter.principal):
@@ -365,7 +364,7 @@ class Pool(Generic[P, W]):
                 running = self._running_seconds(waiter.profile)
                 waits[waiter.profile] = expected_waits(running, self._turn_seconds)
             wait_seconds = next(waits[waiter.profile])
-            if may_prepare or wait_seconds == math.inf:
+            if has_room or wait_seconds == math.inf:
                 yield waiter, wait_seconds
 
     def _running_seconds(self, profile: P) -> list[float]:

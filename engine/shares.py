@@ -11,14 +11,15 @@ Slots: TypeAlias = Collection[Slot[Any, Any]]
 
 
 class Shares:
-    """The rules hold once there were two principals; until then the only one may have all."""
+    """The rules hold once there were two principals; until then the only one may have all. What the
+    server itself asks, "", is none."""
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
         self._seen: set[str] = set()  # two at most
 
     def note(self, principal: str) -> None:
-        if len(self._seen) < 2:
+        if principal and len(self._seen) < 2:
             self._seen.add(principal)
 
     def allow(self, principal: str, busy: Slots, preparing: Slots) -> bool:

@@ -164,6 +164,7 @@ class CliTransport(Transport):
         if newline:
             lines = bytes(self._pending + begun) if self._pending else begun
             self._pending = bytearray(rest)
+            # decoded in one go: `json.loads` would guess the encoding of each line
             for line in lines.decode(errors="replace").split("\n"):
                 self._take(line)
         else:

@@ -109,9 +109,11 @@ class Workspaces:
         async with self.held(directory):
             return await _in_thread(workspace_files.written, directory, path, data)
 
-    async def remember(self, owner: str, session_id: str, directory: str) -> None:
-        """Keeps what is there before a turn, for `changes`. Raises WorkspaceUnavailable."""
-        self._snapshots.put(owner, session_id, await _in_thread(snapshot, directory))
+    async def remember(self, owner: str, session_id: str, directory: str | None) -> None:
+        """Keeps what is in a session's directory before a turn, for `changes`. Does nothing for any
+        other, in which others may work too. Raises WorkspaceUnavailable."""
+        if directory is not None and self._home_of(directory) is not None:
+            self._snapshots.put(owner, session_id, await _in_thread(snapshot, directory))
 
     async def changes(self, owner: str, session_id: str) -> Changes:
         """Since `remember`. Raises NotFound and WorkspaceUnavailable."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from core.approval import FUNCTION, ToolApproval
+from core.approval import FUNCTION, QUESTION, ToolApproval
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, NotFound
 from core.events import (
@@ -115,7 +115,7 @@ class Approvals:
         now = time.time()
         decision: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
         return Pending(
-            id=f"appr_{secrets.token_hex(12)}",
+            id=f"{QUESTION}{secrets.token_hex(12)}",
             principal=turn.principal,
             session_id=turn.session_id,
             model=turn.model,

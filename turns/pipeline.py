@@ -21,7 +21,7 @@ from claude_cli import ModelCard
 from config.large_work import in_turn
 from config.logs import current_request_id
 from config.sandbox import why_unsandboxed
-from core.context_trim import begins_exchange, run_trimmed
+from core.context_trim import run_trimmed
 from core.conversation import JsonObject
 from core.errors import (
     GatewayError,
@@ -295,9 +295,6 @@ class Pipeline:
         granted = await self.state.tools.grant(principal, asked, context.session_id)
         directory = await self.state.workspaces.directory(principal.name, home, asked.cwd)
         await self.state.workspaces.check_size(directory, self.state.settings.max_workspace_bytes)
-        is_own = agent is None or agent.workspace is None  # others may work in an agent's directory
-        if home and directory and is_own and _begins_a_turn(call.turn):
-            await self.state.workspaces.remember(principal.name, home, directory)
         mcp_config = await self.state.mcp_servers.config(asked.mcp_servers)
         granted = replace(granted, directory=directory, mcp_config=mcp_config)
         return with_grant(call, granted if agent is None else with_prompt(granted, agent))
@@ -327,8 +324,3 @@ class Pipeline:
         """Once for a turn, however many responses it takes: what it used is in its notes."""
         run = partial(self.state.engine.run, notes=notes)
         return self.state.tool_stats.watched(run)(turn)
-
-
-def _begins_a_turn(turn: Turn) -> bool:
-    """Not one that goes on after an approval or a function's result."""
-    return not turn.decisions and begins_exchange(turn.messages[-1])

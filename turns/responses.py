@@ -28,7 +28,7 @@ from dialects.responses.resource import failure, usage
 from dialects.responses.stored import new_items, resolved, shown, wanted_ids
 from dialects.responses.wire import Status
 from dialects.token_count import estimate_turn
-from stores.response_store import OPEN, ResponseStore, StoredResponse, size_of
+from stores.response_store import OPEN, ResponseStore, StoredResponse
 from turns.background import BackgroundJobs
 from turns.pipeline import Asker, Pipeline, Prepared
 from turns.response import NO_BUFFERING
@@ -70,6 +70,8 @@ class Responses:
     async def answer(self, request: ResponsesRequest, asker: Asker) -> Response:
         """Raises a GatewayError for what can be refused before the model is asked."""
         plan = await self._plan(request, asker.principal)
+        if plan.is_stored:
+            await self.pipeline.state.stored_bytes.check(plan.owner, asker.body_bytes)
         if request.background:
             return await self._in_background(plan, asker)
         prepared = await self._prepared(plan.request, asker)
@@ -94,8 +96,6 @@ class Responses:
                 param="background",
             )
         owner = principal.name
-        if is_stored:
-            await self.pipeline.state.stored_bytes.check(owner, _weight(request))
         history = await self.history(request, owner)
         new = await self._resolved(new_items(request.input, new_id), owner)
         whole = request.model_copy(update={"input": [*history, *new]})
@@ -282,11 +282,6 @@ def _failed(plan: Plan, renderer: ResponsesRenderer, error: GatewayError) -> Sto
     stored = _stored(plan, renderer)
     body = {**stored.body, "status": "failed", "error": failure(error)}
     return replace(stored, status="failed", body=body)
-
-
-def _weight(request: ResponsesRequest) -> int:
-    """What its items take, in bytes."""
-    return len(request.input) if isinstance(request.input, str) else size_of(request.input or ())
 
 
 def _refuse_open(chain: Sequence[StoredResponse]) -> None:

@@ -75,7 +75,7 @@ class ResponsesRenderer:
         if self._activity is None or self._composer.is_mcp(event):
             return self._show(event)
         shown = self._activity.shown(event)
-        return b"".join(self._show(event) for event, _ in shown if event is not None)
+        return b"".join(self._show(each) for each, _ in shown if each is not None)
 
     def _show(self, event: Event) -> bytes:
         match event:
@@ -88,8 +88,8 @@ class ResponsesRenderer:
                 return self._composer.feed(event)
 
     def settle(self, finished: Finished) -> None:
-        """Ends the answer: from now on `response` is final. May come before the
-        event itself, so that the response can be stored first."""
+        """Ends the answer: from now on `response` is final. May come before the event itself, so
+        that the response can be stored first."""
         if self._finished is not None:
             return
         self._finished = finished

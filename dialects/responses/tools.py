@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.approval import OWN_SERVER
+from core.builtin_tools import MCP_RULE
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, UnsupportedParameter
 from core.turn import FunctionTool, ToolChoice
@@ -217,8 +218,11 @@ class Toolset:
                 return []
             case None | "always":
                 return [f"mcp__{label}"]
-            case {"always": {"tool_names": list(names)}, **rest} if not rest.get("never"):
-                return [f"mcp__{label}__{name}" for name in names]
+            case {"always": {"tool_names": [*names]}, **rest} if not rest.get("never"):
+                rules = [f"mcp__{label}__{name}" for name in names]
+                if not all(map(MCP_RULE.fullmatch, rules)):
+                    raise InvalidRequest("These are no names of tools.", param=f"{where}.always")
+                return rules
             case dict():  # a list of tools that need none is no rule: all need one
                 self.ignored.add("tools.mcp.require_approval")
                 return [f"mcp__{label}"]

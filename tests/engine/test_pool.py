@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from core.errors import Overloaded, UpstreamError
-from engine.pool import Lease, PoolLimits
+from engine.leases import Lease, PoolLimits
 from tests.support.pool_world import Fake, World, settle, world
 
 

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from core.errors import Overloaded
-from engine.pool import PREPARING_SECONDS, Lease
+from engine.leases import Lease
+from engine.pool import PREPARING_SECONDS
 from tests.support.pool_world import Fake, World, settle, world
 
 

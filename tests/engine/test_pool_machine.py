@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from core.errors import Overloaded, UpstreamError
-from engine.pool import Lease, Pool, PoolLimits
+from engine.leases import Lease, PoolLimits
+from engine.pool import Pool
 
 PROFILES = st.sampled_from(["a", "b", "C", "D"])
 PRINCIPALS = st.sampled_from(["x", "y", "z"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from engine.leases import PoolLimits
-from engine.pool import Lease, Pool
+from engine.leases import Lease, PoolLimits
+from engine.pool import PREPARING_SECONDS, Pool
 
 
 class Plain:
@@ -33,11 +34,20 @@ class Plain:
 
 
 @asynccontextmanager
-async def pool(most: int, share: int | None) -> AsyncIterator[Pool[str, Plain]]:
+async def pool(
+    most: int,
+    share: int | None,
+    preparing: int = 10,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Pool[str, Plain]]:
     limits = PoolLimits(
-        max_processes=most, max_per_principal=share, warm=most, max_preparing=10, queue_timeout=5.0
+        max_processes=most,
+        max_per_principal=share,
+        warm=most,
+        max_preparing=preparing,
+        queue_timeout=5.0,
     )
-    async with Pool[str, Plain](lambda kind: Plain(), limits, common="p") as running:
+    async with Pool[str, Plain](lambda kind: Plain(), limits, common="p", clock=clock) as running:
         await asyncio.sleep(0)
         yield running
 
@@ -104,6 +114,30 @@ async def test_one_that_has_most_leaves_the_last_free_worker_to_the_others() -> 
         await asyncio.sleep(0)
         assert (await leased(stack, it, "bob")).worker is last
         assert (await asyncio.wait_for(sixth, 2)).worker is not last  # but started for it
+
+
+async def test_what_the_server_asks_itself_is_no_principal() -> None:
+    """A server with one key must not keep a quarter for nobody."""
+    async with pool(2, None) as it, AsyncExitStack() as stack:
+        async with it.lease("p") as own:
+            own.park()
+        for _ in range(2):
+            await asyncio.wait_for(leased(stack, it, "alice"), 2)
+
+
+async def test_turns_that_do_not_ask_keep_their_principal_waiting_for_a_second_only() -> None:
+    now = [0.0]
+    async with pool(8, None, preparing=3, clock=lambda: now[0]) as it, AsyncExitStack() as stack:
+        async with it.lease("p", "bob") as lease:
+            lease.park()
+        for _ in range(2):
+            await asyncio.wait_for(leased(stack, it, "alice"), 2)
+        third = asyncio.create_task(leased(stack, it, "alice"))
+        await asyncio.sleep(0.02)
+        assert not third.done()  # one turn that may be prepared is for others
+        now[0] += PREPARING_SECONDS
+        it.sweep()
+        await asyncio.wait_for(third, 2)
 
 
 async def test_a_principal_sees_only_the_workers_that_serve_it() -> None:

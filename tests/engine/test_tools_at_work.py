@@ -319,6 +319,40 @@ async def test_an_unknown_mcp_server_is_a_bad_request_that_names_no_other(gatewa
     assert words == "No such MCP server: 'mail'."
 
 
+@pytest.mark.parametrize("approve", [True, False])
+@pytest.mark.parametrize("require", [None, "always", {"always": {"tool_names": ["convert_time"]}}])
+async def test_a_tool_of_an_mcp_server_waits_for_an_approval_unless_never(
+    gateway: Gateway, require: Any, approve: bool
+) -> None:
+    tool = {"type": "mcp", "server_label": "far", "require_approval": require}
+    asked = {"model": "sonnet", "tools": [tool]}
+    steps = script(("mcp__far__convert_time", dict(NOON)))
+    first = (await gateway.http.post("/v1/responses", json={**asked, "input": steps})).json()
+    question = first["output"][-1]
+    assert [question[name] for name in ("type", "server_label", "name")] == [
+        "mcp_approval_request",
+        "far",
+        "convert_time",
+    ]
+    assert json.loads(question["arguments"]) == dict(NOON)
+    about = {"approval_request_id": question["id"], "approve": approve}
+    answer = {"type": "mcp_approval_response", **about}
+    follow = {**asked, "previous_response_id": first["id"], "input": [answer]}
+    second = (await gateway.http.post("/v1/responses", json=follow)).json()
+    [call] = [item for item in second["output"] if item["type"] == "mcp_call"]
+    assert ("21:00" in str(call["output"])) == approve
+    assert ("21:00" in received(gateway)) == approve
+
+
+async def test_a_tool_of_an_mcp_server_that_needs_no_approval_is_called(gateway: Gateway) -> None:
+    tool = {"type": "mcp", "server_label": "far", "require_approval": "never"}
+    steps = script(("mcp__far__convert_time", dict(NOON)))
+    asked = {"model": "sonnet", "tools": [tool], "input": steps}
+    answer = (await gateway.http.post("/v1/responses", json=asked)).json()
+    assert [item["type"] for item in answer["output"]] == ["mcp_call", "message"]
+    assert "21:00" in received(gateway)
+
+
 async def test_a_function_does_not_hide_a_tool_of_an_mcp_server(gateway: Gateway) -> None:
     function = {
         "type": "function",

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.pool import Pool, PoolLimits
+from engine.leases import PoolLimits
+from engine.pool import Pool
 
 
 @dataclass(eq=False)

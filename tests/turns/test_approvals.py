@@ -383,6 +383,15 @@ async def test_a_stateless_client_answers_with_the_whole_history(gateway: Gatewa
     assert not made(gateway).exists()
 
 
+async def test_a_function_approve_of_the_clients_stays_a_function(gateway: Gateway) -> None:
+    """Where no tool needs an approval, its call is the model's own."""
+    function = {"type": "function", "name": "approve", "parameters": {"type": "object"}}
+    text = '!demo call=approve args={"plan":"b"}'
+    answer = await respond(gateway, text, model="sonnet", tools=[ASKS, function])
+    [call] = answer["output"]
+    assert (call["type"], call["name"]) == ("function_call", "approve")
+
+
 async def test_an_approval_request_is_streamed(gateway: Gateway) -> None:
     asked = {"model": "asking", "input": TOUCH, "tools": [ASKS], "stream": True}
     stream = await gateway.http.post("/v1/responses", json=asked)

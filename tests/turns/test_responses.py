@@ -295,6 +295,8 @@ async def test_a_key_stores_a_bounded_number_of_bytes(make_gateway: MakeGateway)
             assert (caught.value.status_code, caught.value.code) == (413, "store_full")
         assert len(gateway.upstream.requests) == 2
         await client.responses.create(**asking("x" * 1_500, store=False))
+        counted = await client.responses.input_tokens.count(model="sonnet", input="x" * 1_500)
+        assert counted.input_tokens > 0  # nothing is stored of what is only counted
 
 
 async def test_a_failed_turn_leaves_a_conversation_as_it_is(gateway: Gateway) -> None:

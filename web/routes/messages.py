@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header
 from fastapi import Response as Headers
 from starlette.responses import Response
 
-from config.large_work import in_turn
 from dialects import messages
 from dialects.messages.request import read_messages, read_system
 from dialects.messages.wire import AnthropicMessage, MessagesRequest, TokenCount
@@ -41,4 +41,4 @@ async def count_tokens(
     request = {"system": read_system(body.system), "messages": body.messages, **body.others()}
     headers.headers[HOW] = "estimate"
     # a large conversation takes longer than other requests may wait
-    return TokenCount(input_tokens=await in_turn(estimate, request, model))
+    return TokenCount(input_tokens=await asyncio.to_thread(estimate, request, model))

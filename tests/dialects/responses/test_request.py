@@ -240,6 +240,13 @@ def test_what_needs_an_approval(require: Any, rules: tuple[str, ...]) -> None:
     assert (call.ignored == ()) == (not isinstance(require, dict) or "never" not in require)
 
 
+@pytest.mark.parametrize("require", ["sometimes", 1, {"always": {"tool_names": ["a b"]}}])
+def test_what_says_no_approval_is_refused(require: Any) -> None:
+    given = {"type": "mcp", "server_label": "calc", "require_approval": require}
+    param, code = refused(tools=[given])
+    assert (str(param).startswith("tools[0].require_approval"), code) == (True, "invalid_value")
+
+
 def test_only_the_decisions_at_the_end_are_answers() -> None:
     decided = {"type": "mcp_approval_response", "approval_request_id": "a1", "approve": True}
     later = {**decided, "approval_request_id": "a2", "approve": False}
