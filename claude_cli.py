@@ -287,6 +287,7 @@ class ClaudeEngine:
             turn.model,
             body,
             is_large=is_large,
+            headers=self._headers(turn),
             answer_tool=ANSWER_TOOL if answers_by_tool(turn) else None,
             dropped=reported(turn, without),
             api_events=turn.api_events,
@@ -298,6 +299,11 @@ class ClaudeEngine:
             messages = conversation(turn, self.catalogue.card(turn.model) or UNKNOWN_MODEL)
             return worker.run(messages, ask, on_asked=lease.asked, on_done=lease.park)
         return worker.run(ask, on_asked=lease.asked, on_done=lease.park)
+
+    def _headers(self, turn: Turn) -> str | None:
+        """Where turns are traced each has its own: the process was used by another."""
+        own = self._settings.anthropic_custom_headers or ""
+        return "\n".join(filter(None, (own, turn.trace))) if self._settings.tracing else None
 
     def preview(self, turn: Turn) -> JsonObject:
         """The body that `run` would ask with, but for what the model is known to refuse."""

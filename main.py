@@ -218,7 +218,7 @@ async def _meters(
     metrics = Metrics(engine, recorder.running.total)
     recorder.listeners.append(metrics.note)
     if tracing is not None:
-        recorder.listeners.append(tracing.note)
+        recorder.tracing = tracing
         stack.push_async_callback(tracing.aclose)
     return metrics
 

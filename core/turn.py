@@ -98,7 +98,7 @@ class Turn:
     `betas` are values of the `anthropic-beta` header; `api_events` asks for an `ApiEvent` before
     each event that comes of it. `approve` asks a person, where the grant says so; None is a no.
     `asks_by_item`: the client is asked in the answer itself; `decisions` are what it answered, by
-    the ids of the questions.
+    the ids of the questions. `trace` are header lines that name the turn's span to the upstream.
     """
 
     model: str
@@ -126,3 +126,4 @@ class Turn:
     approve: Approve | None = field(default=None, compare=False, repr=False)
     asks_by_item: bool = False
     decisions: tuple[tuple[str, bool], ...] = ()
+    trace: str = field(default="", compare=False)

@@ -182,7 +182,8 @@ class AgentWorker(CliProcess):
         """Settings go before the boundary: a change of model leaves a notice in the conversation,
         which the boundary clears."""
         body = {key: value for key, value in ask.body.items() if key not in BY_INITIALIZE}
-        lines = [settings_line(self._next_id(), ask.model, body_text(body), UNLIMITED)]
+        settings = ask.model, body_text(body), UNLIMITED, ask.headers
+        lines = [settings_line(self._next_id(), *settings)]
         if self._spoken:
             lines.append(boundary_line())
         self._spoken = True

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from core.conversation import Block, JsonObject, Message
 from core.errors import InvalidRequest
+from engine.ask import Ask
 
 PROMPT = "."
 """All that the CLI itself is asked: the body carries the conversation."""
@@ -24,26 +25,30 @@ LARGEST_OUTPUT = "1000000"
 """The CLI cuts it down to the most that a model can write."""
 
 
-def settings_line(request_id: str, model: str, body: str, prompt_limit: str) -> str:
+def settings_line(
+    request_id: str, model: str, body: str, prompt_limit: str, headers: str | None = None
+) -> str:
     """Sets model and body for the next call. `body` is a JSON object, or "" for none; with a wrong
-    one the CLI would ask the model `PROMPT`, without an error."""
+    one the CLI would ask the model `PROMPT`, without an error. `headers` stay until others come."""
     environment = {
         "CLAUDE_CODE_EXTRA_BODY": body,
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": LARGEST_OUTPUT,
         "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": prompt_limit,
     }
+    if headers is not None:
+        environment["ANTHROPIC_CUSTOM_HEADERS"] = headers
     settings = {"model": model, "env": environment}
     return control_line(request_id, {"subtype": "apply_flag_settings", "settings": settings})
 
 
-def asking_line(request_id: str, model: str, body: JsonObject, prompt_limit: str) -> str:
+def asking_line(request_id: str, ask: Ask, prompt_limit: str) -> str:
     """The settings line of a whole body. Raises InvalidRequest for a number that JSON has not."""
     try:
-        text = body_text(body)
+        text = body_text(ask.body)
     except ValueError as error:
         message = "The request holds a number that JSON does not have (NaN or Infinity)."
         raise InvalidRequest(message) from error
-    return settings_line(request_id, model, text, prompt_limit)
+    return settings_line(request_id, ask.model, text, prompt_limit, ask.headers)
 
 
 def body_text(body: JsonObject) -> str:

@@ -286,7 +286,7 @@ class ClaudeWorker(CliProcess):
             self.kill()
 
     async def _lines(self, turn: RunningTurn, ask: Ask) -> str:
-        line = partial(asking_line, turn.settings_id, ask.model, ask.body, self._limit)
+        line = partial(asking_line, turn.settings_id, ask, self._limit)
         settings = await in_turn(line) if ask.is_large else line()
         return settings + boundary_line() + user_line(PROMPT)
 

@@ -6,7 +6,7 @@ key, a session or a word of a prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
 from prometheus_client import generate_latest as rendered
@@ -60,7 +60,7 @@ class Metrics:
     ) -> Histogram:
         return Histogram(name, what, (label,), buckets=buckets, registry=self._registry)
 
-    def note(self, record: TurnRecord, headers: Mapping[str, str]) -> None:
+    def note(self, record: TurnRecord) -> None:
         model = self._label(record.model)
         self._requests.labels(record.dialect, model, str(record.status)).inc()
         usage = record.usage

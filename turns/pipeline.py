@@ -123,7 +123,8 @@ class Pipeline:
         await self.state.budgets.check(asker.principal)
         agent = await self.find_agent(asker.principal, request.model)
         context = await self._context(request, asker, agent)
-        meter.model = context.model
+        card = self.state.catalogue.card(context.model)
+        meter.model = card.id if card else context.model  # until the API says it
         images = dialect.images(request)
         await fetch_images(images, self.state.images, asker.principal.name)
         if asker.body_bytes > LARGE_BYTES:

@@ -1,15 +1,16 @@
 """OpenTelemetry traces of turns, for TRACING: the optional extra `tracing`.
 
 One span for each turn, after the GenAI semantic conventions
-(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/), made when the turn has ended:
-nothing is added to a token. A caller's `traceparent` is its parent (https://www.w3.org/TR/
-trace-context/). Nothing of a prompt or an answer is in it.
+(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/), filled in when the turn has
+ended: nothing is added to a token. A caller's `traceparent` is its parent, and the upstream gets
+one that names it (https://www.w3.org/TR/trace-context/). Nothing of a prompt or an answer is in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings, SettingsError
@@ -24,8 +25,30 @@ NANOSECONDS = 1_000_000_000
 PARTS = ("queue", "process", "upstream")
 
 
+@dataclass(frozen=True, slots=True)
+class TurnSpan:
+    """The span of one turn. `lines` are the headers that name it to another server."""
+
+    lines: str
+    _span: Any
+
+    def end(self, record: TurnRecord) -> None:
+        """Sends it with what the turn became."""
+        from opentelemetry.trace import Status, StatusCode
+
+        start = int(record.at * NANOSECONDS)
+        self._span.update_name(f"chat {record.model or record.model_asked or 'unknown'}")
+        self._span.set_attributes(_attributes(record))
+        if record.status >= 400:
+            self._span.set_status(Status(StatusCode.ERROR, record.error))
+        if record.first_token_ms is not None:
+            at = start + int(record.first_token_ms * 1_000_000)
+            self._span.add_event("gen_ai.first_token", _split(record), timestamp=at)
+        self._span.end(start + int(record.duration_ms * 1_000_000))
+
+
 class Tracing:
-    """Sends one span for each record. `exporter` is for tests; without, OTLP over HTTP as the
+    """Makes one span for each turn. `exporter` is for tests; without, OTLP over HTTP as the
     variables OTEL_EXPORTER_OTLP_* say."""
 
     def __init__(self, exporter: Any = None) -> None:
@@ -43,25 +66,21 @@ class Tracing:
             self._provider.add_span_processor(SimpleSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(NAME, VERSION)
 
-    def note(self, record: TurnRecord, headers: Mapping[str, str]) -> None:
-        """A turn ended; `headers` are its request's, names in lower case."""
-        from opentelemetry.trace import SpanKind, Status, StatusCode
+    def begin(self, headers: Mapping[str, str], at: float) -> TurnSpan:
+        """A turn begins at this Unix time; `headers` are its request's, names in lower case."""
+        from opentelemetry.trace import SpanKind, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        start = int(record.at * NANOSECONDS)
+        context = TraceContextTextMapPropagator()
         span = self._tracer.start_span(
-            f"chat {record.model or record.model_asked or 'unknown'}",
-            context=TraceContextTextMapPropagator().extract(dict(headers)),
+            "chat",
+            context=context.extract(dict(headers)),
             kind=SpanKind.SERVER,
-            attributes=_attributes(record),
-            start_time=start,
+            start_time=int(at * NANOSECONDS),
         )
-        if record.status >= 400:
-            span.set_status(Status(StatusCode.ERROR, record.error))
-        if record.first_token_ms is not None:
-            at = start + int(record.first_token_ms * 1_000_000)
-            span.add_event("gen_ai.first_token", _split(record), timestamp=at)
-        span.end(start + int(record.duration_ms * 1_000_000))
+        told: dict[str, str] = {}
+        context.inject(told, set_span_in_context(span))
+        return TurnSpan("\n".join(f"{name}: {value}" for name, value in told.items()), span)
 
     async def aclose(self) -> None:
         """Sends what waits, in a thread: the exporter blocks."""

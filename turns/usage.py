@@ -13,8 +13,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -26,6 +25,7 @@ from session_manager import SessionCall
 from stores.usage import TurnRecord, UsageLedger
 from turns.bodies import Body
 from turns.choices import Run
+from turns.tracing import Tracing, TurnSpan
 
 log = logging.getLogger(__name__)
 
@@ -41,20 +41,19 @@ MOST_NAME = 128
 """Characters of a model's name that are kept: a client chose it."""
 
 CLIENT_LEFT = 499
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 NotedRun = Callable[[Turn, TurnNotes], AsyncGenerator[Event, None]]
-Listener = Callable[[TurnRecord, Mapping[str, str]], None]
-"""Gets a record and the headers of its request."""
+Listener = Callable[[TurnRecord], None]
 
 
 class UsageRecorder:
     """Takes records and writes them to `ledger`. An async context manager; the ledger's database
-    is open while it is. `listeners` get every record at once."""
+    is open while it is. `listeners` get every record at once; `tracing` a span for each turn."""
 
     def __init__(self, ledger: UsageLedger, *, keep_seconds: float) -> None:
         self.ledger = ledger
         self.listeners: list[Listener] = []
+        self.tracing: Tracing | None = None
         self.running: Counter[str] = Counter()
         """Requests that run now, by key."""
 
@@ -87,7 +86,7 @@ class UsageRecorder:
         if self._waiting:
             log.error("%s turns could not be written to the usage ledger", len(self._waiting))
 
-    def record(self, record: TurnRecord, headers: Mapping[str, str] = NO_HEADERS) -> None:
+    def record(self, record: TurnRecord) -> None:
         """Never waits."""
         if len(self._waiting) >= MOST_WAITING:
             self.lost += 1
@@ -95,7 +94,7 @@ class UsageRecorder:
         self._waiting.append(record)
         self._wake.set()
         for listener in self.listeners:
-            listener(record, headers)
+            listener(record)
 
     def unwritten(self, key: str) -> list[TurnRecord]:
         """What the ledger does not have yet of a key."""
@@ -182,6 +181,7 @@ class Meter:
     at: float = field(default_factory=time.time)
     _started: float = field(default_factory=time.perf_counter)
     _first_at: float | None = None
+    _span: TurnSpan | None = None
     _notes: list[TurnNotes] = field(default_factory=list)
     _tools: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _is_over: bool = False
@@ -190,6 +190,8 @@ class Meter:
 
     def __post_init__(self) -> None:
         self.recorder.running[self.key] += 1
+        if self.recorder.tracing is not None:
+            self._span = self.recorder.tracing.begin(self.headers, self.at)
 
     def run(self, run: NotedRun) -> Run:
         """Runs a turn and keeps what the engine notes of it."""
@@ -197,7 +199,8 @@ class Meter:
         def noted(turn: Turn) -> AsyncGenerator[Event, None]:
             notes = TurnNotes()
             self._notes.append(notes)
-            return run(turn, notes)
+            traced = replace(turn, trace=self._span.lines) if self._span else turn
+            return run(traced, notes)
 
         return noted
 
@@ -258,7 +261,10 @@ class Meter:
             self._status, self._code = failure.status, failure.code or ""
         elif isinstance(failure, Exception):
             self._status, self._code = 500, "internal_error"
-        self.recorder.record(self._record(), self.headers)
+        record = self._record()
+        self.recorder.record(record)
+        if self._span is not None:
+            self._span.end(record)
 
     def record_left(self, notes: TurnNotes) -> None:
         """Records what an agent took that waited for its client after this request's end, and

@@ -244,7 +244,7 @@ def body_of(case: Case) -> JsonObject:
     return request_body(case.turn, case.card, **case.options)
 
 
-EXEMPT = {"session_id", "api_events", "approve", "asks_by_item", "decisions"}
+EXEMPT = {"session_id", "api_events", "approve", "asks_by_item", "decisions", "trace"}
 """What is not for the model."""
 
 

@@ -281,7 +281,7 @@ async def test_a_held_agent_that_nobody_comes_back_to_is_in_the_ledger_too(
     hasty: Gateway,
 ) -> None:
     records: list[TurnRecord] = []
-    hasty.app.state.gateway.usage.listeners.append(lambda record, _: records.append(record))
+    hasty.app.state.gateway.usage.listeners.append(records.append)
     assert call_of(await hasty.http.post(URL, json=body(TOUCH, tools=[APPROVE])))
     await until(lambda: len(records) == 2)
     assert records[1].usage.output_tokens > 0

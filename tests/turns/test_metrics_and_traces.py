@@ -72,7 +72,7 @@ async def test_models_have_only_so_many_labels(make_gateway: MakeGateway) -> Non
         metrics = Metrics(gateway.engine, lambda: 0)
         for number in range(MOST_MODELS + 20):
             changed = {"id": f"r{number}", "model": f"claude-{number}"}
-            metrics.note(TurnRecord(at=1.0, key="a", dialect="chat", **changed), {})  # type: ignore[arg-type]
+            metrics.note(TurnRecord(at=1.0, key="a", dialect="chat", **changed))  # type: ignore[arg-type]
         text = metrics.text().decode()
         assert len(re.findall(r"^claude_requests_total\{", text, re.MULTILINE)) == MOST_MODELS + 1
 
@@ -114,7 +114,7 @@ def spans() -> Any:
 async def test_a_trace_of_a_turn_follows_the_conventions_and_its_caller(spans: Any) -> None:
     tracing = Tracing(spans)
     parent = f"00-{'ab' * 16}-{'cd' * 8}-01"
-    tracing.note(RECORD, {"traceparent": parent})
+    tracing.begin({"traceparent": parent}, RECORD.at).end(RECORD)
     [span] = spans.get_finished_spans()
     assert span.name == "chat claude-sonnet-5"
     assert f"{span.context.trace_id:032x}" == "ab" * 16
@@ -129,7 +129,37 @@ async def test_a_trace_of_a_turn_follows_the_conventions_and_its_caller(spans: A
 
 async def test_a_failed_turn_is_a_failed_span(spans: Any) -> None:
     tracing = Tracing(spans)
-    tracing.note(TurnRecord("r", 1.0, "a", "chat", status=502, error="upstream_error"), {})
+    failed = TurnRecord("r", 1.0, "a", "chat", status=502, error="upstream_error")
+    tracing.begin({}, 1.0).end(failed)
     [span] = spans.get_finished_spans()
     assert (span.status.is_ok, span.attributes["error.type"]) == (False, "upstream_error")
     await tracing.aclose()
+
+
+async def test_the_upstream_gets_the_span_of_each_turn_as_its_parent(
+    make_gateway: MakeGateway, spans: Any
+) -> None:
+    """Also where another turn's process is used again, and beside the operator's own headers."""
+    asked: dict[str, Any] = {"tracing": True, "anthropic_custom_headers": "X-Own: 1"}
+    async with make_gateway(**asked, max_processes=2, allow_builtin_tools=True) as gateway:
+        gateway.app.state.gateway.usage.tracing = Tracing(spans)
+        parent = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "tracestate": "vendor=a"}
+        bodies = asking("one"), asking("two"), asking("three", enable_tools=True)
+        for body, headers in zip(bodies, (parent, {}, parent), strict=True):
+            assert (await gateway.http.post(URL, json=body, headers=headers)).status_code == 200
+        received = [request.headers for request in gateway.upstream.requests]
+    exported = spans.get_finished_spans()
+    ours = [f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}" for span in exported]
+    assert [headers["traceparent"][:-3] for headers in received] == ours
+    assert ours[0].startswith(parent["traceparent"][:35])
+    assert ours[0][:35] == ours[2][:35] != ours[1][:35]
+    assert [headers.get("tracestate") for headers in received] == ["vendor=a", None, "vendor=a"]
+    assert {headers["x-own"] for headers in received} == {"1"}
+
+
+async def test_without_traces_the_upstream_gets_none(make_gateway: MakeGateway) -> None:
+    async with make_gateway() as gateway:
+        headers = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+        await gateway.http.post(URL, json=asking("hi"), headers=headers)
+        [request] = gateway.upstream.requests
+    assert "traceparent" not in request.headers

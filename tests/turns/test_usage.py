@@ -287,3 +287,17 @@ async def test_a_meter_records_once_and_counts_what_runs() -> None:
         meters[1].end()
         assert [r.status for r in recorder.unwritten("a")] == [500, 499]
         assert not recorder.running
+
+
+@pytest.mark.parametrize("order", ["text=hi", "error=529", "error=400"])
+async def test_the_model_of_a_turn_is_an_id_whatever_became_of_it(
+    make_gateway: MakeGateway, order: str
+) -> None:
+    """So that a filter by it finds the failures too."""
+    async with make_gateway() as gateway:
+        found = (await gateway.http.get("/v1/models")).json()["data"]
+        await gateway.http.post(URL, json=asking(f"!demo {order}", model="haiku"))
+        [record] = (await gateway.http.get("/v1/usage/requests")).json()["data"]
+    assert record["model_asked"] == "haiku"
+    assert record["model"] != "haiku"
+    assert record["model"] in {model["id"] for model in found}

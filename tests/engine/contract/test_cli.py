@@ -70,13 +70,13 @@ class Way:
         """Asks with a body of one message, and of these fields."""
         return await self.ask(body_of(text, **fields))
 
-    async def ask(self, body: JsonObject, model: str = MODEL) -> Reply:
+    async def ask(self, body: JsonObject, model: str = MODEL, headers: str | None = None) -> Reply:
         reply = Reply()
         if self.is_login:  # there it is the CLI's to write
             body = {key: value for key, value in body.items() if key != "system"}
         async with (
             self.worker() as worker,
-            aclosing(worker.run(Ask(model, body), on_done=self.done)) as events,
+            aclosing(worker.run(Ask(model, body, headers=headers), on_done=self.done)) as events,
         ):
             async for event in events:
                 reply.feed(event)
@@ -277,6 +277,14 @@ async def test_betas_of_the_body_become_the_header(form: Way) -> None:
     assert {"first-2025-01-01", "second-2025-01-01"} <= {*one}
     assert not {"first-2025-01-01", "second-2025-01-01"} & {*two}
     assert "betas" not in form.upstream.requests[0].body
+
+
+async def test_headers_of_a_request_are_its_own(form: Way) -> None:
+    for headers in ("x-one: 1\nx-two: 2", "x-one: 3", ""):
+        await form.ask(body_of("hi"), headers=headers)
+    named = ("x-one", "x-two")
+    received = [[r.headers.get(name) for name in named] for r in form.upstream.requests]
+    assert received == [["1", "2"], ["3", None], [None, None]]
 
 
 async def test_a_body_that_is_not_json_asks_the_model_a_dot(
