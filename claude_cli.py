@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -85,9 +85,15 @@ class ProcessLost(UpstreamError):
 
 class ClaudeEngine:
     """Runs turns on pooled Claude Code processes. An async context manager; while it is open, a
-    scratch directory is the working directory of every process."""
+    scratch directory is the working directory of every process. `principals` says how many may
+    come: one of several leaves room to the others."""
 
-    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        principals: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._login = not credentials.bare
@@ -102,7 +108,10 @@ class ClaudeEngine:
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
         self.pool: Pool[LaunchProfile, AnyWorker] = Pool(
-            self._make, _limits(settings), common=PLAIN, kind_of=lambda profile: profile.grant
+            self._make,
+            _limits(settings, principals),
+            common=PLAIN,
+            kind_of=lambda profile: profile.grant,
         )
 
     async def __aenter__(self) -> ClaudeEngine:
@@ -363,10 +372,11 @@ def _through(event: Event, filters: Iterable[EventFilter]) -> list[Event]:
     return events
 
 
-def _limits(settings: Settings) -> PoolLimits:
+def _limits(settings: Settings, principals: Callable[[], int]) -> PoolLimits:
     return PoolLimits(
         max_processes=settings.max_processes,
         max_per_principal=settings.max_processes_per_key,
+        principals=principals,
         warm=settings.pool_warm,
         idle_seconds=settings.pool_idle_seconds,
         max_uses=settings.pool_max_uses,

@@ -161,7 +161,8 @@ def _lifespan(
             else:  # in a thread: on macOS it asks the CLI
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
             used = with_scratch_workspaces(stack, settings) if demo else settings
-            engine = await stack.enter_async_context(ClaudeEngine(used, credentials))
+            engine = ClaudeEngine(used, credentials, principals=lambda: len(book))
+            await stack.enter_async_context(engine)
             images = ImageFetcher(enabled=settings.image_urls)
             embeddings = Embeddings(settings.embeddings_base_url, settings.embeddings_api_key)
             stack.push_async_callback(embeddings.aclose)
@@ -174,8 +175,9 @@ def _lifespan(
             sessions = await stack.enter_async_context(manager)
             await book.refresh()
             is_exposed = is_elsewhere and not book.is_protected
-            keep_seconds = settings.usage_retention_days * DAY_SECONDS
-            recorder = UsageRecorder(ledger, keep_seconds=keep_seconds)
+            recorder = UsageRecorder(
+                ledger, keep_seconds=settings.usage_retention_days * DAY_SECONDS
+            )
             metrics = await _meters(stack, recorder, engine, tracing)
             background = await stack.enter_async_context(_background(settings, store))
             app.state.gateway = State(

@@ -42,7 +42,13 @@ GROUPS = {
     "/health": "health",
     "/v1/sessions": "session",
     "/v1/conversations": "session",
+    "/assets": "page",
+    "/page": "page",
+    "/v1/approvals": "page",
+    "/v1/usage": "page",
 }
+"""What the page at / is made of, and what it looks at again and again, is a group of its own."""
+
 STORE_SECONDS = 0.5
 """Longest wait for Redis. After a failure it is left alone for RETRY_SECONDS."""
 

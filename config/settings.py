@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     rate_limit_auth_per_minute: PositiveInt = Field(10, description="Requests to /v1/auth")
     rate_limit_health_per_minute: PositiveInt = Field(30, description="Requests to /health")
     rate_limit_session_per_minute: PositiveInt = Field(15, description="Requests to /v1/sessions")
+    rate_limit_page_per_minute: PositiveInt = Field(
+        300, description="Requests of the page at /, and to /v1/usage and /v1/approvals"
+    )
     rate_limit_general_per_minute: PositiveInt = Field(
         30, description="Requests to anything else, together"
     )
@@ -170,7 +173,7 @@ class Settings(BaseSettings):
     max_processes_per_key: PositiveInt | None = Field(
         None,
         description="Maximum number of processes that one API key uses at a time; default is three "
-        "quarters of all once several keys are in use, else all",
+        "quarters of all where there are several keys, else all",
     )
     pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
     pool_idle_seconds: PositiveFloat = Field(

@@ -51,9 +51,9 @@ class PoolLimits:
 
     `queue_size` counts those who wait although every place is busy; who waits for a worker that
     starts is not one of them. `max_per_principal` bounds the workers that one principal uses at a
-    time; None is three quarters of all once there were several principals. `max_starting` workers
-    start at once, and `max_preparing` turns are between their lease and `Lease.asked`: both are
-    what the processor can do at a time.
+    time; None is three quarters of all where several may come (`principals`) or have come.
+    `max_starting` workers start at once, and `max_preparing` turns are between their lease and
+    `Lease.asked`: both are what the processor can do at a time.
     """
 
     max_processes: int = 4
@@ -65,6 +65,7 @@ class PoolLimits:
     max_starting: int = 2
     max_preparing: int = 3
     max_per_principal: int | None = None
+    principals: Callable[[], int] = lambda: 1
     queue_size: int = 100
     queue_timeout: float = 30.0
 

@@ -39,6 +39,7 @@ async def pool(
     share: int | None,
     preparing: int = 10,
     clock: Callable[[], float] = time.monotonic,
+    principals: int = 1,
 ) -> AsyncIterator[Pool[str, Plain]]:
     limits = PoolLimits(
         max_processes=most,
@@ -46,6 +47,7 @@ async def pool(
         warm=most,
         max_preparing=preparing,
         queue_timeout=5.0,
+        principals=lambda: principals,
     )
     async with Pool[str, Plain](lambda kind: Plain(), limits, common="p", clock=clock) as running:
         await asyncio.sleep(0)
@@ -84,6 +86,18 @@ async def test_without_a_bound_the_only_principal_may_have_all() -> None:
     async with pool(2, None) as it, AsyncExitStack() as stack:
         for _ in range(2):
             await asyncio.wait_for(leased(stack, it, "alice"), 2)
+
+
+async def test_the_first_of_several_that_may_come_leaves_a_quarter_to_the_others() -> None:
+    async with pool(4, None, principals=2) as it, AsyncExitStack() as stack:
+        for _ in range(3):
+            await asyncio.wait_for(leased(stack, it, "alice"), 2)
+        fourth = asyncio.create_task(leased(stack, it, "alice"))
+        await asyncio.sleep(0.02)
+        assert not fourth.done()
+        await asyncio.wait_for(leased(stack, it, "bob"), 2)
+        fourth.cancel()
+        await asyncio.gather(fourth, return_exceptions=True)
 
 
 async def test_without_a_bound_one_of_several_leaves_a_quarter_to_the_others() -> None:

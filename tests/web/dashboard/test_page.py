@@ -208,6 +208,22 @@ async def test_every_section_is_accessible_and_fits(
             assert await page.evaluate(sides) == 0, section
 
 
+async def test_the_usual_limits_leave_room_for_the_page(make_gateway: MakeGateway) -> None:
+    async with (
+        make_gateway(api_key="sk-operator", rate_limit_enabled=True) as gateway,
+        browser() as context,
+    ):
+        page = await signed_in(context, gateway)
+        refused: list[str] = []
+        page.on("response", lambda one: refused.append(one.url) if one.status == 429 else None)
+        for _ in range(2):
+            await page.reload()
+            await page.wait_for_selector("main h1")
+            for section in SECTIONS:
+                await look_at(page, section)
+    assert refused == []
+
+
 async def test_the_keyboard_reaches_content_first(operated: Gateway) -> None:
     async with browser() as context:
         page = await signed_in(context, operated)
