@@ -149,7 +149,6 @@ def _lifespan(
     demo: bool,
 ) -> Lifespan:
     tracing = tracing_of(settings)
-    is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -174,10 +173,9 @@ def _lifespan(
             manager = _sessions(settings, store, workspaces, run_turn)
             sessions = await stack.enter_async_context(manager)
             await book.refresh()
-            is_exposed = is_elsewhere and not book.is_protected
-            recorder = UsageRecorder(
-                ledger, keep_seconds=settings.usage_retention_days * DAY_SECONDS
-            )
+            is_exposed = _is_exposed(settings, book)
+            keep_seconds = settings.usage_retention_days * DAY_SECONDS
+            recorder = UsageRecorder(ledger, keep_seconds=keep_seconds)
             metrics = await _meters(stack, recorder, engine, tracing)
             background = await stack.enter_async_context(_background(settings, store))
             app.state.gateway = State(
@@ -210,6 +208,12 @@ def _lifespan(
             yield
 
     return lifespan
+
+
+def _is_exposed(settings: Settings, book: KeyBook) -> bool:
+    """Whether others than this machine may come in without a key."""
+    is_elsewhere = settings.allow_unprotected or not is_loopback(settings.host)
+    return is_elsewhere and not book.is_protected
 
 
 async def _meters(
