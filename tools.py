@@ -245,6 +245,8 @@ def _narrowed(held: Permissions, tool: BuiltinTool, tool_request: ToolRequest) -
     if tool_request.rules is None:
         return () if is_asked else allowed
     wanted = tuple(rule for rule in tool_request.rules if tool_of(rule) == tool.name)
+    if is_asked:  # a whole tool that is named in both places is asked for
+        wanted = tuple(rule for rule in wanted if rule != tool.name)
     if tool.name in allowed:
         return wanted
     if tool.name in wanted:

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import guards
+from benchmarks import guards, meters
 from benchmarks.client import BenchmarkError
 from benchmarks.contenders import ROOT
 from benchmarks.kills import killed
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("\n\n".join([str(error), *getattr(error, "__notes__", [])]) + "\n")
         return 2
     sys.stdout.write(f"\n{as_text(results)}\n")
-    sys.stdout.write(f"{guards.as_text()}\n")
+    sys.stdout.write(f"{guards.as_text()}\n{meters.as_text()}\n")
     if options.output != LATEST or not (options.quick or options.only):
         keep(results, options.output)
     return 1 if any(verdict.kept is False for verdict in verdicts(results)) else 0

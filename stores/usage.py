@@ -124,7 +124,8 @@ class UsageFilter:
 
 @dataclass(frozen=True, slots=True)
 class TurnFilter:
-    """Which records to read. `status` is one, or a class of them by its first digit."""
+    """Which records to read. `model` is what was asked for or what answered; `status` is one, or a
+    class of them by its first digit."""
 
     key: str | None = None
     model: str | None = None

@@ -145,7 +145,7 @@ def matches(record: TurnRecord, wanted: TurnFilter) -> bool:
     first, last = status_range(wanted.status) if wanted.status is not None else (0, 999)
     return (
         wanted.key in (None, record.key)
-        and wanted.model in (None, record.model)
+        and wanted.model in (None, record.model_asked, record.model)
         and wanted.dialect in (None, record.dialect)
         and wanted.session_id in (None, record.session_id)
         and first <= record.status <= last

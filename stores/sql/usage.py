@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Table, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.events import Usage
@@ -198,13 +198,11 @@ def _conditions(table: Table, wanted: UsageFilter) -> list[ColumnElement[bool]]:
 
 
 def _of_turns(wanted: TurnFilter) -> list[ColumnElement[bool]]:
-    equal = {
-        "key": wanted.key,
-        "model": wanted.model,
-        "dialect": wanted.dialect,
-        "session_id": wanted.session_id,
-    }
+    equal = {"key": wanted.key, "dialect": wanted.dialect, "session_id": wanted.session_id}
     found = [usage_turns.c[name] == value for name, value in equal.items() if value is not None]
+    if wanted.model is not None:
+        named = (usage_turns.c.model_asked, usage_turns.c.model)
+        found.append(or_(*(column == wanted.model for column in named)))
     if wanted.status is not None:
         found.append(usage_turns.c.status.between(*status_range(wanted.status)))
     return found

@@ -197,6 +197,31 @@ async def test_a_path_cannot_forge_a_log_line_and_a_query_is_not_logged(
     assert "s3cret" not in json.dumps(line)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "level"),
+    [
+        ("GET", "/health", 200, "DEBUG"),
+        ("GET", "/health/ready", 503, "INFO"),
+        ("GET", "/v1/approvals/all", 200, "DEBUG"),
+        ("GET", "/assets/main.js", 200, "DEBUG"),
+        ("POST", "/v1/approvals/one", 200, "INFO"),
+        ("GET", "/v1/models", 200, "INFO"),
+    ],
+)
+async def test_what_comes_every_few_seconds_is_told_only_in_detail(
+    access: pytest.LogCaptureFixture, method: str, path: str, status: int, level: str
+) -> None:
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+
+    async def send(message: Message) -> None:
+        pass
+
+    access.set_level(logging.DEBUG, logger="access")
+    await RequestLog(answering)({**SCOPE, "method": method, "path": path}, _nothing, send)
+    assert [record.levelname for record in access.records if record.name == "access"] == [level]
+
+
 async def test_a_client_that_leaves_before_the_answer_is_logged_as_499(
     access: pytest.LogCaptureFixture,
 ) -> None:

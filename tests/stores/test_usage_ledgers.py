@@ -139,6 +139,14 @@ async def test_records_are_read_newest_first_and_from_either_end(ledgers: Ledger
     assert await ledgers.other.recent(TurnFilter(key="bob"), 10) == []
 
 
+async def test_a_record_is_found_by_the_model_that_was_asked_or_answered(ledgers: Ledgers) -> None:
+    asked = record(1, model_asked="repo-helper", model="claude-opus-5")
+    await ledgers.ledger.write([asked, record(2)], {})
+    for name in ("repo-helper", "claude-opus-5"):
+        found = await ledgers.other.recent(TurnFilter(model=name), 10)
+        assert [each.id for _, each in found] == ["req_1"]
+
+
 async def test_what_a_key_spent_is_known_by_day_month_and_minute(ledgers: Ledgers) -> None:
     await ledgers.ledger.write(
         [record(1), record(2, at=START - 120), record(3, at=START - 40 * DAY), record(4, key="b")],

@@ -31,6 +31,14 @@ ask: Bash
 workspace: work
 ---
 """,
+    "both": """\
+---
+description: Names tools in both places, as those who know Claude Code would
+tools: Read, Write, Bash
+ask: Write, Bash
+workspace: work
+---
+""",
     "in-session": "---\ndescription: In a session\ntools: Write\nask: Bash\n---",
 }
 APPROVE = {
@@ -275,6 +283,20 @@ async def test_who_answered_is_in_the_ledger(gateway: Gateway, hasty: Gateway) -
     await hasty.http.post(URL, json=body(TOUCH))
     expired = {"tool": "Bash", "decision": "expired", "by": ""}
     assert await approvals_in_ledger(hasty) == [expired]
+
+
+@pytest.mark.parametrize("tool", ["Write", "Bash"])
+async def test_a_tool_that_is_named_in_both_places_is_asked_for(
+    gateway: Gateway, tool: str
+) -> None:
+    written = {"file_path": str(made(gateway)), "content": "made"}
+    step = ("Write", written) if tool == "Write" else bash("touch made.txt")
+    answering = asyncio.create_task(gateway.http.post(URL, json=body(script(step), model="both")))
+    approval = await first_waiting(gateway)
+    assert approval["tool"] == tool
+    await decide(gateway, approval, allow=False)
+    assert (await answering).status_code == 200
+    assert not made(gateway).exists()
 
 
 async def test_a_held_agent_that_nobody_comes_back_to_is_in_the_ledger_too(

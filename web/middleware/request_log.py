@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.logs import begin_notes, current_request_id
 from core.errors import GatewayError
+from rate_limiter import group_of
 from web.anthropic import is_anthropics
 from web.errors import error_response
 
@@ -21,7 +22,8 @@ CLIENT_REQUEST_ID_LENGTH = 512
 CLIENT_LEFT = 499
 """Logged where the client left before the answer began, as nginx writes it."""
 PROBED = frozenset({"/health", "/health/ready"})
-"""Asked every few seconds by whatever watches the server: logged at DEBUG while all is well."""
+"""Asked every few seconds by whatever watches the server: logged at DEBUG while all is well. So is
+what the page at / reads."""
 
 access_log = logging.getLogger("access")
 log = logging.getLogger(__name__)
@@ -98,8 +100,9 @@ class Exchange:
             "key_name": getattr(principal, "name", None),
             **self.notes,
         }
-        is_routine = self.path in PROBED and status < 400
-        level = logging.DEBUG if is_routine else logging.INFO
+        is_read = self.method == "GET" and group_of(self.path) == "page"
+        is_routine = self.path in PROBED or is_read
+        level = logging.DEBUG if is_routine and status < 400 else logging.INFO
         access_log.log(level, "%s", described(fields), extra={"fields": fields})
 
 

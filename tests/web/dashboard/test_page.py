@@ -208,6 +208,14 @@ async def test_every_section_is_accessible_and_fits(
             assert await page.evaluate(sides) == 0, section
 
 
+@pytest.mark.parametrize("width", [1000, 1280, 1600])
+async def test_every_section_can_be_seen_in_the_bar(operated: Gateway, width: int) -> None:
+    async with browser(width) as context:
+        page = await signed_in(context, operated)
+        nav = page.locator(".bar nav")
+        assert await nav.evaluate("nav => nav.scrollWidth - nav.clientWidth") == 0
+
+
 async def test_the_usual_limits_leave_room_for_the_page(make_gateway: MakeGateway) -> None:
     async with (
         make_gateway(api_key="sk-operator", rate_limit_enabled=True) as gateway,

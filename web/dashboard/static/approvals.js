@@ -51,5 +51,5 @@ function asked({ tool, input }) {
 }
 
 function marked(sign, text) {
-  return String(text ?? "").split("\n").map((line) => `${sign} ${line}`);
+  return String(text ?? "").replace(/\n$/, "").split("\n").map((line) => `${sign} ${line}`);
 }

@@ -1,5 +1,6 @@
 // Stacked bars as SVG, with a table of the same numbers for those who do not see them.
 import { h, svg } from "./dom.js";
+import { count } from "./format.js";
 
 const HEIGHT = 220, LEFT = 52, BOTTOM = 24, TOP = 8, MOST_SERIES = 8;
 
@@ -16,7 +17,7 @@ export function bars(title, points, format) {
 
 function drawn(title, points, names, format, width) {
   const total = (point) => names.reduce((sum, name) => sum + (point.values[name] ?? 0), 0);
-  const top = nice(Math.max(...points.map(total), 0));
+  const top = nice(Math.max(...points.map(total), format === count ? 2 : 0)); // half of it is a number, too
   const step = (width - LEFT) / Math.max(1, points.length);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
   const marks = [];
@@ -72,5 +73,5 @@ function asTable(title, points, names, format) {
 function nice(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 2, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
 }
