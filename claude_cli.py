@@ -101,9 +101,11 @@ class ClaudeEngine:
         self._stack = AsyncExitStack()
         self._support = ParameterSupport()
         self._info: JsonObject | None = None
-        self._warned = False
         self._refused: tuple[float, str] | None = None
         self._at_work: dict[tuple[str, str], AgentWorker] = {}
+        self.trusted = {*CONTRACT_TESTED_VERSIONS}
+        """Versions of Claude Code whose processes serve more than one conversation."""
+
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
         self.catalogue = ModelCatalogue(settings, self.server_info, lambda: self._info)
@@ -129,8 +131,9 @@ class ClaudeEngine:
     def _make(self, grant: ToolGrant | None) -> AnyWorker:
         assert self._launcher is not None
         if grant is None:
-            return ClaudeWorker(self._launcher.plain(), self.windows, login=self._login)
-        return AgentWorker(self._launcher.granted(grant), grant, self.windows)
+            plain = self._launcher.plain()
+            return ClaudeWorker(plain, self.windows, self.trusted, login=self._login)
+        return AgentWorker(self._launcher.granted(grant), grant, self.windows, self.trusted)
 
     @property
     def cli_path(self) -> Path:
@@ -252,14 +255,6 @@ class ClaudeEngine:
     async def _bind(self, worker: AnyWorker, profile: LaunchProfile) -> None:
         if not worker.bound:
             await worker.bind(profile)
-        if not worker.tested and not self._warned:
-            self._warned = True
-            log.warning(
-                "Claude Code %s is not one that the contract tests passed on (%s): each process "
-                "serves one conversation, which is slower.",
-                worker.version,
-                ", ".join(sorted(CONTRACT_TESTED_VERSIONS)),
-            )
         self._info = worker.info or self._info
 
     async def _events(

@@ -43,7 +43,8 @@ from fastapi import Depends, FastAPI
 from auth import KeyBook, load_keyring
 from claude_cli import ClaudeEngine
 from commands.demo_mode import demo_credentials, with_scratch_workspaces
-from config.credentials import detect_credentials
+from commands.self_check import checked
+from config.credentials import Credentials, detect_credentials
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, host_environ, load_settings
 from core.addresses import is_loopback
@@ -160,8 +161,7 @@ def _lifespan(
             else:  # in a thread: on macOS it asks the CLI
                 credentials = await asyncio.to_thread(detect_credentials, settings, environ)
             used = with_scratch_workspaces(stack, settings) if demo else settings
-            engine = ClaudeEngine(used, credentials, principals=lambda: len(book))
-            await stack.enter_async_context(engine)
+            engine = await _engine(stack, used, credentials, book)
             images = ImageFetcher(enabled=settings.image_urls)
             embeddings = Embeddings(settings.embeddings_base_url, settings.embeddings_api_key)
             stack.push_async_callback(embeddings.aclose)
@@ -208,6 +208,15 @@ def _lifespan(
             yield
 
     return lifespan
+
+
+async def _engine(
+    stack: AsyncExitStack, settings: Settings, credentials: Credentials, book: KeyBook
+) -> ClaudeEngine:
+    engine = ClaudeEngine(settings, credentials, principals=lambda: len(book))
+    await stack.enter_async_context(engine)
+    await stack.enter_async_context(checked(engine, settings, credentials))
+    return engine
 
 
 def _is_exposed(settings: Settings, book: KeyBook) -> bool:

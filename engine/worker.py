@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -62,11 +62,18 @@ CLEAN_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use", "pause_turn"})
 
 
 class CliProcess:
-    """What every worker is: a process, its SDK client, and what the CLI says beside an answer."""
+    """What every worker is: a process, its SDK client, and what the CLI says beside an answer. Of a
+    version that is not `trusted` it serves one conversation."""
 
-    def __init__(self, transport: CliTransport, windows: RateLimitWindows | None = None) -> None:
+    def __init__(
+        self,
+        transport: CliTransport,
+        windows: RateLimitWindows | None = None,
+        trusted: Container[str] = CONTRACT_TESTED_VERSIONS,
+    ) -> None:
         self._transport = transport
         self._windows = windows or RateLimitWindows()
+        self._trusted = trusted
         self._client: ClaudeSDKClient | None = None
         self._control_ids = itertools.count(1)
         self._process: psutil.Process | None = None
@@ -89,7 +96,7 @@ class CliProcess:
 
     @property
     def tested(self) -> bool:
-        return self.info.get("claude_code_version") in CONTRACT_TESTED_VERSIONS
+        return self.version in self._trusted
 
     @property
     def version(self) -> str:
@@ -201,10 +208,11 @@ class ClaudeWorker(CliProcess):
         self,
         transport: CliTransport,
         windows: RateLimitWindows | None = None,
+        trusted: Container[str] = CONTRACT_TESTED_VERSIONS,
         *,
         login: bool = False,
     ) -> None:
-        super().__init__(transport, windows)
+        super().__init__(transport, windows, trusted)
         self._login = login
         self._limit = LOGIN_PROMPT_LIMIT if login else PROMPT_LIMIT
         self._turn: RunningTurn | None = None

@@ -21,7 +21,6 @@ from core.errors import GatewayError
 from core.events import Reply, TextDelta
 from core.turn import FunctionTool, ToolGrant, Turn
 from demo.recording import RecordedRequest
-from engine import worker
 from engine.launch_profile import LaunchProfile
 from engine.request import user_id
 from sessions.answer import message_of
@@ -237,19 +236,3 @@ def test_profiles_differ_wherever_the_model_would_see_a_difference() -> None:
     assert len({profile(FunctionTool("f", "d", one)) for one in schemas}) == 4
     assert profile(LOOK) == profile(LOOK)
     assert profile(owner="p") != profile(owner="q")
-
-
-async def test_an_untested_version_serves_one_turn_a_process_and_says_so_once(
-    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(worker, "CONTRACT_TESTED_VERSIONS", frozenset({"0.0.1"}))
-    talks = [Conversation(f"mark-{number:012x}", "ann", "", ()) for number in range(2)]
-    async with make_gateway(max_processes=2) as gateway:
-        for talk in talks:
-            await ask(gateway.engine, talk)
-            await ask(gateway.engine, talk)
-        counts = gateway.engine.pool.counts
-        assert (counts["blank"], counts["reuse"]) == (4, 0)
-        processes = [r.headers["x-claude-code-session-id"] for r in gateway.upstream.requests]
-    assert len(set(processes)) == 4
-    assert caplog.text.count("is not one that the contract tests passed on") == 1
