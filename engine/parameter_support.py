@@ -25,7 +25,7 @@ MEMORY_SECONDS = 3600.0
 UNSUPPORTED = re.compile(
     r"not supported|unsupported|does not support|doesn't support|deprecated|not available"
     r"|not permitted|not allowed|cannot both be|cannot be (?:used|specified|set)|not compatible"
-    r"|for this model|must be unset"
+    r"|for this model|must be unset|or unset|only be set"
 )
 TOO_COMPLEX = re.compile(
     r"(?:schema|grammar|strict|structured output|optional parameters|union)[^.]*?"

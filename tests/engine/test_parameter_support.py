@@ -61,6 +61,13 @@ COMBINATION = (
 )
 NAMED = [
     ("`temperature` is deprecated for this model.", "temperature"),
+    (
+        "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode. Please "
+        "consult our documentation at https://platform.claude.com/docs/extended-thinking",
+        "temperature",
+    ),
+    ("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.", "top_p"),
+    ("`top_k` must be unset when thinking is enabled.", "top_k"),
     ("top_p: not supported by this model", "top_p"),
     ("top_k: Extra inputs are not permitted", "top_k"),
     ("This model does not support the `top_k` parameter.", "top_k"),
