@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,26 @@ def test_the_lock_of_the_clients_names_no_place_to_load_from() -> None:
     text = LOCK.read_text()
     assert "://" not in text
     assert json.loads(text)["packages"]["node_modules/@openai/codex"]["integrity"]
+
+
+WRITTEN = {
+    "codex": ("@openai/codex/bin/codex.js", "exec", "--skip-git-repo-check"),
+    "continue": ("@continuedev/cli/dist/cn.js", "-p"),
+}
+"""How a client that `connect` wrote settings for is asked one thing."""
+
+
+@pytest.mark.parametrize("client", WRITTEN)
+async def test_a_client_uses_the_settings_that_connect_wrote(
+    gateway: Gateway, clients: Path, tmp_path: Path, client: str
+) -> None:
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    program, *arguments = WRITTEN[client]
+    connect = ("connect", client, "--url", gateway.url, "--yes")
+    await run(sys.executable, ROOT / "main.py", *connect, cwd=work, HOME=str(home))
+    entry = clients / "node_modules" / program
+    shown = await run("node", entry, *arguments, "hello there", cwd=work, HOME=str(home))
+    assert "hello there" in json.dumps(received(gateway.upstream)[-1])
+    assert "Demo model: you said" in shown

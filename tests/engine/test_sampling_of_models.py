@@ -1,9 +1,8 @@
-"""Every model takes what chat clients send as a matter of course, by leaving out what it refuses."""
+"""Every model takes what chat clients send as a matter of course: what it refuses is left out."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
