@@ -175,7 +175,9 @@ class Settings(BaseSettings):
         description="Maximum number of processes that one API key uses at a time; default is three "
         "quarters of all where there are several keys, else all",
     )
-    pool_warm: NonNegativeInt = Field(1, description="Blank processes kept ready")
+    pool_warm: NonNegativeInt = Field(
+        1, description="Blank processes kept ready, and as many for the agents that were used last"
+    )
     pool_idle_seconds: PositiveFloat = Field(
         600, description="An idle process ends after this many seconds"
     )

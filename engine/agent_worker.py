@@ -93,6 +93,11 @@ class AgentWorker(CliProcess):
         """A budget is that of the whole process."""
         return bool(self._owner) and self.tested and self._grant.max_budget_usd is None
 
+    @property
+    def has_successor(self) -> bool:
+        """In a session it serves again itself; and a session's directory may be deleted."""
+        return not self._owner
+
     async def start(self) -> None:
         await self._start_process()
 

@@ -24,6 +24,11 @@ class Worker(Protocol):
         """Whether it may serve another conversation after this one."""
         ...
 
+    @property
+    def has_successor(self) -> bool:
+        """Whether another of its kind is to be ready when it ends, for the next turn."""
+        ...
+
     def memory_bytes(self) -> int:
         """Resident memory, 0 where it is unknown."""
         ...
@@ -91,6 +96,18 @@ class Slot(Generic[P, W]):
         if self.state == "blank":
             return self.kind == waiter.kind
         return self.profile == waiter.profile
+
+    def shown(self, now: float) -> dict[str, Any]:
+        """For an operator, without its content. Seconds."""
+        return {
+            "number": self.number,
+            "state": self.state,
+            "age_seconds": now - self.born_at,
+            "in_state_seconds": now - self.since,
+            "uses": self.uses,
+            "memory_bytes": self.worker.memory_bytes(),
+            **self.worker.describe(),
+        }
 
 
 @dataclass(eq=False, slots=True)

@@ -44,6 +44,7 @@ from engine.leases import (
 )
 from engine.shares import Shares
 from engine.waiting_line import WaitingLine
+from engine.warm_kinds import WarmKinds
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Pool(Generic[P, W]):
         self._line: WaitingLine[P, W] = WaitingLine()
         self._preparing: dict[Slot[P, W], float] = {}
         self._shares = Shares(limits)
+        self._warm_kinds = WarmKinds(limits, clock)
         self._looked_at = clock()
         self._short_of = 0  # how many wait for a worker, since then
         self._waited_seconds = 0.0  # by all of them, since the last start
@@ -268,8 +270,12 @@ class Pool(Generic[P, W]):
         if clean and self._may_stay(slot):
             self._move(slot, "idle")
         else:
+            if clean and slot.worker.has_successor:
+                self._warm_kinds.note(slot.kind)
             self._retire(slot)
         self._serve()
+        if slot.kind is not None:
+            self._keep_ready()
 
     def _may_stay(self, slot: Slot[P, W]) -> bool:
         return (
@@ -415,6 +421,7 @@ class Pool(Generic[P, W]):
         """Fails the first in line, unless a busy worker will be free for it."""
         log.warning("a worker could not be started: %s: %s", type(error).__name__, error)
         self.counts["failed"] += 1
+        self._warm_kinds.forget(slot.kind)
         if slot.kind is None:
             self._failures += 1
             pause_seconds = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures)
@@ -442,18 +449,18 @@ class Pool(Generic[P, W]):
             if slot.state != "busy" and self._is_stale(slot):
                 self._retire(slot)
         self._serve()
-        if not self._line and not self._closed and not self._backs_off():
-            self._keep_ready()
+        self._keep_ready()
 
     def _keep_ready(self) -> None:
-        ready = [
-            slot
-            for slot in self.in_state("starting", "blank", "idle")
-            if slot.kind is None and slot.profile in (None, self._common)
-        ]
-        room = self.limits.max_processes - len(self._slots)
-        for _ in range(min(self.limits.warm - len(ready), room)):
-            self._start(None)
+        if self._line or self._closed or self._backs_off():
+            return
+        ready = self.in_state("starting", "blank", "idle")
+        plain = [s for s in ready if s.kind is None and s.profile in (None, self._common)]
+        missing: list[Hashable] = [None] * (self.limits.warm - len(plain))
+        blank = [slot.kind for slot in ready if slot.state != "idle"]
+        missing += [kind for kind in self._warm_kinds.now() if kind not in blank]
+        for kind in missing[: max(0, self.limits.max_processes - len(self._slots))]:
+            self._start(kind)
 
     def _is_stale(self, slot: Slot[P, W]) -> bool:
         seconds = self._clock() - slot.since
@@ -461,7 +468,8 @@ class Pool(Generic[P, W]):
             return True
         if slot.state == "blank":
             if slot.kind is not None:  # what wanted it has left
-                return not any(waiter.kind == slot.kind for waiter in self._line)
+                wanted = [*self._warm_kinds.now(), *(waiter.kind for waiter in self._line)]
+                return slot.kind not in wanted
             spare = len(self.in_state("blank")) > self.limits.warm
             return spare and seconds > self.limits.idle_seconds
         return seconds > self.limits.idle_seconds or not self._may_stay(slot)
@@ -484,15 +492,7 @@ class Pool(Generic[P, W]):
                 "wait_max_seconds": waits[-1] if waits else 0.0,
             },
             "workers": [
-                {
-                    "number": slot.number,
-                    "state": slot.state,
-                    "age_seconds": now - slot.born_at,
-                    "in_state_seconds": now - slot.since,
-                    "uses": slot.uses,
-                    "memory_bytes": slot.worker.memory_bytes(),
-                    **slot.worker.describe(),
-                }
+                slot.shown(now)
                 for slot in self._slots
                 if principal is None or (slot.state == "busy" and slot.principal == principal)
             ],

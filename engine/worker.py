@@ -218,6 +218,8 @@ class ClaudeWorker(CliProcess):
         self._turn: RunningTurn | None = None
         transport.on_end = self._ended
 
+    has_successor = False
+
     @property
     def reusable(self) -> bool:
         return self.tested

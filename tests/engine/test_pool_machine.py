@@ -36,6 +36,7 @@ class Fake:
         self.kind = kind
         self.alive = False
         self.reusable = machine.reusable
+        self.has_successor = True
         self.closed = 0
         self.gone = False
         self.in_hand = False

@@ -19,6 +19,7 @@ class Plain:
         self.alive = True
 
     reusable = True
+    has_successor = False
 
     def memory_bytes(self) -> int:
         return 0

@@ -20,6 +20,7 @@ class Fake:
     failure: Exception | None = None
     alive: bool = False
     reusable: bool = True
+    has_successor: bool = True
     kind: str | None = None
     closed: int = 0
     size: int = 1000

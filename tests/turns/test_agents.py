@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from demo import FakeAnthropic
+from tests.conftest import MakeGateway
 from tests.engine.test_builtin_tools import bash, script
 from tests.support.harness import Gateway, gateway_at
-from tests.support.wire import MODEL, URL, asking
+from tests.support.wire import MODEL, URL, asking, until
 
 KEYS = "alice:sk-alice,bob:sk-bob"
 HELPER = """\
@@ -284,3 +285,32 @@ async def test_a_preview_shows_what_the_agent_is_granted(gateway: Gateway) -> No
     )
     assert shown.status_code == 200
     assert "Bash(wc *)" in shown.text
+
+
+async def test_a_process_is_ready_for_the_second_turn_of_an_agent(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    """Of one in a session the process itself stays."""
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    (folder / "in-session.md").write_text(AGENTS["in-session"])
+    settings: dict[str, Any] = {"agents_dir": folder, "allowed_tools": ("Write",), "pool_warm": 1}
+    async with make_gateway(**settings, max_processes=4) as gateway:
+        pool = gateway.engine.pool
+
+        def ready() -> list[int]:
+            return [s.worker.describe()["pid"] for s in pool.in_state("blank") if s.kind]
+
+        assert (await ask(gateway, "in-session", "one")).status_code == 200
+        await until(lambda: len(ready()) == 1)
+        [pid] = ready()
+        stream = await gateway.client.chat.completions.create(
+            model="in-session",
+            messages=[{"role": "user", "content": "!demo tokens=50 rate=50"}],
+            stream=True,
+        )
+        await anext(aiter(stream))
+        assert [slot.worker.describe()["pid"] for slot in pool.in_state("busy")] == [pid]
+        await stream.close()
+        assert (await ask(gateway, "in-session", "two", session_id="s")).status_code == 200
+        assert [s.kind is not None for s in pool.in_state("idle")] == [True]
