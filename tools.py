@@ -16,6 +16,7 @@ from typing import TypeVar
 from auth import Principal
 from config.sandbox import why_no_commands
 from config.settings import Settings, SettingsError
+from core.approval import QUESTIONS
 from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
@@ -142,11 +143,12 @@ class ToolPolicy:
             raise ToolsNotAllowed(refusal)
         _check_servers(held, tool_request)
         tools = _granted(held, tool_request)
+        questions = (QUESTIONS,) if tool_request.questions else ()
         return ToolGrant(
-            tools=tuple(tool.name for tool in tools),
+            tools=(*(tool.name for tool in tools), *questions),
             allow=tuple(rule for tool in tools for rule in _narrowed(held, tool, tool_request)),
             deny=tuple(dict.fromkeys((*held.disallowed, *tool_request.deny))),
-            ask=_asked(tools, tool_request),
+            ask=(*_asked(tools, tool_request), *questions),
             permission_mode=tool_request.permission_mode,
             max_turns=_within(tool_request.max_turns, self._settings.max_turns, "max_turns"),
             max_budget_usd=_within(

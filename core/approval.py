@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from core.conversation import JsonObject
@@ -17,6 +17,10 @@ OWN_SERVER = "claude-code"
 """The label under which Claude Code's built-in tools are asked for like those of an MCP server."""
 
 
+QUESTIONS = "AskUserQuestion"
+"""Claude Code's tool that asks the person questions with choices. Its input gets the answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolApproval:
     """One use of a tool that waits for a person. `use_id` is the model's id of the use."""
@@ -24,6 +28,21 @@ class ToolApproval:
     use_id: str
     tool: str
     input: JsonObject = field(hash=False)
+
+    def questions(self) -> Iterator[str]:
+        """The texts of what is asked, where it is asked in words."""
+        asked = self.input.get("questions") if self.tool == QUESTIONS else None
+        for one in asked if isinstance(asked, list) else ():
+            if isinstance(one, dict) and isinstance(one.get("question"), str):
+                yield one["question"]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonsAnswer:
+    """Whether a use is allowed; to questions the `answers`, by their texts."""
+
+    allow: bool
+    answers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def server_and_tool(tool: str) -> tuple[str, str]:
@@ -33,5 +52,5 @@ def server_and_tool(tool: str) -> tuple[str, str]:
     return (label, name) if tool.startswith("mcp__") and name else (OWN_SERVER, tool)
 
 
-Approve = Callable[[ToolApproval], Awaitable[bool]]
+Approve = Callable[[ToolApproval], Awaitable[PersonsAnswer]]
 """Whether the tool may be used. Waits for the answer; may be cancelled, which means no."""

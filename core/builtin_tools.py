@@ -133,7 +133,8 @@ class ToolRequest:
     and nothing of `without`.
 
     `rules` narrow what is allowed of the tools, None leaves it as it is; uses of the tools in `ask`
-    that none of them covers need a person's approval; `deny` rules hold in any case.
+    that none of them covers need a person's approval; `deny` rules hold in any case. With
+    `questions` the model may ask the person.
     """
 
     tools: tuple[str, ...] = ()
@@ -147,6 +148,7 @@ class ToolRequest:
     rules: tuple[str, ...] | None = None
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    questions: bool = False
 
 
 def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:

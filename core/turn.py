@@ -97,8 +97,8 @@ class Turn:
     What the other attributes say of the same things is then for turns with built-in tools only.
     `betas` are values of the `anthropic-beta` header; `api_events` asks for an `ApiEvent` before
     each event that comes of it. `approve` asks a person, where the grant says so; None is a no.
-    `asks_by_item`: the client is asked in the answer itself; `decisions` are what it answered, by
-    the ids of the questions. `trace` are header lines that name the turn's span to the upstream.
+    `asks_by_item`: the client is asked in the answer itself; `decisions` are what it answered, as
+    JSON, by the ids of the questions. `trace` are header lines that name the turn's span.
     """
 
     model: str
@@ -125,5 +125,5 @@ class Turn:
     api_events: bool = False
     approve: Approve | None = field(default=None, compare=False, repr=False)
     asks_by_item: bool = False
-    decisions: tuple[tuple[str, bool], ...] = ()
+    decisions: tuple[tuple[str, str], ...] = ()
     trace: str = field(default="", compare=False)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from core.approval import Approve, ToolApproval
+from core.approval import QUESTIONS, Approve, ToolApproval
 from core.conversation import JsonObject
 from engine.control import control_answer_line
 
@@ -68,9 +68,12 @@ class PermissionPrompts:
         if self.approve is None or not self._is_asked(tool):
             return _denial(NOT_ALLOWED.format(tool))
         given = asked.get("input") or {}
-        if await self.approve(ToolApproval(str(asked.get("tool_use_id") or ""), tool, given)):
-            return {"behavior": "allow", "updatedInput": given}
-        return _denial(DENIED)
+        use = ToolApproval(str(asked.get("tool_use_id") or ""), tool, given)
+        answer = await self.approve(use)
+        if not answer.allow:
+            return _denial(DENIED)
+        answers = {"answers": dict(answer.answers)} if tool == QUESTIONS else {}
+        return {"behavior": "allow", "updatedInput": given | answers}
 
     def _is_asked(self, tool: str) -> bool:
         return any(tool == rule or tool.startswith(f"{rule}__") for rule in self._ask)

@@ -61,8 +61,8 @@ class Agent:
 
     `prompt` stands before the caller's system prompt, with `claude_code` behind Claude Code's own.
     `tools` are rules, None all that is allowed; `ask` are tools that a person must approve each
-    time; `deny` rules hold in any case. `workspace` is a directory, None the session's own. `keys`
-    may use it, None all.
+    time; `deny` rules hold in any case. With `questions` it may ask the person. `workspace` is a
+    directory, None the session's own. `keys` may use it, None all.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Agent:
     tools: tuple[str, ...] | None = ()
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    questions: bool = False
     mcp_servers: tuple[str, ...] = ()
     sub_agents: tuple[SubAgent, ...] = ()
     workspace: Path | None = None
@@ -151,6 +152,7 @@ class Fields(Strict):
     tools: Annotated[Texts, AfterValidator(_tool_rules)] = ()
     ask: Annotated[Texts, AfterValidator(_asked)] = ()
     deny: Annotated[Texts, AfterValidator(_all_rules)] = ()
+    questions: bool = False
     mcp_servers: Texts = ()
     sub_agents: dict[Name, SubAgentFields] = {}
     workspace: Annotated[str, Field(min_length=1)] = SESSION
@@ -170,6 +172,8 @@ class Fields(Strict):
             raise ValueError(f"read_only does not go with the tool {changing[0]}")
         if self.sub_agents and "Agent" not in names:
             raise ValueError("sub_agents need the tool Agent")
+        if self.questions and not names and not self.mcp_servers:
+            raise ValueError("questions need a tool or an MCP server beside them")
         return self
 
 
@@ -262,7 +266,7 @@ def _agent(stem: str, fields: Fields, prompt: str, node: yaml.Node, root: Path) 
     name = fields.name or stem
     if not re.fullmatch(NAME, name):
         raise AgentError(1, f"the file's name must be {NAME_RULE}, or `name` be given")
-    same = ("description", "effort", "tools", "ask", "deny", "mcp_servers")
+    same = ("description", "effort", "tools", "ask", "deny", "questions", "mcp_servers")
     limits = ("max_turns", "max_budget_usd", "timeout_seconds", "activity")
     values: Mapping[str, Any] = {key: getattr(fields, key) for key in (*same, *limits)}
     return Agent(

@@ -58,6 +58,7 @@ def tool_request(agent: Agent, client: ToolRequest | None = None) -> ToolRequest
         mcp_servers=agent.mcp_servers,
         rules=agent.tools,
         ask=(*agent.ask, *asked.ask),
+        questions=agent.questions,
         deny=agent.deny,
     )
 

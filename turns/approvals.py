@@ -14,13 +14,13 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 import anyio
 
-from core.approval import FUNCTION, QUESTION, ToolApproval
+from core.approval import FUNCTION, QUESTION, QUESTIONS, PersonsAnswer, ToolApproval
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, NotFound
 from core.events import (
@@ -54,7 +54,7 @@ class Pending:
     use: ToolApproval
     created_at: float
     expires_at: float
-    decision: asyncio.Future[tuple[bool, str]] = field(repr=False)
+    decision: asyncio.Future[tuple[PersonsAnswer, str]] = field(repr=False)
 
 
 class Approvals:
@@ -71,12 +71,22 @@ class Approvals:
         every = self._pending.values()
         return [one for one in every if principal is None or one.principal == principal]
 
-    def decide(self, approval_id: str, principal: str | None, *, allow: bool, by: str) -> Pending:
-        """Answers one; `principal` None may answer for all. Raises NotFound."""
+    def decide(
+        self,
+        approval_id: str,
+        principal: str | None,
+        *,
+        allow: bool,
+        by: str,
+        answers: Mapping[str, str],
+    ) -> Pending:
+        """Answers one; `principal` None may answer for all. Raises NotFound, and InvalidRequest
+        where `answers` are not those to its questions."""
         found = self._pending.get(approval_id)
         if found is None or (principal is not None and found.principal != principal):
             raise NotFound("Nothing waits for an approval of this id.", param="approval_id")
-        self._decide(found, allow=allow, by=by)
+        _check_answers(found.use, allow, answers)
+        self._decide(found, PersonsAnswer(allow, answers), by)
         return found
 
     def watched(self, run: NotedRun, left: Callable[[TurnNotes], None]) -> NotedRun:
@@ -106,14 +116,15 @@ class Approvals:
         if turn.asks_by_item or any(tool.name == FUNCTION for tool in turn.tools):
             return HeldTurn(self, run, _without_function(turn), left).events(notes)
 
-        async def approve(use: ToolApproval) -> bool:
+        async def approve(use: ToolApproval) -> PersonsAnswer:
             return await self.decided(self.new(turn, use), notes)
 
         return run(replace(turn, approve=approve), notes)
 
     def new(self, turn: Turn, use: ToolApproval) -> Pending:
         now = time.time()
-        decision: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
+        decision: asyncio.Future[tuple[PersonsAnswer, str]]
+        decision = asyncio.get_running_loop().create_future()
         return Pending(
             id=f"{QUESTION}{secrets.token_hex(12)}",
             principal=turn.principal,
@@ -125,18 +136,18 @@ class Approvals:
             decision=decision,
         )
 
-    async def decided(self, pending: Pending, notes: TurnNotes) -> bool:
-        """Waits for the answer, which goes into the notes; without one in time it is False."""
+    async def decided(self, pending: Pending, notes: TurnNotes) -> PersonsAnswer:
+        """Waits for the answer, which goes into the notes; without one in time it is a no."""
         self._pending[pending.id] = pending
         noted = {"tool": pending.use.tool[:MOST_NAME], "decision": "expired", "by": ""}
         try:
             async with asyncio.timeout(self._seconds):
-                allow, by = await pending.decision
-            noted |= {"decision": "approved" if allow else "denied", "by": by}
-            return allow
+                answer, by = await pending.decision
+            noted |= {"decision": "approved" if answer.allow else "denied", "by": by}
+            return answer
         except TimeoutError:
             log.info("approval %s of %s timed out", pending.id, pending.use.tool)
-            return False
+            return PersonsAnswer(allow=False)
         finally:
             del self._pending[pending.id]
             notes.approvals.append(noted)
@@ -163,15 +174,15 @@ class Approvals:
             del self._held[approval_id]
             held.timer.cancel()
             if pending := self._pending.get(approval_id):
-                self._decide(pending, allow=is_yes(text), by=turn.principal)
+                self._decide(pending, answer_of(pending.use, text), turn.principal)
             return held
         return None
 
-    def _decide(self, pending: Pending, *, allow: bool, by: str) -> None:
+    def _decide(self, pending: Pending, answer: PersonsAnswer, by: str) -> None:
         if not pending.decision.done():
-            word = "allowed" if allow else "denied"
+            word = "allowed" if answer.allow else "denied"
             log.info("approval %s of %s: %s by %s", pending.id, pending.use.tool, word, by)
-            pending.decision.set_result((allow, by))
+            pending.decision.set_result((answer, by))
 
     async def aclose(self) -> None:
         """Ends all that waits."""
@@ -249,7 +260,7 @@ class HeldTurn:
             case ToolCallStart():
                 self._calls += 1
 
-    async def _approve(self, use: ToolApproval) -> bool:
+    async def _approve(self, use: ToolApproval) -> PersonsAnswer:
         pending = self._approvals.new(self._turn, use)
         self._items.put_nowait(pending)
         return await self._approvals.decided(pending, self._notes)
@@ -287,6 +298,37 @@ def is_yes(text: str) -> bool:
     return value is True or (isinstance(value, str) and value.strip().lower() in YES)
 
 
+def answer_of(use: ToolApproval, text: str) -> PersonsAnswer:
+    """What the result of the function, or a decision as JSON, says. To questions it says the
+    `answers` by their texts, or in one text (`reason`) what holds for all."""
+    if use.tool != QUESTIONS:
+        return PersonsAnswer(is_yes(text))
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(value, dict):
+        if not is_yes(json.dumps({"approve": True, **value})):
+            return PersonsAnswer(allow=False)
+        given = value.get("answers")
+        if isinstance(given, dict):
+            known = {one: str(given[one]) for one in use.questions() if one in given}
+            return PersonsAnswer(bool(known), known)
+        value = value.get("reason")
+    if not isinstance(value, str) or not value.strip():
+        return PersonsAnswer(allow=False)
+    return PersonsAnswer(allow=True, answers=dict.fromkeys(use.questions(), value))
+
+
+def _check_answers(use: ToolApproval, allow: bool, answers: Mapping[str, str]) -> None:
+    questions = [*use.questions()]
+    if allow and questions and not answers:
+        message = "These are questions: `answers` has to say what the person answers, by question."
+        raise InvalidRequest(message, param="answers")
+    if unknown := [text for text in answers if text not in questions]:
+        raise InvalidRequest(f"{unknown[0][:80]!r} is not what was asked.", param="answers")
+
+
 def _as_call(pending: Pending, index: int) -> Iterator[Event]:
     asked: JsonObject = {"approval_id": pending.id, "tool": pending.use.tool}
     arguments = json.dumps({**asked, "input": pending.use.input})
@@ -305,7 +347,7 @@ def _without_function(turn: Turn) -> Turn:
 
 def _results(turn: Turn) -> Iterator[tuple[str, str]]:
     """The ids and texts of the decisions, and of the tool results that the last message brings."""
-    yield from ((id_, "yes" if allow else "no") for id_, allow in turn.decisions)
+    yield from turn.decisions
     last = turn.messages[-1] if turn.messages else None
     for block in last.content if last is not None and last.role == "user" else ():
         if block["type"] == "tool_result":

@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses/create#response
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -38,7 +39,7 @@ class Conversation:
     system: str | None
     messages: tuple[Message, ...]
     ignored: set[str]
-    decisions: tuple[tuple[str, bool], ...] = ()
+    decisions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class _Reader:
     parts: PartReader
     system: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    decisions: list[tuple[str, bool]] = field(default_factory=list)
+    decisions: list[tuple[str, str]] = field(default_factory=list)
 
     def read(self, item: JsonObject, where: str) -> None:
         kind = item.get("type") or ("message" if "role" in item else None)
@@ -126,7 +127,8 @@ class _Reader:
         approve = item.get("approve")
         if not isinstance(approve, bool):
             raise InvalidRequest("`approve` must be true or false.", param=f"{where}.approve")
-        self.decisions.append((_string(item, "approval_request_id", where), approve))
+        decision = json.dumps({"approve": approve, "reason": _optional(item, "reason") or ""})
+        self.decisions.append((_string(item, "approval_request_id", where), decision))
 
     def _reasoning(self, item: JsonObject, where: str) -> None:
         """Only what Claude signed can go back; a summary alone says nothing to it."""

@@ -22,8 +22,8 @@ router = APIRouter(
 
 
 class Approval(BaseModel):
-    """`input` is what the tool would get: a command, or the two sides of a change. Times are in
-    Unix seconds; after `expires_at` the answer is no."""
+    """`input` is what the tool would get: a command, the two sides of a change, or questions. Times
+    are in Unix seconds; after `expires_at` the answer is no."""
 
     id: str
     object: Literal["approval"] = "approval"
@@ -42,9 +42,12 @@ class ApprovalList(BaseModel):
 
 
 class Decision(BaseModel):
+    """`answers` are those to the questions of `AskUserQuestion`, by their texts."""
+
     model_config = ConfigDict(extra="forbid")
 
     approve: bool
+    answers: dict[str, str] = {}
 
 
 @router.get("", summary="What waits for an approval")
@@ -68,7 +71,9 @@ async def decide(
 ) -> Approval:
     """By the key whose request it is, or an operator's."""
     owner = None if policy.is_operator(principal) else principal.name
-    decided = approvals.decide(approval_id, owner, allow=body.approve, by=principal.name)
+    decided = approvals.decide(
+        approval_id, owner, allow=body.approve, by=principal.name, answers=body.answers
+    )
     return _shown(decided)
 
 

@@ -253,7 +253,7 @@ def test_only_the_decisions_at_the_end_are_answers() -> None:
     asked = {"role": "user", "content": "Go"}
     assert turn([asked, decided, {"role": "user", "content": "on"}]).decisions == ()
     assert turn([asked, decided, {"role": "user", "content": "on"}, later]).decisions == (
-        ("a2", False),
+        ("a2", '{"approve": false, "reason": ""}'),
     )
     assert refused([asked, {**decided, "approve": "yes"}]) == ("input[1].approve", "invalid_value")
 

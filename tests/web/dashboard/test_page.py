@@ -138,6 +138,47 @@ async def test_a_key_that_is_no_operators_sees_its_own_usage_only(operated: Gate
 ASKING = "---\ndescription: Asks\nask: Bash\nworkspace: work\n---\n"
 
 
+async def test_an_operator_answers_an_agents_questions(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "agents").mkdir()
+    agent = "---\ndescription: May ask\ntools: Read\nquestions: true\n---\n"
+    (tmp_path / "agents" / "curious.md").write_text(agent)
+    asked = [
+        {
+            "question": f"Which {name}?",
+            "header": name,
+            "multiSelect": name == "sizes",
+            "options": [{"label": label, "description": XSS} for label in labels],
+        }
+        for name, labels in (("colour", ("Red", "Blue")), ("sizes", ("S", "M", "L")))
+    ]
+    settings: dict[str, Any] = {
+        "agents_dir": tmp_path / "agents",
+        "allowed_tools": ("Read",),
+        "api_keys": "alice:sk-alice,default:sk-operator",
+    }
+    async with make_gateway(**settings) as gateway, browser() as context:
+        page = await signed_in(context, gateway)
+        await look_at(page, "approvals")
+        body = asking(script(("AskUserQuestion", {"questions": asked})), model="curious")
+        headers = {"authorization": "Bearer sk-alice"}
+        answering = asyncio.create_task(gateway.http.post(URL, json=body, headers=headers))
+        await page.get_by_text("Blue").check()
+        await page.get_by_role("button", name="Answer").click()
+        await page.wait_for_selector("text=A question has no answer yet.")
+        await page.get_by_text("S ·").check()
+        await page.get_by_label("Another answer to: Which sizes?").fill("XL")
+        assert await serious_faults(page) == []
+        await page.get_by_role("button", name="Answer").click()
+        await page.wait_for_selector("text=No agent waits")
+        assert (await answering).status_code == 200
+        [result] = gateway.upstream.requests[-1].messages[-1]["content"]
+        assert '"Which colour?"="Blue"' in str(result)
+        assert '"Which sizes?"="S, XL"' in str(result)
+        assert await page.title() != "owned"
+
+
 @pytest.mark.parametrize("word", ["Approve", "Deny"])
 async def test_an_operator_approves_or_denies_what_an_agent_asks_for(
     make_gateway: MakeGateway, tmp_path: Path, word: str

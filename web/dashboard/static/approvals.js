@@ -25,19 +25,34 @@ export async function approvals(root, signal) {
 }
 
 function card(one, look) {
+  const questions = one.tool === "AskUserQuestion" ? one.input.questions.map(choices) : [];
   const decide = (approve) => async () => {
-    await api(`/v1/approvals/${encodeURIComponent(one.id)}`, { method: "POST", body: { approve } });
-    note(approve ? `${one.tool} is approved.` : `${one.tool} is denied.`);
+    const answers = Object.fromEntries(questions.map(({ question, answer }) => [question, answer()]));
+    if (approve && Object.values(answers).some((answer) => !answer)) return note("A question has no answer yet.");
+    const body = approve && questions.length ? { approve, answers } : { approve };
+    await api(`/v1/approvals/${encodeURIComponent(one.id)}`, { method: "POST", body });
+    note(approve ? `${one.tool} is ${questions.length ? "answered" : "approved"}.` : `${one.tool} is denied.`);
     await look();
   };
   const until = new Date(one.expires_at * 1000).toLocaleTimeString();
   return h("section", { class: "card", "aria-label": `${one.tool}, asked by ${one.key}` },
     h("h2", {}, one.tool),
     h("p", { class: "muted" }, [one.key, one.model, one.session_id && `session ${one.session_id}`, `denied at ${until} without an answer`].filter(Boolean).join(" · ")),
-    asked(one),
+    questions.length ? questions.map(({ shown }) => shown) : asked(one),
     h("p", {},
-      h("button", { type: "button", class: "primary", onclick: decide(true) }, "Approve"), " ",
+      h("button", { type: "button", class: "primary", onclick: decide(true) }, questions.length ? "Answer" : "Approve"), " ",
       h("button", { type: "button", onclick: decide(false) }, "Deny")));
+}
+
+// One question with its choices, and what was chosen: several choices are one text.
+function choices({ question, options, multiSelect }) {
+  const name = `choice-${crypto.randomUUID()}`;
+  const boxes = options.map(({ label }) => h("input", { type: multiSelect ? "checkbox" : "radio", name, value: label }));
+  const other = h("input", { type: "text", "aria-label": `Another answer to: ${question}`, placeholder: "Another answer" });
+  const lines = options.map(({ label, description }, at) =>
+    h("label", { class: "choice" }, boxes[at], " ", label, h("span", { class: "muted" }, description ? ` · ${description}` : "")));
+  const answer = () => [...boxes.filter((box) => box.checked).map((box) => box.value), other.value.trim()].filter(Boolean).join(", ");
+  return { question, answer, shown: h("fieldset", {}, h("legend", {}, question), lines, other) };
 }
 
 function asked({ tool, input }) {
