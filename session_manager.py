@@ -13,8 +13,16 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -307,12 +315,18 @@ class SessionManager:
         self._checked_until = asyncio.get_running_loop().time() + CHECKED_SECONDS
         return self._problem
 
-    async def clear(self, owner: str, session_id: str) -> Session:
-        """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""
+    @asynccontextmanager
+    async def at_rest(self, owner: str, session_id: str) -> AsyncIterator[Lease]:
+        """Meanwhile no turn runs in it. Raises SessionNotFound or SessionBusy."""
         await self.store.get(owner, session_id)
         async with self._leases.hold(owner, session_id) as lease:
             if lease.created or lease.session.expired:
                 raise SessionNotFound(f"No such session: {session_id!r}.")
+            yield lease
+
+    async def clear(self, owner: str, session_id: str) -> Session:
+        """Drops the messages, when no turn runs. Raises SessionNotFound or SessionBusy."""
+        async with self.at_rest(owner, session_id) as lease:
             cleared = await self.store.clear(lease)
             lease.over = True
             return cleared

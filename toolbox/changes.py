@@ -7,6 +7,8 @@ and time, without a diff.
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -33,6 +35,7 @@ class FileState:
     size: int
     modified_at: float
     content: bytes | None
+    mode: int = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,44 @@ def snapshot(directory: str) -> Snapshot:
     listing = workspace_files.listed(directory)
     files, left = {}, MOST_SNAPSHOT_BYTES
     for found in listing.files:
-        content = None
+        content, mode = None, 0o600
         if found.bytes <= min(MOST_FILE_BYTES, left):
             with suppress(GatewayError):  # it is gone, or has grown
                 with workspace_files.opened(directory, found.path, MOST_FILE_BYTES) as file:
                     content = file.read(MOST_FILE_BYTES)
+                    mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
                 left -= len(content)
-        files[found.path] = FileState(found.bytes, found.modified_at, content)
+        files[found.path] = FileState(found.bytes, found.modified_at, content, mode)
     return Snapshot(directory, time.time(), files, listing.complete)
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The paths of the files that are as they were, and of those that could not be put back."""
+
+    files: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def undone(before: Snapshot) -> Undone:
+    """Makes the directory as it was. Blocks. What is too large to be kept, or may have been there
+    unseen, stays as it is; so do links and folders."""
+    done, left = [], []
+    for changed in compared(before, snapshot(before.directory)).files:
+        old = before.files.get(changed.path)
+        try:
+            if old is None and before.complete:
+                workspace_files.removed(before.directory, changed.path)
+            elif old is not None and old.content is not None:
+                workspace_files.restored(before.directory, changed.path, old.content, old.mode)
+            else:
+                left.append(changed.path)
+                continue
+        except GatewayError:  # such as a folder in the place of a file
+            left.append(changed.path)
+            continue
+        done.append(changed.path)
+    return Undone(tuple(done), tuple(left))
 
 
 def compared(before: Snapshot, after: Snapshot) -> Changes:

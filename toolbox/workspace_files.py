@@ -143,15 +143,40 @@ def written(directory: str, path: str, data: bytes) -> FoundFile:
             param="path",
             code="path_not_allowed",
         )
+    return _put(directory, path, data, 0o600)
+
+
+def restored(directory: str, path: str, data: bytes, mode: int) -> FoundFile:
+    """Puts back what was there, whole or not at all. Raises InvalidRequest."""
+    return _put(directory, path, data, mode)
+
+
+def removed(directory: str, path: str) -> None:
+    """Deletes a file, if it is there. Raises InvalidRequest."""
+    *folders, name = parts_of(path)
+    with ExitStack() as stack:
+        try:
+            os.unlink(name, dir_fd=_folder(stack, directory, folders))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _in_the_way(error) from None
+
+
+def _in_the_way(error: OSError) -> Exception:
+    if error.errno not in IN_THE_WAY:
+        return error
+    return InvalidRequest("Something else is in the way of this path.", param="path")
+
+
+def _put(directory: str, path: str, data: bytes, mode: int) -> FoundFile:
+    *folders, name = parts_of(path)
     with ExitStack() as stack:
         try:
             folder = _folder(stack, directory, folders, make=True)
-            _replace(folder, name, data)
+            _replace(folder, name, data, mode)
         except OSError as error:
-            if error.errno not in IN_THE_WAY:
-                raise
-            message = "Something else is in the way of this path."
-            raise InvalidRequest(message, param="path") from None
+            raise _in_the_way(error) from None
         state = os.stat(name, dir_fd=folder, follow_symlinks=False)
         return FoundFile(path, state.st_size, state.st_mtime)
 
@@ -169,11 +194,12 @@ def _folder(stack: ExitStack, directory: str, folders: list[str], *, make: bool 
     return descriptor
 
 
-def _replace(folder: int, name: str, data: bytes) -> None:
+def _replace(folder: int, name: str, data: bytes, mode: int) -> None:
     temporary = f".upload-{secrets.token_hex(8)}"
     try:
         with os.fdopen(os.open(temporary, NEW_FILE, 0o600, dir_fd=folder), "wb") as file:
             file.write(data)
+            os.fchmod(file.fileno(), mode)
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(OSError):

@@ -25,7 +25,7 @@ from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar
 from config.settings import SESSIONS_FOLDER
 from core.errors import InvalidRequest, PermissionDenied, SessionTooLarge, WorkspaceUnavailable
 from toolbox import workspace_files
-from toolbox.changes import Changes, Snapshots, compared, snapshot
+from toolbox.changes import Changes, Snapshots, Undone, compared, snapshot, undone
 from toolbox.workspace_files import FoundFile, Listing
 
 DELETED = ".deleted"
@@ -120,6 +120,12 @@ class Workspaces:
         before = self._snapshots.get(owner, session_id)
         after = await _in_thread(snapshot, before.directory)
         return await asyncio.to_thread(compared, before, after)
+
+    async def undo(self, owner: str, session_id: str) -> Undone:
+        """Makes the files as they were at `remember`. Raises NotFound and WorkspaceUnavailable."""
+        before = self._snapshots.get(owner, session_id)
+        async with self.held(before.directory):
+            return await _in_thread(undone, before)
 
     async def remove(self, owner: str, session_id: str) -> None:
         """Deletes a session's directory, unless it is in use or not there."""

@@ -143,6 +143,7 @@ OTHERS = [
     ("/v1/tools/config", "PUT"),
     ("/v1/tools/stats", "GET"),
     ("/v1/sessions/{session_id}/changes", "GET"),
+    ("/v1/sessions/{session_id}/changes/undo", "POST"),
     ("/v1/sessions/{session_id}/files", "GET"),
     ("/v1/sessions/{session_id}/files/{path}", "GET"),
     ("/v1/sessions/{session_id}/files/{path}", "PUT"),

@@ -56,3 +56,52 @@ async def test_the_changes_are_those_of_the_last_turn(working: Gateway) -> None:
 async def test_a_session_without_such_a_turn_has_no_changes(working: Gateway) -> None:
     await working.http.post(URL, json=asking("hi", session_id="s"))
     assert error_of(await working.http.get(CHANGES)) == (404, "not_found")
+
+
+UNDO = f"{CHANGES}/undo"
+
+
+async def test_the_changes_of_the_last_turn_can_be_undone(working: Gateway) -> None:
+    """And the agent, whose process stays, goes on with the files as they are now."""
+    first = {"file_path": "run.sh", "content": "one\ntwo\n"}
+    await work(working, ("Write", first), bash("chmod 751 run.sh; mkdir d; echo b > d/b.txt"))
+    edit = {"file_path": "run.sh", "old_string": "two", "new_string": "2"}
+    await work(
+        working,
+        ("Read", {"file_path": "run.sh"}),
+        ("Edit", edit),
+        bash("rm -r d; echo new > new.txt; ln -s /etc/hosts link"),
+    )
+    undone = (await working.http.post(UNDO)).json()
+    assert undone == {
+        "object": "session.changes.undone",
+        "data": ["d/b.txt", "new.txt", "run.sh"],
+        "left": [],
+    }
+    assert await changed(working) == {}
+    await work(working, bash("cat run.sh d/b.txt; stat -c %a run.sh; ls"))
+    messages = working.upstream.requests[-1].messages
+    *_, result = (message["content"][0] for message in messages if message["role"] == "user")
+    assert result["content"] == "one\ntwo\nb\n751\nd\nlink\nrun.sh"
+
+
+async def test_undoing_waits_for_no_turn_that_runs(make_gateway: MakeGateway) -> None:
+    tools: dict[str, Any] = {"allowed_tools": ("Write",), "session_wait_seconds": 0.2}
+    async with make_gateway(**tools) as gateway:
+        await work(gateway, ("Write", {"file_path": "a.txt", "content": "a"}))
+        running = asking("!demo tokens=100 rate=20", session_id="s", stream=True)
+        async with gateway.http.stream("POST", URL, json=running) as answer:
+            lines = answer.aiter_lines()
+            await anext(lines)
+            assert error_of(await gateway.http.post(UNDO)) == (409, "session_busy")
+
+
+async def test_what_cannot_be_undone_is_told(working: Gateway) -> None:
+    assert error_of(await working.http.post(UNDO)) == (404, "session_not_found")
+    await working.http.post(URL, json=asking("hi", session_id="s"))
+    assert error_of(await working.http.post(UNDO)) == (404, "not_found")
+    await work(working, bash("head -c 200000 /dev/zero > large; echo a > a"))
+    await work(working, bash("rm large a; mkdir a; echo b > a/b"))
+    undone = (await working.http.post(UNDO)).json()
+    assert undone["data"] == ["a/b"]
+    assert undone["left"] == ["a", "large"]
