@@ -107,8 +107,13 @@ async def check_cli(engine: ClaudeEngine, settings: Settings, credentials: Crede
     try:
         async with asyncio.timeout(SECONDS):
             fault = await _fault(version, settings, credentials)
-    except (GatewayError, TimeoutError, OSError) as error:
-        fault = str(error) or "it took too long"
+    except TimeoutError:
+        fault = "it took too long"
+    except (GatewayError, OSError) as error:
+        fault = str(error)
+    except Exception as error:
+        log.exception("the check of Claude Code failed")
+        fault = type(error).__name__
     if fault is None:
         engine.trusted.add(version)
         log.info("Claude Code %s is new to this server, and was checked: all is well.", version)
