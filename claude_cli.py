@@ -104,7 +104,8 @@ class ClaudeEngine:
         self._refused: tuple[float, str] | None = None
         self._at_work: dict[tuple[str, str], AgentWorker] = {}
         self.trusted = {*CONTRACT_TESTED_VERSIONS}
-        """Versions of Claude Code whose processes serve more than one conversation."""
+        """Versions of Claude Code whose plain processes serve more than one conversation. What an
+        agent's process does in its session only the contract tests cover."""
 
         self.windows = RateLimitWindows()
         self.first_tokens: deque[FirstToken] = deque(maxlen=100)
@@ -133,7 +134,7 @@ class ClaudeEngine:
         if grant is None:
             plain = self._launcher.plain()
             return ClaudeWorker(plain, self.windows, self.trusted, login=self._login)
-        return AgentWorker(self._launcher.granted(grant), grant, self.windows, self.trusted)
+        return AgentWorker(self._launcher.granted(grant), grant, self.windows)
 
     @property
     def cli_path(self) -> Path:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from auth import Principal
 from config.sandbox import why_no_commands
 from config.settings import Settings, SettingsError
-from core.approval import QUESTIONS
+from core.approval import QUESTION_TOOL
 from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
@@ -143,7 +143,7 @@ class ToolPolicy:
             raise ToolsNotAllowed(refusal)
         _check_servers(held, tool_request)
         tools = _granted(held, tool_request)
-        questions = (QUESTIONS,) if tool_request.questions else ()
+        questions = (QUESTION_TOOL,) if tool_request.questions else ()
         return ToolGrant(
             tools=(*(tool.name for tool in tools), *questions),
             allow=tuple(rule for tool in tools for rule in _narrowed(held, tool, tool_request)),

@@ -116,10 +116,10 @@ async def check_cli(engine: ClaudeEngine, settings: Settings, credentials: Crede
         fault = type(error).__name__
     if fault is None:
         engine.trusted.add(version)
-        log.info("Claude Code %s is new to this server, and was checked: all is well.", version)
+        log.info("Claude Code %s passed the start-up check: its processes are reused.", version)
     else:
         log.warning(
-            "Claude Code %s does not do all that this server relies on (%s): each process serves "
+            "Claude Code %s failed the start-up check (%s): each process serves "
             "one conversation, which is slower.",
             version,
             fault,

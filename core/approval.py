@@ -10,14 +10,14 @@ from core.conversation import JsonObject
 FUNCTION = "approve"
 """By a call of it the client is asked, where it offers such a function."""
 
-QUESTION = "appr_"
+APPROVAL_ID_PREFIX = "appr_"
 """How the ids of such calls begin: no model's do."""
 
 OWN_SERVER = "claude-code"
 """The label under which Claude Code's built-in tools are asked for like those of an MCP server."""
 
 
-QUESTIONS = "AskUserQuestion"
+QUESTION_TOOL = "AskUserQuestion"
 """Claude Code's tool that asks the person questions with choices. Its input gets the answers."""
 
 
@@ -31,7 +31,7 @@ class ToolApproval:
 
     def questions(self) -> Iterator[str]:
         """The texts of what is asked, where it is asked in words."""
-        asked = self.input.get("questions") if self.tool == QUESTIONS else None
+        asked = self.input.get("questions") if self.tool == QUESTION_TOOL else None
         for one in asked if isinstance(asked, list) else ():
             if isinstance(one, dict) and isinstance(one.get("question"), str):
                 yield one["question"]

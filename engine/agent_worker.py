@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -42,7 +42,6 @@ from engine.failures import Failure, sdk_error
 from engine.launch_profile import LaunchProfile
 from engine.permission_prompts import PermissionPrompts
 from engine.rate_limit_windows import RateLimitWindows
-from engine.tested_versions import CONTRACT_TESTED_VERSIONS
 from engine.translate import AnswerReader, usage_of_models
 from engine.transport import CliTransport
 from engine.worker import CLEAN_STOPS, CliProcess
@@ -70,9 +69,8 @@ class AgentWorker(CliProcess):
         transport: CliTransport,
         grant: ToolGrant,
         windows: RateLimitWindows | None = None,
-        trusted: Container[str] = CONTRACT_TESTED_VERSIONS,
     ) -> None:
-        super().__init__(transport, windows, trusted)
+        super().__init__(transport, windows)
         self._grant = grant
         self._functions: frozenset[str] = frozenset()
         self._messages: AsyncIterator[SdkMessage] | None = None

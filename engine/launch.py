@@ -20,7 +20,7 @@ import claude_agent_sdk
 from config.credentials import Credentials, may_pass
 from config.sandbox import sandbox_settings
 from config.settings import Settings
-from core.approval import QUESTIONS
+from core.approval import QUESTION_TOOL
 from core.builtin_tools import tool_of
 from core.conversation import JsonObject
 from core.turn import ToolGrant
@@ -258,7 +258,7 @@ def _ask_rules(own: ToolGrant) -> list[str]:
     """Of the tools that have no rule which allows some uses, which this would undo. Without it the
     CLI runs commands that it knows to only read, such as `ls`, without asking."""
     allowed = {tool_of(rule) for rule in own.allow}
-    return [rule for rule in own.ask if rule not in allowed and rule != QUESTIONS]
+    return [rule for rule in own.ask if rule not in allowed and rule != QUESTION_TOOL]
 
 
 def _write_executable(path: Path, text: str) -> None:

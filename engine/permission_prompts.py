@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from core.approval import QUESTIONS, Approve, ToolApproval
+from core.approval import QUESTION_TOOL, Approve, ToolApproval
 from core.conversation import JsonObject
 from engine.control import control_answer_line
 
@@ -72,7 +72,7 @@ class PermissionPrompts:
         answer = await self.approve(use)
         if not answer.allow:
             return _denial(DENIED)
-        answers = {"answers": dict(answer.answers)} if tool == QUESTIONS else {}
+        answers = {"answers": dict(answer.answers)} if tool == QUESTION_TOOL else {}
         return {"behavior": "allow", "updatedInput": given | answers}
 
     def _is_asked(self, tool: str) -> bool:

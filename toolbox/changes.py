@@ -109,7 +109,7 @@ def undone(before: Snapshot) -> Undone:
             else:
                 left.append(changed.path)
                 continue
-        except GatewayError:  # such as a folder in the place of a file
+        except (GatewayError, OSError):  # a folder in its place, or one that may not be written
             left.append(changed.path)
             continue
         done.append(changed.path)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from core.approval import FUNCTION, QUESTION, QUESTIONS, PersonsAnswer, ToolApproval
+from core.approval import APPROVAL_ID_PREFIX, FUNCTION, QUESTION_TOOL, PersonsAnswer, ToolApproval
 from core.conversation import JsonObject
 from core.errors import InvalidRequest, NotFound
 from core.events import (
@@ -126,7 +126,7 @@ class Approvals:
         decision: asyncio.Future[tuple[PersonsAnswer, str]]
         decision = asyncio.get_running_loop().create_future()
         return Pending(
-            id=f"{QUESTION}{secrets.token_hex(12)}",
+            id=f"{APPROVAL_ID_PREFIX}{secrets.token_hex(12)}",
             principal=turn.principal,
             session_id=turn.session_id,
             model=turn.model,
@@ -301,7 +301,7 @@ def is_yes(text: str) -> bool:
 def answer_of(use: ToolApproval, text: str) -> PersonsAnswer:
     """What the result of the function, or a decision as JSON, says. To questions it says the
     `answers` by their texts, or in one text (`reason`) what holds for all."""
-    if use.tool != QUESTIONS:
+    if use.tool != QUESTION_TOOL:
         return PersonsAnswer(is_yes(text))
     try:
         value = json.loads(text)
@@ -323,10 +323,10 @@ def answer_of(use: ToolApproval, text: str) -> PersonsAnswer:
 def _check_answers(use: ToolApproval, allow: bool, answers: Mapping[str, str]) -> None:
     questions = [*use.questions()]
     if allow and questions and not answers:
-        message = "These are questions: `answers` has to say what the person answers, by question."
+        message = "`answers` is required: an object with an answer for each question."
         raise InvalidRequest(message, param="answers")
     if unknown := [text for text in answers if text not in questions]:
-        raise InvalidRequest(f"{unknown[0][:80]!r} is not what was asked.", param="answers")
+        raise InvalidRequest(f"Unknown question: {unknown[0][:80]!r}.", param="answers")
 
 
 def _as_call(pending: Pending, index: int) -> Iterator[Event]:

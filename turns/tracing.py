@@ -78,9 +78,9 @@ class Tracing:
             kind=SpanKind.SERVER,
             start_time=int(at * NANOSECONDS),
         )
-        told: dict[str, str] = {}
-        context.inject(told, set_span_in_context(span))
-        return TurnSpan("\n".join(f"{name}: {value}" for name, value in told.items()), span)
+        carrier: dict[str, str] = {}
+        context.inject(carrier, set_span_in_context(span))
+        return TurnSpan("\n".join(f"{name}: {value}" for name, value in carrier.items()), span)
 
     async def aclose(self) -> None:
         """Sends what waits, in a thread: the exporter blocks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from core.approval import QUESTION
+from core.approval import APPROVAL_ID_PREFIX
 from core.conversation import JsonObject
 from core.events import (
     ApiEvent,
@@ -212,7 +212,7 @@ class Composer:
 
     def _call(self, event: ToolCallStart) -> bytes:
         frames = self._end()
-        if self.call.turn.asks_by_item and event.id.startswith(QUESTION):
+        if self.call.turn.asks_by_item and event.id.startswith(APPROVAL_ID_PREFIX):
             self._begin(ApprovalItem(Place(self.writer, len(self._items), event.id)))
             return frames
         tool = self.call.names.wire(event.name)

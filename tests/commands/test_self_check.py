@@ -49,7 +49,7 @@ async def test_a_new_version_that_does_what_it_should_is_trusted(
         await until(lambda: len(gateway.engine.trusted) == 2, seconds=60)
         assert await asked_twice(gateway) == 1
         assert len(gateway.upstream.requests) == 2  # none of the check's own
-    assert "is new to this server, and was checked: all is well." in caplog.text
+    assert "passed the start-up check: its processes are reused." in caplog.text
 
 
 async def test_until_then_a_process_serves_one_conversation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from core.errors import NotFound
 from toolbox import changes
-from toolbox.changes import Snapshots, compared, snapshot
+from toolbox.changes import Snapshots, compared, snapshot, undone
 
 
 def test_each_kind_of_change_has_its_diff(tmp_path: Path) -> None:
@@ -68,3 +69,22 @@ def test_snapshots_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     kept.discard("alice", "one")
     with pytest.raises(NotFound):
         kept.get("alice", "one")
+
+
+def test_a_file_that_the_system_refuses_to_touch_keeps_no_other_from_being_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one in a folder that a command made read-only."""
+    before = snapshot(str(tmp_path))
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    unlink = os.unlink
+
+    def refusing(name: str, *, dir_fd: int) -> None:
+        if name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", refusing)
+    found = undone(before)
+    assert (found.files, found.left) == (("a", "c"), ("b",))
