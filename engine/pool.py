@@ -31,18 +31,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, get_args
 
 from core.errors import Overloaded
-from engine.leases import (
-    Lease,
-    LeaseKind,
-    P,
-    PoolLimits,
-    Slot,
-    State,
-    W,
-    Waiter,
-    expected_waits,
-)
+from engine.leases import Lease, LeaseKind, P, PoolLimits, Slot, State, W, Waiter, expected_waits
 from engine.shares import Shares
+from engine.tasks import finished
 from engine.waiting_line import WaitingLine
 from engine.warm_kinds import WarmKinds
 
@@ -105,16 +96,18 @@ class Pool(Generic[P, W]):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Ends every worker, leased ones too, and waits until they are gone."""
+        """Ends every worker, leased ones too, and waits until they are gone, cancelled or not."""
         self._closed = True
         for waiter in list(self._line):
             self._refuse(waiter, "The server is shutting down.")
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for slot in list(self._slots):
-            self._retire(slot)
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        try:
+            await finished(self._tasks)
+        finally:
+            for slot in list(self._slots):
+                self._retire(slot)
+            await finished(self._ending)
 
     @property
     def processes(self) -> int:

@@ -319,11 +319,13 @@ class CliTransport(Transport):
         assert self._process is not None
         assert self._pipes is not None
         self.kill()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REAP_SECONDS):
-                await self._pipes.output_ended.wait()
-                await self._pipes.exited.wait()
-        self._process.close()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REAP_SECONDS):
+                    await self._pipes.output_ended.wait()
+                    await self._pipes.exited.wait()
+        finally:
+            self._process.close()
 
 
 class _Pipes(asyncio.SubprocessProtocol):

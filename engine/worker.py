@@ -128,10 +128,12 @@ class CliProcess:
 
     async def close(self) -> None:
         self._transport.kill()
-        with suppress(Exception):  # the process is dead already; this frees what the SDK holds
-            if self._client is not None:
-                await self._client.disconnect()
-        await self._transport.close()
+        try:
+            with suppress(Exception):  # the process is dead already; this frees what the SDK holds
+                if self._client is not None:
+                    await self._client.disconnect()
+        finally:
+            await self._transport.close()
 
     async def _start_process(self) -> None:
         try:
