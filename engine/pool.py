@@ -445,7 +445,9 @@ class Pool(Generic[P, W]):
         self._keep_ready()
 
     def _keep_ready(self) -> None:
-        if self._line or self._closed or self._backs_off():
+        """Starts what is missing, but not before those in line who may have more have theirs."""
+        is_needed = any(self._has_share(waiter.principal) for waiter in self._line)
+        if is_needed or self._closed or self._backs_off():
             return
         ready = self.in_state("starting", "blank", "idle")
         plain = [s for s in ready if s.kind is None and s.profile in (None, self._common)]

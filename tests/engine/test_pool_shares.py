@@ -85,6 +85,23 @@ async def test_no_worker_is_started_for_whoever_has_its_share() -> None:
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_what_dies_is_replaced_while_whoever_has_its_share_waits() -> None:
+    async with pool(4, None, principals=2) as it, AsyncExitStack() as stack:
+        for _ in range(3):
+            await leased(stack, it, "alice")
+        waiting = asyncio.create_task(leased(stack, it, "alice"))
+        await asyncio.sleep(0.02)
+        (left,) = it.in_state("blank")
+        left.worker.alive = False
+        for _ in range(2):  # it ends, then its place is free
+            it.sweep()
+            await asyncio.sleep(0.02)
+        assert len(it.in_state("blank")) == 1
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
 async def test_without_a_bound_the_only_principal_may_have_all() -> None:
     async with pool(2, None) as it, AsyncExitStack() as stack:
         for _ in range(2):
