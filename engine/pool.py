@@ -96,7 +96,7 @@ class Pool(Generic[P, W]):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Ends every worker, leased ones too, and waits until they are gone, cancelled or not."""
+        """Ends every worker, leased ones too, and waits until they are gone, even if cancelled."""
         self._closed = True
         for waiter in list(self._line):
             self._refuse(waiter, "The server is shutting down.")
@@ -445,9 +445,10 @@ class Pool(Generic[P, W]):
         self._keep_ready()
 
     def _keep_ready(self) -> None:
-        """Starts what is missing, but not before those in line who may have more have theirs."""
-        is_needed = any(self._has_share(waiter.principal) for waiter in self._line)
-        if is_needed or self._closed or self._backs_off():
+        """Starts what is missing, unless somebody in line comes first. Whoever has its share does
+        not: a flood would leave the others no worker ahead."""
+        somebody_is_first = any(self._has_share(waiter.principal) for waiter in self._line)
+        if somebody_is_first or self._closed or self._backs_off():
             return
         ready = self.in_state("starting", "blank", "idle")
         plain = [s for s in ready if s.kind is None and s.profile in (None, self._common)]

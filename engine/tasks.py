@@ -1,4 +1,4 @@
-"""Waiting for tasks that must come to their end."""
+"""Waiting for tasks that must run to completion."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 async def finished(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Waits until these tasks are done, whatever their outcome; each must be bounded.
+    """Waits until these tasks are done, whatever their outcome; each must be bounded in time.
 
-    Where the caller is cancelled meanwhile, CancelledError comes after their end: unlike
-    `asyncio.gather`, it does not cancel them, since a process would be left half-closed.
+    Raises CancelledError if the caller was cancelled meanwhile, but only once they are done.
+    `asyncio.gather` would cancel them, and leave a process half-closed.
     """
     cancelled: asyncio.CancelledError | None = None
     while pending := [task for task in tasks if not task.done()]:
