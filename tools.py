@@ -16,7 +16,7 @@ from typing import TypeVar
 from auth import Principal
 from config.sandbox import why_no_commands
 from config.settings import Settings, SettingsError
-from core.approval import QUESTION_TOOL
+from core.approval import PLAN_TOOL, QUESTION_TOOL
 from core.builtin_tools import BY_NAME, BuiltinTool, ToolRequest, rules, tool_of, tool_rules
 from core.errors import InvalidRequest, NotFound, PermissionDenied, SessionNotFound, ToolsNotAllowed
 from core.turn import ToolGrant
@@ -143,13 +143,15 @@ class ToolPolicy:
             raise ToolsNotAllowed(refusal)
         _check_servers(held, tool_request)
         tools = _granted(held, tool_request)
-        questions = (QUESTION_TOOL,) if tool_request.questions else ()
+        # a client that asks for plan mode takes away what a person could approve
+        shows_plan = tool_request.plan and tool_request.permission_mode != "plan"
+        asking = (QUESTION_TOOL,) * tool_request.questions + (PLAN_TOOL,) * shows_plan
         return ToolGrant(
-            tools=(*(tool.name for tool in tools), *questions),
+            tools=(*(tool.name for tool in tools), *asking),
             allow=tuple(rule for tool in tools for rule in _narrowed(held, tool, tool_request)),
             deny=tuple(dict.fromkeys((*held.disallowed, *tool_request.deny))),
-            ask=(*_asked(tools, tool_request), *questions),
-            permission_mode=tool_request.permission_mode,
+            ask=(*_asked(tools, tool_request), *asking),
+            permission_mode="plan" if shows_plan else tool_request.permission_mode,
             max_turns=_within(tool_request.max_turns, self._settings.max_turns, "max_turns"),
             max_budget_usd=_within(
                 tool_request.max_budget_usd, self._settings.max_budget_usd, "max_budget_usd"

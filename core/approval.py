@@ -20,6 +20,13 @@ OWN_SERVER = "claude-code"
 QUESTION_TOOL = "AskUserQuestion"
 """Claude Code's tool that asks the person questions with choices. Its input gets the answers."""
 
+PLAN_TOOL = "ExitPlanMode"
+"""Claude Code's tool that shows the person a plan, the text `plan` of its input. Where it is
+allowed, the agent leaves plan mode."""
+
+ALWAYS_ASKING = (QUESTION_TOOL, PLAN_TOOL)
+"""Tools that ask a person whatever the rules say."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolApproval:
@@ -39,10 +46,12 @@ class ToolApproval:
 
 @dataclass(frozen=True, slots=True)
 class PersonsAnswer:
-    """Whether a use is allowed; to questions the `answers`, by their texts."""
+    """Whether a use is allowed; to questions the `answers`, by their texts; with a no the `reason`,
+    which the model is told."""
 
     allow: bool
     answers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    reason: str = ""
 
 
 def server_and_tool(tool: str) -> tuple[str, str]:

@@ -134,7 +134,8 @@ class ToolRequest:
 
     `rules` narrow what is allowed of the tools, None leaves it as it is; uses of the tools in `ask`
     that none of them covers need a person's approval; `deny` rules hold in any case. With
-    `questions` the model may ask the person.
+    `questions` the model may ask the person; with `plan` it shows a plan before it changes
+    anything.
     """
 
     tools: tuple[str, ...] = ()
@@ -149,6 +150,7 @@ class ToolRequest:
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     questions: bool = False
+    plan: bool = False
 
 
 def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:

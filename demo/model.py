@@ -19,6 +19,7 @@ from demo.schema import instance
 _QUOTED_CHARS: Final = 2000
 _DEFAULT_STOP: Final = "end_turn"
 _STRUCTURED: Final = "StructuredOutput"
+_PLAN_FILE: Final = re.compile(r"(?:plan at|plan file already exists at) (/\S+\.md)")
 _INSTRUCTED: Final = re.compile(r"by calling (?:the tool|at least one of the tools) `([^`]+)`")
 STOP_REASONS: Final = frozenset(
     {
@@ -172,7 +173,16 @@ class DemoModel:
         if arguments is None:
             schema = offered.get("input_schema") or {"type": "object"}
             arguments = speech.arguments(schema, talk.asked) if self._speaks else instance(schema)
+        elif isinstance(arguments, dict) and "$PLAN_FILE" in arguments.values():
+            path = _plan_file(talk)
+            arguments = {k: path if v == "$PLAN_FILE" else v for k, v in arguments.items()}
         return blocks.tool_use(call_id, name, arguments, asks.chars)
+
+
+def _plan_file(talk: Conversation) -> str:
+    """Where Claude Code's plan mode tells the model to write its plan."""
+    found = _PLAN_FILE.search("\n".join(text_of(m["content"]) for m in talk.body["messages"]))
+    return found[1] if found else "$PLAN_FILE"
 
 
 def error_of(asks: Directive, status: int) -> ApiError:

@@ -22,6 +22,7 @@ from claude_agent_sdk import (
 )
 from claude_agent_sdk import Message as SdkMessage
 
+from core.approval import PLAN_TOOL
 from core.conversation import JsonObject, Message
 from core.errors import GatewayError, McpServerFailed, UpstreamError
 from core.events import Event, Finished, StopReason, Usage
@@ -84,12 +85,13 @@ class AgentWorker(CliProcess):
         self._owner = ""
         self._interrupted = False
         self._on_asked: Callable[[], None] = lambda: None
-        self._prompts = PermissionPrompts(grant.ask, transport.write_soon)
+        self._prompts = PermissionPrompts(grant, transport.write_soon)
 
     @property
     def reusable(self) -> bool:
-        """A budget is that of the whole process."""
-        return bool(self._owner) and self.tested and self._grant.max_budget_usd is None
+        """A budget is that of the whole process; and it leaves plan mode once."""
+        is_as_before = self._grant.max_budget_usd is None and PLAN_TOOL not in self._grant.tools
+        return bool(self._owner) and self.tested and is_as_before
 
     @property
     def has_successor(self) -> bool:

@@ -20,12 +20,13 @@ import claude_agent_sdk
 from config.credentials import Credentials, may_pass
 from config.sandbox import sandbox_settings
 from config.settings import Settings
-from core.approval import QUESTION_TOOL
+from core.approval import ALWAYS_ASKING
 from core.builtin_tools import tool_of
 from core.conversation import JsonObject
 from core.turn import ToolGrant
 from engine.caller_tools import ALLOW_ALL
 from engine.failures import ERROR_LOG_FILTER
+from engine.permission_prompts import allowed_rules
 from engine.process_tree import PROCESS_MARK_VARIABLE
 from engine.transport import CliTransport
 
@@ -89,6 +90,9 @@ ASKING_MODES = {**MODES, "default": "manual", "acceptEdits": "manual"}
 
 NO_ATTRIBUTION = {"attribution": {"commit": "", "pr": ""}}
 """Else the CLI tells the model to sign commits, in a reminder before the caller's words."""
+
+NO_AUTO_MODE = {"disableAutoMode": "disable", "useAutoModeDuringPlan": False}
+"""Else the CLI lets a model decide, in plan mode, what may run: by requests of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,7 @@ class Launcher:
 
     def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
         yield f"--tools={','.join(own.tools)}"
-        yield f"--allowed-tools={','.join([ALLOW_ALL, *own.allow, *_server_rules(own)])}"
+        yield f"--allowed-tools={','.join([ALLOW_ALL, *allowed_rules(own)[0]])}"
         if own.deny:
             yield f"--disallowed-tools={','.join(own.deny)}"
         yield THIS_SERVER_IS_ASKED if own.ask else NOBODY_IS_ASKED
@@ -203,7 +207,7 @@ class Launcher:
 
     def _cli_settings(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> JsonObject:
         """A command reads neither what other processes have nor the secrets of MCP servers."""
-        settings: JsonObject = {**NO_ATTRIBUTION}
+        settings: JsonObject = {**NO_ATTRIBUTION, **NO_AUTO_MODE}
         if rules := _ask_rules(own):
             settings["permissions"] = {"ask": rules}
         if "Bash" not in own.tools:
@@ -248,17 +252,11 @@ def _command_script(environment: Iterable[str]) -> str:
     return f'#!/bin/sh\nunset {names}\nexec {shutil.which("bash") or "/bin/sh"} -c "$1"\n'
 
 
-def _server_rules(own: ToolGrant) -> list[str]:
-    if not own.mcp_config:
-        return []
-    return [f"mcp__{name}" for name in json.loads(own.mcp_config)["mcpServers"]]
-
-
 def _ask_rules(own: ToolGrant) -> list[str]:
     """Of the tools that have no rule which allows some uses, which this would undo. Without it the
     CLI runs commands that it knows to only read, such as `ls`, without asking."""
     allowed = {tool_of(rule) for rule in own.allow}
-    return [rule for rule in own.ask if rule not in allowed and rule != QUESTION_TOOL]
+    return [rule for rule in own.ask if rule not in allowed and rule not in ALWAYS_ASKING]
 
 
 def _write_executable(path: Path, text: str) -> None:

@@ -61,8 +61,9 @@ class Agent:
 
     `prompt` stands before the caller's system prompt, with `claude_code` behind Claude Code's own.
     `tools` are rules, None all that is allowed; `ask` are tools that a person must approve each
-    time; `deny` rules hold in any case. With `questions` it may ask the person. `workspace` is a
-    directory, None the session's own. `keys` may use it, None all.
+    time; `deny` rules hold in any case. With `questions` it may ask the person; with `plan` it
+    shows a plan before it changes anything. `workspace` is a directory, None the session's own.
+    `keys` may use it, None all.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Agent:
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     questions: bool = False
+    plan: bool = False
     mcp_servers: tuple[str, ...] = ()
     sub_agents: tuple[SubAgent, ...] = ()
     workspace: Path | None = None
@@ -153,6 +155,7 @@ class Fields(Strict):
     ask: Annotated[Texts, AfterValidator(_asked)] = ()
     deny: Annotated[Texts, AfterValidator(_all_rules)] = ()
     questions: bool = False
+    plan: bool = False
     mcp_servers: Texts = ()
     sub_agents: dict[Name, SubAgentFields] = {}
     workspace: Annotated[str, Field(min_length=1)] = SESSION
@@ -174,6 +177,8 @@ class Fields(Strict):
             raise ValueError("sub_agents need the tool Agent")
         if self.questions and not names and not self.mcp_servers:
             raise ValueError("questions need a tool or an MCP server beside them")
+        if self.plan and "Write" not in names:
+            raise ValueError("plan needs the tool Write, by which the plan is written down")
         return self
 
 
@@ -266,7 +271,7 @@ def _agent(stem: str, fields: Fields, prompt: str, node: yaml.Node, root: Path) 
     name = fields.name or stem
     if not re.fullmatch(NAME, name):
         raise AgentError(1, f"the file's name must be {NAME_RULE}, or `name` be given")
-    same = ("description", "effort", "tools", "ask", "deny", "questions", "mcp_servers")
+    same = ("description", "effort", "tools", "ask", "deny", "questions", "plan", "mcp_servers")
     limits = ("max_turns", "max_budget_usd", "timeout_seconds", "activity")
     values: Mapping[str, Any] = {key: getattr(fields, key) for key in (*same, *limits)}
     return Agent(

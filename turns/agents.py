@@ -59,6 +59,7 @@ def tool_request(agent: Agent, client: ToolRequest | None = None) -> ToolRequest
         rules=agent.tools,
         ask=(*agent.ask, *asked.ask),
         questions=agent.questions,
+        plan=agent.plan,
         deny=agent.deny,
     )
 

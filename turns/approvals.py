@@ -39,6 +39,7 @@ from turns.choices import CLOSE_SECONDS
 from turns.usage import MOST_NAME, NotedRun
 
 YES = frozenset({"yes", "y", "true", "ok", "approve", "approved", "allow", "allowed"})
+NO = frozenset({"no", "n", "deny", "denied", "reject", "rejected"})
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Approvals:
         allow: bool,
         by: str,
         answers: Mapping[str, str],
+        reason: str = "",
     ) -> Pending:
         """Answers one; `principal` None may answer for all. Raises NotFound, and InvalidRequest
         where `answers` are not those to its questions."""
@@ -86,7 +88,7 @@ class Approvals:
         if found is None or (principal is not None and found.principal != principal):
             raise NotFound("Nothing waits for an approval of this id.", param="approval_id")
         _check_answers(found.use, allow, answers)
-        self._decide(found, PersonsAnswer(allow, answers), by)
+        self._decide(found, PersonsAnswer(allow, answers, reason), by)
         return found
 
     def watched(self, run: NotedRun, left: Callable[[TurnNotes], None]) -> NotedRun:
@@ -302,7 +304,8 @@ def answer_of(use: ToolApproval, text: str) -> PersonsAnswer:
     """What the result of the function, or a decision as JSON, says. To questions it says the
     `answers` by their texts, or in one text (`reason`) what holds for all."""
     if use.tool != QUESTION_TOOL:
-        return PersonsAnswer(is_yes(text))
+        allowed = is_yes(text)
+        return PersonsAnswer(allowed, reason="" if allowed else _reason(text))
     try:
         value = json.loads(text)
     except ValueError:
@@ -318,6 +321,16 @@ def answer_of(use: ToolApproval, text: str) -> PersonsAnswer:
     if not isinstance(value, str) or not value.strip():
         return PersonsAnswer(allow=False)
     return PersonsAnswer(allow=True, answers=dict.fromkeys(use.questions(), value))
+
+
+def _reason(text: str) -> str:
+    """Why not: the `reason` of an object, or the text itself where it is in words."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return "" if text.strip().lower() in NO else text.strip()
+    reason = value.get("reason") if isinstance(value, dict) else None
+    return reason.strip() if isinstance(reason, str) else ""
 
 
 def _check_answers(use: ToolApproval, allow: bool, answers: Mapping[str, str]) -> None:

@@ -101,6 +101,11 @@ def test_all_tools_are_all_that_are_allowed(tmp_path: Path) -> None:
             2,
             "sub_agents need the tool Agent",
         ),
+        (
+            "---\ndescription: x\ntools: Read\nplan: true\n---",
+            2,
+            "plan needs the tool Write, by which the plan is written down",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(

@@ -40,6 +40,14 @@ workspace: work
 ---
 """,
     "questions": "---\ndescription: May ask\ntools: Read\nquestions: true\nworkspace: work\n---\n",
+    "planning": """\
+---
+description: Shows a plan first
+tools: Read, Write, Bash(touch *)
+plan: true
+workspace: work
+---
+""",
     "in-session": "---\ndescription: In a session\ntools: Write\nask: Bash\n---",
 }
 APPROVE = {

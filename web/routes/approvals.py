@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.conversation import JsonObject
 from models import ErrorBody
 from turns.approvals import Pending
 from web.dependencies import Approvals, Operator, Principal, ToolPolicy
 
+MAX_REASON = 10_000
 ERRORS = (400, 401, 403, 404, 429)
 
 router = APIRouter(
@@ -22,8 +23,8 @@ router = APIRouter(
 
 
 class Approval(BaseModel):
-    """`input` is what the tool would get: a command, the two sides of a change, or questions. Times
-    are in Unix seconds; after `expires_at` the answer is no."""
+    """`input` is what the tool would get: a command, the two sides of a change, a plan, or
+    questions. Times are in Unix seconds; after `expires_at` the answer is no."""
 
     id: str
     object: Literal["approval"] = "approval"
@@ -42,12 +43,14 @@ class ApprovalList(BaseModel):
 
 
 class Decision(BaseModel):
-    """`answers` are those to the questions of `AskUserQuestion`, by their texts."""
+    """`answers` are those to the questions of `AskUserQuestion`, by their texts. The model is told
+    the `reason` of a no."""
 
     model_config = ConfigDict(extra="forbid")
 
     approve: bool
     answers: dict[str, str] = {}
+    reason: str = Field("", max_length=MAX_REASON)
 
 
 @router.get("", summary="What waits for an approval")
@@ -72,7 +75,12 @@ async def decide(
     """By the key whose request it is, or an operator's."""
     owner = None if policy.is_operator(principal) else principal.name
     decided = approvals.decide(
-        approval_id, owner, allow=body.approve, by=principal.name, answers=body.answers
+        approval_id,
+        owner,
+        allow=body.approve,
+        by=principal.name,
+        answers=body.answers,
+        reason=body.reason,
     )
     return _shown(decided)
 

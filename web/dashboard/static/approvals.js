@@ -26,10 +26,11 @@ export async function approvals(root, signal) {
 
 function card(one, look) {
   const questions = one.tool === "AskUserQuestion" ? one.input.questions.map(choices) : [];
+  const reason = h("input", { type: "text", maxlength: "10000", "aria-label": `Reason to deny ${one.tool}`, placeholder: "Reason, for a no" });
   const decide = (approve) => async () => {
     const answers = Object.fromEntries(questions.map(({ question, answer }) => [question, answer()]));
     if (approve && Object.values(answers).some((answer) => !answer)) return note("A question has no answer yet.");
-    const body = approve && questions.length ? { approve, answers } : { approve };
+    const body = { approve, ...(approve ? questions.length && { answers } : { reason: reason.value.trim() }) };
     await api(`/v1/approvals/${encodeURIComponent(one.id)}`, { method: "POST", body });
     note(approve ? `${one.tool} is ${questions.length ? "answered" : "approved"}.` : `${one.tool} is denied.`);
     await look();
@@ -41,7 +42,7 @@ function card(one, look) {
     questions.length ? questions.map(({ shown }) => shown) : asked(one),
     h("p", {},
       h("button", { type: "button", class: "primary", onclick: decide(true) }, questions.length ? "Answer" : "Approve"), " ",
-      h("button", { type: "button", onclick: decide(false) }, "Deny")));
+      h("button", { type: "button", onclick: decide(false) }, "Deny"), " ", reason));
 }
 
 // One question with its choices, and what was chosen: several choices are one text.
@@ -57,6 +58,7 @@ function choices({ question, options, multiSelect }) {
 
 function asked({ tool, input }) {
   if (typeof input.command === "string") return h("pre", { tabindex: "0" }, h("code", {}, input.command));
+  if (typeof input.plan === "string") return h("pre", { class: "text", tabindex: "0" }, input.plan);
   const [before, after] = CHANGES[tool] ?? [];
   if (after && typeof input[after] === "string") {
     const lines = [...(before ? marked("−", input[before]) : []), ...marked("+", input[after])];
