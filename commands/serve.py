@@ -132,6 +132,9 @@ def run(
             if self.started:
                 when_ready()
 
+    # A thread that parses a large body lets the event loop run this often, in seconds: at Python's
+    # own 5 ms each of its many short steps would wait that long.
+    sys.setswitchinterval(0.0005)
     server = Server(uvicorn.Config(app, **server_options(settings)))
     with _until_stopped(listener):
         server.run(sockets=[listener])

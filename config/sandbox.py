@@ -28,9 +28,10 @@ def sandbox_settings(
     environment: Mapping[str, str],
     hidden: Iterable[Path] = (),
     shown: Iterable[Path] = (),
+    unchanged: Iterable[Path] = (),
 ) -> JsonObject:
     """Claude Code's `sandbox` setting; empty where commands run without. `hidden` cannot be read
-    either, except for what is `shown` of it."""
+    either, except for what is `shown` of it; `unchanged` is not written."""
     if settings.sandbox == "off" or (settings.sandbox == "auto" and missing_for_sandbox()):
         return {}
     return {
@@ -42,6 +43,7 @@ def sandbox_settings(
             "filesystem": {
                 "denyRead": [str(path) for path in (*_hidden(settings, environment), *hidden)],
                 "allowRead": [str(path) for path in shown],
+                "denyWrite": [str(path) for path in unchanged],
             },
         }
     }

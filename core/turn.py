@@ -59,7 +59,8 @@ class ToolGrant:
 
     `ask` are tools and MCP rules whose uses a person approves one by one, where no rule of `allow`
     covers them. An agent's `prompt` stands before the caller's system prompt, with `claude_code`
-    behind Claude Code's own; `sub_agents` is JSON, as `initialize` takes it.
+    behind Claude Code's own; `sub_agents` is JSON, as `initialize` takes it. `also_read` are
+    absolute directories beside its own, whose files it may read and not change.
     """
 
     tools: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class ToolGrant:
     prompt: str = ""
     claude_code: bool = False
     sub_agents: str = ""
+    also_read: tuple[str, ...] = ()
     timeout_seconds: float | None = None
 
 

@@ -191,8 +191,12 @@ class Launcher:
     def _granting(self, own: ToolGrant, directory: Path, files: ScratchFiles) -> Iterable[str]:
         yield f"--tools={','.join(own.tools)}"
         yield f"--allowed-tools={','.join([ALLOW_ALL, *allowed_rules(own)[0]])}"
-        if own.deny:
-            yield f"--disallowed-tools={','.join(own.deny)}"
+        # one rule for all tools that write files; `//` begins an absolute path
+        unchanged = [f"Edit(/{directory}/**)" for directory in own.also_read]
+        if deny := [*own.deny, *unchanged]:
+            yield f"--disallowed-tools={','.join(deny)}"
+        for also in own.also_read:
+            yield f"--add-dir={also}"
         yield THIS_SERVER_IS_ASKED if own.ask else NOBODY_IS_ASKED
         yield f"--permission-mode={(ASKING_MODES if own.ask else MODES)[own.permission_mode]}"
         yield f"--settings={json.dumps(self._cli_settings(own, directory, files))}"
@@ -218,6 +222,7 @@ class Launcher:
             self._credentials.environment,
             hidden=(self._scratch,),
             shown=(directory, temporary, files.temporary, files.config, self._command_prefix),
+            unchanged=map(Path, own.also_read),
         )
 
     def _environment(self, directory: Path) -> dict[str, str]:

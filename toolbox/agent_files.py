@@ -35,6 +35,8 @@ from config.settings import SESSIONS_FOLDER
 from core.builtin_tools import BY_NAME, MCP_RULE, SubAgent, listed, named, rules, tool_of
 from core.turn import Effort
 from models import ToolActivity
+from toolbox import skills
+from toolbox.skills import Skill
 
 SUFFIX = ".md"
 FENCE = "---"
@@ -63,7 +65,7 @@ class Agent:
     `tools` are rules, None all that is allowed; `ask` are tools that a person must approve each
     time; `deny` rules hold in any case. With `questions` it may ask the person; with `plan` it
     shows a plan before it changes anything. `workspace` is a directory, None the session's own.
-    `keys` may use it, None all.
+    `keys` may use it, None all. The prompt lists the `skills`.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Agent:
     plan: bool = False
     mcp_servers: tuple[str, ...] = ()
     sub_agents: tuple[SubAgent, ...] = ()
+    skills: tuple[Skill, ...] = ()
     workspace: Path | None = None
     max_turns: int | None = None
     max_budget_usd: float | None = None
@@ -158,6 +161,7 @@ class Fields(Strict):
     plan: bool = False
     mcp_servers: Texts = ()
     sub_agents: dict[Name, SubAgentFields] = {}
+    skills: Texts = ()
     workspace: Annotated[str, Field(min_length=1)] = SESSION
     read_only: bool = False
     max_turns: PositiveInt | None = None
@@ -177,6 +181,8 @@ class Fields(Strict):
             raise ValueError("sub_agents need the tool Agent")
         if self.questions and not names and not self.mcp_servers:
             raise ValueError("questions need a tool or an MCP server beside them")
+        if self.skills and "Read" not in names:
+            raise ValueError("skills need the tool Read")
         if self.plan and "Write" not in names:
             raise ValueError("plan needs the tool Write, by which the plan is written down")
         return self
@@ -200,7 +206,8 @@ def read_agent(path: Path, root: Path) -> Agent:
         fields = Fields.model_validate(_value(node))
     except ValidationError as error:
         raise _error(error, node) from None
-    return _agent(path.name.removesuffix(SUFFIX), fields, prompt, node, root)
+    found = _skills(fields, path.parent, node)
+    return _agent(path.name.removesuffix(SUFFIX), fields, prompt, node, root, found)
 
 
 def _parted(text: str) -> tuple[str, str]:
@@ -267,7 +274,21 @@ def _line(node: yaml.Node, steps: Iterable[int | str]) -> int:
     return int(line) + 2
 
 
-def _agent(stem: str, fields: Fields, prompt: str, node: yaml.Node, root: Path) -> Agent:
+def _skills(fields: Fields, directory: Path, node: yaml.Node) -> tuple[Skill, ...]:
+    try:
+        return tuple(skills.read_skill(directory / skills.FOLDER, name) for name in fields.skills)
+    except ValueError as error:
+        raise AgentError(_line(node, ["skills"]), f"skills: {error}") from None
+
+
+def _agent(
+    stem: str,
+    fields: Fields,
+    prompt: str,
+    node: yaml.Node,
+    root: Path,
+    found: tuple[Skill, ...],
+) -> Agent:
     name = fields.name or stem
     if not re.fullmatch(NAME, name):
         raise AgentError(1, f"the file's name must be {NAME_RULE}, or `name` be given")
@@ -277,12 +298,13 @@ def _agent(stem: str, fields: Fields, prompt: str, node: yaml.Node, root: Path) 
     return Agent(
         name=name,
         model="" if fields.model == "inherit" else fields.model,
-        prompt=prompt,
+        prompt="\n\n".join(filter(None, (prompt, skills.listing(found)))),
         claude_code=fields.preset is not None,
         sub_agents=tuple(
             SubAgent(key, sub.description, sub.prompt, sub.tools, sub.model)
             for key, sub in fields.sub_agents.items()
         ),
+        skills=found,
         workspace=_workspace(fields.workspace, node, root),
         keys=None if fields.keys is None else frozenset(fields.keys),
         **values,

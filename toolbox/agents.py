@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolbox import skills
 from toolbox.agent_files import SUFFIX, Agent, AgentError, read_agent
 
 CHECK_SECONDS = 1.0
@@ -122,13 +123,17 @@ def _paths(directory: Path) -> list[Path]:
     return sorted(kept, key=lambda path: path.name)
 
 
+def _skill_files(directory: Path) -> list[Path]:
+    return sorted((directory / skills.FOLDER).glob(f"*/{skills.FILE}"))
+
+
 def _state(directory: Path) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file does."""
     state = []
-    for path in _paths(directory):
+    for path in (*_paths(directory), *_skill_files(directory)):
         try:
             status = path.stat()
         except OSError:  # deleted since
             continue
-        state.append((path.name, status.st_mtime_ns, status.st_size))
+        state.append((str(path), status.st_mtime_ns, status.st_size))
     return tuple(state)

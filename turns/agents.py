@@ -84,6 +84,7 @@ def with_prompt(grant: ToolGrant, agent: Agent) -> ToolGrant:
     return replace(
         grant,
         prompt=agent.prompt,
+        also_read=tuple(str(skill.directory) for skill in agent.skills),
         claude_code=agent.claude_code,
         sub_agents=_sub_agents(agent, grant),
         timeout_seconds=agent.timeout_seconds,

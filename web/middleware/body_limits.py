@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,7 +39,7 @@ BODIES_AT_ONCE = 4
 INLINE_BYTES = 64 * 1024
 """A larger body is checked in a thread, so that the event loop does not wait."""
 
-HALF_ESCAPES = (b"\\ud", b"\\uD")
+HALF_ESCAPE = re.compile(rb"\\u[dD]")
 """How each half of a surrogate pair begins. An emoji is such a pair too, so this is only a hint."""
 
 UNTYPED = frozenset(
@@ -152,7 +153,8 @@ class Bounds:
             raise Refused(error)
 
     def _json_error(self, raw: bytes) -> InvalidRequest | None:
-        found, most = outline(raw), self._settings.max_json_values
+        most = self._settings.max_json_values
+        found = outline(raw, most)
         if found.values > most:
             return InvalidRequest(f"The body may hold {most} JSON values at most.")
         if found.has_odd_number and (number := odd_number(raw)) is not None:
@@ -254,7 +256,7 @@ async def check_shape(request: Request) -> None:
             if isinstance(body.get(name), list) and len(body[name]) > most:
                 raise InvalidRequest(f"'{name}' has more than {most} entries.", param=name)
     raw = await request.body()
-    if any(escape in raw for escape in HALF_ESCAPES) and not is_unicode(body):
+    if HALF_ESCAPE.search(raw) and not is_unicode(body):
         raise InvalidRequest("The request body contains an unpaired surrogate.")
 
 
