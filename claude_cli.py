@@ -253,6 +253,13 @@ class ClaudeEngine:
             worker.interrupt()
         return worker is not None
 
+    async def tell(self, principal: str, session_id: str, text: str) -> bool | None:
+        """Tells the agent that is at work in this session something, and waits until the model has
+        it; False where its turn ends before, None where none is at work here. Raises
+        SessionBusy."""
+        worker = self._at_work.get((principal, session_id))
+        return None if worker is None else await worker.tell(text)
+
     async def _bind(self, worker: AnyWorker, profile: LaunchProfile) -> None:
         if not worker.bound:
             await worker.bind(profile)

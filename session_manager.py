@@ -29,7 +29,7 @@ from typing import Literal, Protocol, TypeAlias
 import anyio
 
 from core.context_trim import begins_exchange, run_trimmed
-from core.conversation import Message, system_text
+from core.conversation import Message, system_text, text_block
 from core.errors import (
     GatewayError,
     InvalidRequest,
@@ -284,7 +284,7 @@ class SessionManager:
             return
         completed = CompletedTurn(
             keep=history.keep,
-            messages=(*history.new, message),
+            messages=(*_with_heard(history.new, reply), message),
             answer=answer_of(reply),
             system=_system(call, lease),
             request=_named(call),
@@ -379,6 +379,13 @@ def _system(call: SessionCall, lease: Lease) -> str | None:
     """A system prompt in the request replaces the session's."""
     kept = None if lease.session.expired else lease.session.system
     return kept if call.turn.system is None else system_text(call.turn.system)
+
+
+def _with_heard(new: tuple[Message, ...], reply: Reply) -> tuple[Message, ...]:
+    """What the user said while an agent worked belongs to the message that it answers."""
+    heard = reply.finished.heard if reply.finished else ()
+    last = replace(new[-1], content=(*new[-1].content, *map(text_block, heard)))
+    return (*new[:-1], last) if heard else new
 
 
 def _named(call: SessionCall) -> str | None:

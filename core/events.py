@@ -158,7 +158,8 @@ class BuiltinToolResult:
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The turn is over. `cost_usd` is None where the CLI never reported one. With built-in tools
-    usage and cost are those of all the model's answers in the turn."""
+    usage and cost are those of all the model's answers in the turn; `heard` is what the user said
+    to it meanwhile."""
 
     reason: StopReason
     usage: Usage = Usage()
@@ -166,6 +167,7 @@ class Finished:
     stop_sequence: str | None = None
     details: JsonObject | None = field(default=None, hash=False)
     """The API's `stop_details`, for a refusal."""
+    heard: tuple[str, ...] = ()
 
 
 Event: TypeAlias = (

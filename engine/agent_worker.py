@@ -25,7 +25,7 @@ from claude_agent_sdk import Message as SdkMessage
 from core.approval import PLAN_TOOL
 from core.conversation import JsonObject, Message
 from core.errors import GatewayError, McpServerFailed, UpstreamError
-from core.events import Event, Finished, StopReason, Usage
+from core.events import PARAGRAPH, Event, Finished, StopReason, TextDelta, Usage
 from core.turn import ToolGrant
 from engine.ask import Ask
 from engine.caller_tools import SERVER_NAME, caller_server
@@ -40,6 +40,7 @@ from engine.control import (
     user_line,
 )
 from engine.failures import Failure, sdk_error
+from engine.interjections import Interjections
 from engine.launch_profile import LaunchProfile
 from engine.permission_prompts import PermissionPrompts
 from engine.rate_limit_windows import RateLimitWindows
@@ -84,6 +85,8 @@ class AgentWorker(CliProcess):
         self._total_usage = Usage()
         self._owner = ""
         self._interrupted = False
+        self._interjections = Interjections()
+        self._more_results = 0
         self._on_asked: Callable[[], None] = lambda: None
         self._prompts = PermissionPrompts(grant, transport.write_soon)
 
@@ -142,6 +145,16 @@ class AgentWorker(CliProcess):
         self._interrupted = True
         self._transport.write_soon(interrupt_line(self._next_id()))
 
+    async def tell(self, text: str) -> bool:
+        """Tells the model something while it works. True when it is in the conversation, False
+        where the turn ends before; the process then is not used again where it may have it."""
+        told = self._interjections.begin(text)
+        if told is None:
+            return False
+        line = user_line([{"type": "text", "text": text}], line_id=told.id)
+        self._transport.write_soon(line)
+        return await asyncio.shield(told.delivered)
+
     async def close(self) -> None:
         self._prompts.close()
         self._transport.kill()
@@ -182,6 +195,7 @@ class AgentWorker(CliProcess):
             raise sdk_error(error) from error
         finally:
             self._prompts.close()
+            self._interjections.end()
             spent = finished or Finished("empty", reader.usage)
             ask.notes.spend(spent.usage, spent.cost_usd)
 
@@ -202,6 +216,7 @@ class AgentWorker(CliProcess):
                 await self._transport.write("".join(lines))
                 lines = []
                 await self._joined()
+        self._interjections.open()
         await self._transport.write("".join(lines) + user_line(messages[-1].content))
 
     async def _joined(self) -> None:
@@ -227,6 +242,9 @@ class AgentWorker(CliProcess):
                         yield result
                 case AssistantMessage(error=str(kind)):
                     failure = kind
+                case ResultMessage() if self._more_results:
+                    self._more_results -= 1
+                    yield TextDelta(PARAGRAPH)
                 case ResultMessage():
                     self._is_done = True
                     yield await self._result(reader, message, failure)
@@ -256,7 +274,8 @@ class AgentWorker(CliProcess):
         usage = self._usage(result.model_usage, reader.usage)
         cost = self._cost(result.total_cost_usd)
         stopped = reason or reader.stop_reason or "end_turn"
-        return Finished(stopped, usage, cost, reader.stop_sequence)
+        heard = self._interjections.heard
+        return Finished(stopped, usage, cost, reader.stop_sequence, heard=heard)
 
     def _usage(self, models: Mapping[str, Any] | None, counted: Usage) -> Usage:
         """What was added since the last time: no answer that is seen here counts what sub-agents
@@ -270,7 +289,8 @@ class AgentWorker(CliProcess):
         answer = await self._control({"subtype": "get_usage"}) or {}
         session = answer.get("session") or {}
         usage = self._usage(session.get("model_usage"), reader.usage)
-        return Finished("tool_use", usage, self._cost(session.get("total_cost_usd")))
+        cost = self._cost(session.get("total_cost_usd"))
+        return Finished("tool_use", usage, cost, heard=self._interjections.heard)
 
     async def _control(self, request: JsonObject) -> JsonObject | None:
         """The CLI's answer to a control request; None where it does not come in time."""
@@ -297,12 +317,27 @@ class AgentWorker(CliProcess):
                 return self._answered(message["response"])
             case "control_request" | "control_cancel_request":
                 return self._prompts.consume(message)
+            case "command_lifecycle":
+                self._interjections.follow(message["command_uuid"], message["state"])
+                return True
+            case "result":
+                self._note_result(message)
             case "system" | "rate_limit_event":
                 if message.get("status") == "requesting":
                     self.asked_at = time.monotonic()
                     self._on_asked()
                 self._note(message)
         return False
+
+    def _note_result(self, result: JsonObject) -> None:
+        """What was told at the last moment the CLI answers next, with a result of its own. After an
+        error nobody would wait for that."""
+        if not self._interjections.waiting:
+            self._interjections.close()
+        elif result.get("is_error") or self._interrupted:
+            self._transport.kill()
+        else:
+            self._more_results += 1
 
     def _must_stop(self, event: JsonObject) -> bool:
         """Whether the CLI would ask the model to go on where the caller set a limit, or after a

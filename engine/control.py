@@ -83,7 +83,9 @@ def boundary_line() -> str:
     )
 
 
-def user_line(content: Iterable[Block] | str, *, ask: bool = True) -> str:
+def user_line(
+    content: Iterable[Block] | str, *, ask: bool = True, line_id: str | None = None
+) -> str:
     """A user message. With `ask` the model answers; without, it only joins the conversation. It is
     marked as the SDK's `verbatim_prompts` marks it: `@` and `/` in it mean nothing."""
     line: JsonObject = {
@@ -91,7 +93,7 @@ def user_line(content: Iterable[Block] | str, *, ask: bool = True) -> str:
         "message": {"role": "user", "content": content if content == PROMPT else [*content]},
         "parent_tool_use_id": None,
         "session_id": "default",
-        "uuid": str(uuid.uuid4()),
+        "uuid": line_id or str(uuid.uuid4()),
         "client_composed": True,
     }
     return _line(line if ask else {**line, "shouldQuery": False})

@@ -26,6 +26,10 @@ from engine.process_tree import kill_group, kill_marked, kill_tree, preparation
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
 LOG_LINE_BYTES = 64 * 1024
+ROUND_BYTES = 16 * 1024
+"""Of one process in one round of the event loop; what follows waits for the next. libuv would read
+up to 32 pieces, hundreds of milliseconds of work, before it does another thing."""
+
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
 
@@ -344,6 +348,10 @@ class _Pipes(asyncio.SubprocessProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._is_paused = False
+        self._waits_a_round = False
+        self._round = 0.0
+        self._round_bytes = 0
+        self._is_reading = True
         self.output_ended = asyncio.Event()
         self.exited = asyncio.Event()
 
@@ -353,7 +361,19 @@ class _Pipes(asyncio.SubprocessProtocol):
         self._output: asyncio.ReadTransport = process.get_pipe_transport(1)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        (self._read if fd == 1 else self._read_log)(data)
+        if fd != 1:
+            self._read_log(data)
+            return
+        self._read(data)
+        loop = asyncio.get_running_loop()
+        now = loop.time()  # which uvloop, that reads on and on, looks up once in a round
+        if now != self._round:
+            self._round, self._round_bytes = now, 0
+        self._round_bytes += len(data)
+        if self._round_bytes >= ROUND_BYTES:
+            self._waits_a_round = True
+            self._read_or_not()
+            loop.call_soon(self._next_round)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self._may_write.set()
@@ -379,11 +399,20 @@ class _Pipes(asyncio.SubprocessProtocol):
         await self._may_write.wait()
 
     def pause_output(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
-            self._output.pause_reading()
+        self._is_paused = True
+        self._read_or_not()
 
     def resume_output(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
-            self._output.resume_reading()
+        self._is_paused = False
+        self._read_or_not()
+
+    def _next_round(self) -> None:
+        self._waits_a_round, self._round_bytes = False, 0
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        wanted = not (self._is_paused or self._waits_a_round)
+        if wanted == self._is_reading or self.output_ended.is_set():
+            return
+        self._is_reading = wanted
+        (self._output.resume_reading if wanted else self._output.pause_reading)()

@@ -1,4 +1,4 @@
-"""What a turn changed in its directory: a snapshot before it, compared with what is there now.
+"""What turns changed in their directory: snapshots before them, compared with what is there now.
 
 Snapshots are in memory, and bounded: a file that is large, or one of too many, is compared by size
 and time, without a diff.
@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.errors import GatewayError, NotFound
@@ -24,6 +24,9 @@ MOST_SNAPSHOT_BYTES = 4 * 1024 * 1024
 MOST_KEPT_BYTES = 64 * 1024 * 1024
 ENTRY_BYTES = 300
 """What a file costs whose content is not kept."""
+
+MOST_TURNS = 20
+"""Of a session, that can be undone one after the other."""
 
 Change = Literal["added", "modified", "deleted"]
 
@@ -47,10 +50,6 @@ class Snapshot:
     taken_at: float
     files: Mapping[str, FileState]
     complete: bool
-
-    @property
-    def size(self) -> int:
-        return sum(len(file.content or b"") + ENTRY_BYTES for file in self.files.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +150,24 @@ def _diff(path: str, old: bytes | None, new: bytes | None) -> str | None:
 
 
 class Snapshots:
-    """The last of each session, within a bound; the longest unused goes first."""
+    """Those before the last turns of each session, within a bound; the session that is unused for
+    longest goes first. A file that did not change is kept once."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
-        self._bytes = 0
+        self._kept: OrderedDict[tuple[str, str], list[Snapshot]] = OrderedDict()
+        self._bytes: dict[tuple[str, str], int] = {}
 
     def put(self, owner: str, session_id: str, taken: Snapshot) -> None:
-        self.discard(owner, session_id)
-        self._kept[owner, session_id] = taken
-        self._bytes += taken.size
-        while self._bytes > MOST_KEPT_BYTES:
+        earlier = self._kept.pop((owner, session_id), [])[1 - MOST_TURNS :]
+        if earlier and earlier[-1].directory != taken.directory:
+            earlier = []
+        shared = _sharing(taken, earlier[-1]) if earlier else taken
+        self._keep((owner, session_id), [*earlier, shared])
+        while sum(self._bytes.values()) > MOST_KEPT_BYTES:
             self.discard(*next(iter(self._kept)))
 
     def get(self, owner: str, session_id: str) -> Snapshot:
-        """Raises NotFound."""
+        """The one before the last turn that was not undone. Raises NotFound."""
         taken = self._kept.get((owner, session_id))
         if taken is None:
             raise NotFound(
@@ -173,9 +175,35 @@ class Snapshots:
                 param="session_id",
             )
         self._kept.move_to_end((owner, session_id))
-        return taken
+        return taken[-1]
+
+    def drop_last(self, owner: str, session_id: str) -> None:
+        """The last turn was undone."""
+        *earlier, _ = self._kept.pop((owner, session_id))
+        self._keep((owner, session_id), earlier)
 
     def discard(self, owner: str, session_id: str) -> None:
-        taken = self._kept.pop((owner, session_id), None)
-        if taken is not None:
-            self._bytes -= taken.size
+        self._kept.pop((owner, session_id), None)
+        self._bytes.pop((owner, session_id), None)
+
+    def _keep(self, key: tuple[str, str], taken: list[Snapshot]) -> None:
+        if not taken:
+            self.discard(*key)
+            return
+        self._kept[key] = taken
+        contents = {id(file.content): len(file.content or b"") for file in _files(taken)}
+        self._bytes[key] = sum(contents.values()) + sum(ENTRY_BYTES for _ in _files(taken))
+
+
+def _files(snapshots: list[Snapshot]) -> Iterator[FileState]:
+    return (file for taken in snapshots for file in taken.files.values())
+
+
+def _sharing(taken: Snapshot, before: Snapshot) -> Snapshot:
+    """The same, with the contents that `before` has already."""
+    files = dict(taken.files)
+    for path, now in taken.files.items():
+        old = before.files.get(path)
+        if old is not None and now.content is not None and now.content == old.content:
+            files[path] = replace(now, content=old.content)
+    return replace(taken, files=files)

@@ -2,8 +2,8 @@
 
 A skill is a directory with a `SKILL.md` and whatever that names (https://agentskills.io). The
 system prompt lists the names, what they are for and where they are; the model reads the file by
-`Read`. Claude Code's own tool for them is not used: it comes with slash commands, and a client's
-message `/clear` must reach the model as it is.
+`Read`. Claude Code's own tool for them is not used: it brings skills and slash commands of Claude
+Code's own along.
 """
 
 from __future__ import annotations

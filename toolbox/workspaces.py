@@ -116,16 +116,19 @@ class Workspaces:
             self._snapshots.put(owner, session_id, await _in_thread(snapshot, directory))
 
     async def changes(self, owner: str, session_id: str) -> Changes:
-        """Since `remember`. Raises NotFound and WorkspaceUnavailable."""
+        """Since the last `remember` that was not undone. Raises NotFound, WorkspaceUnavailable."""
         before = self._snapshots.get(owner, session_id)
         after = await _in_thread(snapshot, before.directory)
         return await asyncio.to_thread(compared, before, after)
 
     async def undo(self, owner: str, session_id: str) -> Undone:
-        """Makes the files as they were at `remember`. Raises NotFound and WorkspaceUnavailable."""
+        """Makes the files as they were at the last `remember`; the next time at the one before.
+        Raises NotFound and WorkspaceUnavailable."""
         before = self._snapshots.get(owner, session_id)
         async with self.held(before.directory):
-            return await _in_thread(undone, before)
+            done = await _in_thread(undone, before)
+        self._snapshots.drop_last(owner, session_id)
+        return done
 
     async def remove(self, owner: str, session_id: str) -> None:
         """Deletes a session's directory, unless it is in use or not there."""

@@ -84,6 +84,15 @@ class SessionInterrupted(BaseModel):
     object: Literal["session.interrupted"] = "session.interrupted"
 
 
+class TellAgent(Strict):
+    content: Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
+
+
+class AgentTold(BaseModel):
+    id: str
+    object: Literal["session.told"] = "session.told"
+
+
 class SessionDeleted(BaseModel):
     id: str
     object: Literal["session.deleted"] = "session.deleted"

@@ -107,6 +107,7 @@ OTHERS = [
     ("/v1/sessions/{session_id}", "DELETE"),
     ("/v1/sessions/{session_id}/clear", "POST"),
     ("/v1/sessions/{session_id}/interrupt", "POST"),
+    ("/v1/sessions/{session_id}/tell", "POST"),
     ("/v1/approvals", "GET"),
     ("/v1/approvals/all", "GET"),
     ("/v1/approvals/{approval_id}", "POST"),

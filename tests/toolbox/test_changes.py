@@ -58,15 +58,41 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_snapshots_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("x" * 1_000)
     taken, kept = snapshot(str(tmp_path)), Snapshots()
-    monkeypatch.setattr(changes, "MOST_KEPT_BYTES", 2 * taken.size)
+    monkeypatch.setattr(changes, "MOST_KEPT_BYTES", 3_000)
     for session in ("one", "two", "one", "three"):
         kept.put("alice", session, taken)
-    assert kept.get("alice", "one") is taken
+    assert kept.get("alice", "one").files == taken.files
     assert kept.get("alice", "three") is taken
     for owner, session in (("alice", "two"), ("bob", "one")):
         with pytest.raises(NotFound):
             kept.get(owner, session)
     kept.discard("alice", "one")
+    with pytest.raises(NotFound):
+        kept.get("alice", "one")
+
+
+def test_a_file_that_does_not_change_is_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "same").write_text("x" * 10_000)
+    monkeypatch.setattr(changes, "MOST_KEPT_BYTES", 30_000)
+    kept = Snapshots()
+    for number in range(changes.MOST_TURNS + 5):
+        (tmp_path / "other").write_text(str(number))
+        kept.put("alice", "one", snapshot(str(tmp_path)))
+    for number in reversed(range(5, changes.MOST_TURNS + 5)):
+        assert kept.get("alice", "one").files["other"].content == str(number).encode()
+        kept.drop_last("alice", "one")
+    with pytest.raises(NotFound):
+        kept.get("alice", "one")
+
+
+def test_another_directory_begins_anew(tmp_path: Path) -> None:
+    kept = Snapshots()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        kept.put("alice", "one", snapshot(str(tmp_path / name)))
+    kept.drop_last("alice", "one")
     with pytest.raises(NotFound):
         kept.get("alice", "one")
 

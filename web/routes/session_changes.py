@@ -30,8 +30,8 @@ class ChangedFile(BaseModel):
 
 
 class SessionChanges(BaseModel):
-    """By path, since the last turn with tools began (`since`, Unix seconds). `has_more`: there are
-    more files than are compared."""
+    """By path, since the last turn with tools that was not undone began (`since`, Unix seconds).
+    `has_more`: there are more files than are compared."""
 
     object: Literal["session.changes"] = "session.changes"
     since: int
@@ -62,7 +62,8 @@ async def list_changes(
 async def undo_changes(
     session_id: str, principal: Principal, sessions: Sessions, workspaces: Workspaces
 ) -> UndoneChanges:
-    """When no turn runs. The messages stay: say in the next one what you undid."""
+    """When no turn runs; once more undoes the turn before that. The messages stay: say in the next
+    one what you undid."""
     async with sessions.at_rest(principal.name, check_id(session_id)):
         undone = await workspaces.undo(principal.name, session_id)
     return UndoneChanges(data=[*undone.files], left=[*undone.left])

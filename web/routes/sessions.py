@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from core import events
 from core.conversation import JsonObject
-from core.errors import InvalidRequest, NotFound, SessionNotFound
+from core.errors import InvalidRequest, NotFound, SessionConflict, SessionNotFound
 from dialects.chat.history import wire_messages
 from models import ErrorBody
 from session_manager import check_id, new_id
@@ -21,6 +21,7 @@ from stores.usage import UsageFilter, UsageSum
 from web.dependencies import Catalogue, Engine, Principal, Sessions
 from web.dependencies import Usage as Recorder
 from web.session_models import (
+    AgentTold,
     CreateSession,
     ForkSession,
     SessionDay,
@@ -31,8 +32,10 @@ from web.session_models import (
     SessionStats,
     SessionSummary,
     SessionUsage,
+    TellAgent,
 )
 
+NO_AGENT = "No agent is at work in this session on this server."
 ERRORS = (400, 401, 404, 409, 429, 503)
 
 router = APIRouter(
@@ -148,8 +151,22 @@ async def interrupt_session(
 ) -> SessionInterrupted:
     """Its answer ends with what it said and did so far, and is stored as any other."""
     if not engine.interrupt(principal.name, check_id(session_id)):
-        raise NotFound("No agent is at work in this session on this server.", param="session_id")
+        raise NotFound(NO_AGENT, param="session_id")
     return SessionInterrupted(id=session_id)
+
+
+@router.post("/{session_id}/tell", summary="Tell the agent that is at work something")
+async def tell_session(
+    session_id: str, body: TellAgent, principal: Principal, engine: Engine
+) -> AgentTold:
+    """Answers when the model has it, which is before its next step: after the tools that run. It
+    is stored with the message that the agent answers."""
+    told = await engine.tell(principal.name, check_id(session_id), body.content)
+    if told is None:
+        raise NotFound(NO_AGENT, param="session_id")
+    if not told:
+        raise SessionConflict("The agent ended before it could take the message.")
+    return AgentTold(id=session_id)
 
 
 @router.post("/{session_id}/fork", summary="Go on from an earlier message in a new session")

@@ -78,11 +78,26 @@ async def test_the_changes_of_the_last_turn_can_be_undone(working: Gateway) -> N
         "data": ["d/b.txt", "new.txt", "run.sh"],
         "left": [],
     }
-    assert await changed(working) == {}
+    assert {path: change for path, (change, _) in (await changed(working)).items()} == {
+        "d/b.txt": "added",
+        "run.sh": "added",
+    }
     await work(working, bash("cat run.sh d/b.txt; stat -c %a run.sh; ls"))
     messages = working.upstream.requests[-1].messages
     *_, result = (message["content"][0] for message in messages if message["role"] == "user")
     assert result["content"] == "one\ntwo\nb\n751\nd\nlink\nrun.sh"
+
+
+async def test_turns_are_undone_one_after_the_other(working: Gateway) -> None:
+    for number in range(3):
+        await work(working, bash(f"echo {number} > a.txt; echo x > {number}.txt"))
+    files = "/v1/sessions/s/files"
+    for number in (1, 0):
+        assert (await working.http.post(UNDO)).json()["left"] == []
+        assert (await working.http.get(f"{files}/a.txt")).text == f"{number}\n"
+    assert (await working.http.post(UNDO)).json()["data"] == ["0.txt", "a.txt"]
+    assert (await working.http.get(files)).json()["data"] == []
+    assert error_of(await working.http.post(UNDO)) == (404, "not_found")
 
 
 async def test_undoing_waits_for_no_turn_that_runs(make_gateway: MakeGateway) -> None:
