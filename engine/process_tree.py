@@ -7,19 +7,12 @@ slips through, a variable in the environment marks all that it started.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 
 import psutil
-
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
-PRCTL = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
 PROCESS_MARK_VARIABLE = "CLAUDE_GATEWAY_MARK"
 """Its value is the name of the server's scratch directory, and behind a slash what is one process's
@@ -33,21 +26,6 @@ def kill_group(pid: int) -> None:
     """SIGKILL to the process and its group, now; nothing where it is gone already."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def preparation(*, subreaper: bool) -> Callable[[], None] | None:
-    """What a child does between fork and exec, where the system has it: it asks to be killed when
-    this process ends (Linux: prctl(2), PR_SET_PDEATHSIG), and as a `subreaper` orphans among its
-    descendants come to it (PR_SET_CHILD_SUBREAPER). Both survive `exec`."""
-    return None if PRCTL is None else partial(_prepare, PRCTL, os.getpid(), subreaper)
-
-
-def _prepare(prctl: Callable[..., int], parent: int, subreaper: bool) -> None:
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL.value, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before it was asked for
-        os._exit(1)
-    if subreaper:
-        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill_tree(pid: int) -> None:

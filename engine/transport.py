@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,17 +23,16 @@ from typing import Any, NoReturn, Protocol
 
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError, Transport
 
-from engine.process_tree import kill_group, kill_marked, kill_tree, preparation
+from engine.process_start import Pipes, start_process
+from engine.process_tree import kill_group, kill_marked, kill_tree
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 STDERR_BYTES = 4000
 LOG_LINE_BYTES = 64 * 1024
-ROUND_BYTES = 16 * 1024
-"""Of one process in one round of the event loop; what follows waits for the next. libuv would read
-up to 32 pieces, hundreds of milliseconds of work, before it does another thing."""
-
 START_SECONDS = 60.0
 REAP_SECONDS = 5.0
+FIRST_LOOK_SECONDS = 0.001
+LOOK_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ class CliTransport(Transport):
         self._directory = directory
         self._mark = mark
         self._files = files
-        self._process: asyncio.SubprocessTransport | None = None
-        self._pipes: _Pipes | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipes: Pipes | None = None
         self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._failure: str | None = None
         self._pending = bytearray()
@@ -89,7 +90,7 @@ class CliTransport(Transport):
 
     @property
     def pid(self) -> int | None:
-        return self._process.get_pid() if self._process else None
+        return self._process.pid if self._process else None
 
     @property
     def stderr_tail(self) -> str:
@@ -129,19 +130,18 @@ class CliTransport(Transport):
             raise CLINotFoundError("Claude Code not found", self._argv[0]) from error
         except OSError as error:
             raise CLIConnectionError(f"Claude Code cannot be started: {error}") from error
-        self._check_directory(self._process.get_pid())
+        self._check_directory(self._process.pid)
 
-    async def _execute(self) -> asyncio.SubprocessTransport:
+    async def _execute(self) -> subprocess.Popen[bytes]:
         if self._files is not None:
             await asyncio.to_thread(self._files.make)
-        process, self._pipes = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Pipes(self._read, self._read_log, self._output_ended),
-            *self._argv,
-            env=dict(self._environment),
-            cwd=self._directory,
-            start_new_session=True,
-            preexec_fn=preparation(subreaper=self._mark is not None),
+        adopts = self._mark is not None
+        process, sockets = await start_process(
+            self._argv, self._environment, self._directory, adopts=adopts
         )
+        pipes = Pipes(self._read, self._read_log, self._output_ended)
+        await pipes.connect(sockets)
+        self._pipes = pipes
         return process
 
     def _check_directory(self, pid: int) -> None:
@@ -222,11 +222,17 @@ class CliTransport(Transport):
         return message
 
     async def _ended(self) -> NoReturn:
-        assert self._process is not None
-        assert self._pipes is not None
-        await self._pipes.exited.wait()
-        code = self._process.get_returncode()
+        code = await self._exit_code()
         raise ProcessError("Claude Code ended", exit_code=code, stderr=self.stderr_tail)
+
+    async def _exit_code(self) -> int:
+        """Waits, and reaps the process: its output ends a moment before it does."""
+        assert self._process is not None
+        pause = FIRST_LOOK_SECONDS
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LOOK_SECONDS)
+        return code
 
     def _read_log(self, chunk: bytes) -> None:
         *whole, rest = (self._log_line + chunk).split(b"\n")
@@ -240,7 +246,7 @@ class CliTransport(Transport):
 
     @property
     def _is_running(self) -> bool:
-        return self._process is not None and self._process.get_returncode() is None
+        return self._process is not None and self._process.poll() is None
 
     @property
     def ended_by_itself(self) -> bool:
@@ -298,14 +304,14 @@ class CliTransport(Transport):
         self.killed = True
         self.resume()
         if self._process is not None and self._is_running:
-            (kill_tree if self._mark else kill_group)(self._process.get_pid())
+            (kill_tree if self._mark else kill_group)(self._process.pid)
 
     async def close(self) -> None:
         """Kills and reaps the process and whatever it left behind; bounded, and safe to call
         twice."""
         if self._process is not None:
             await self._end()
-            await asyncio.to_thread(self._remove_session_note, self._process.get_pid())
+            await asyncio.to_thread(self._remove_session_note, self._process.pid)
         if self._mark is not None:
             await asyncio.to_thread(kill_marked, self._mark)
         if self._files is not None:
@@ -327,92 +333,8 @@ class CliTransport(Transport):
             with suppress(TimeoutError):
                 async with asyncio.timeout(REAP_SECONDS):
                     await self._pipes.output_ended.wait()
-                    await self._pipes.exited.wait()
+                    await self._exit_code()
         finally:
-            self._process.close()
-
-
-class _Pipes(asyncio.SubprocessProtocol):
-    """The process's pipes. Output is handed on the moment it is there: each task in between would
-    cost the event loop a round, with its system call, for every piece of an answer."""
-
-    def __init__(
-        self,
-        read: Callable[[bytes], None],
-        read_log: Callable[[bytes], None],
-        output_ended: Callable[[], None],
-    ) -> None:
-        self._read = read
-        self._read_log = read_log
-        self._on_output_ended = output_ended
-        self._may_write = asyncio.Event()
-        self._may_write.set()
-        self._is_paused = False
-        self._waits_a_round = False
-        self._round = 0.0
-        self._round_bytes = 0
-        self._is_reading = True
-        self.output_ended = asyncio.Event()
-        self.exited = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        process: Any = transport  # uvloop's is not an asyncio.SubprocessTransport
-        self.input: asyncio.WriteTransport = process.get_pipe_transport(0)
-        self._output: asyncio.ReadTransport = process.get_pipe_transport(1)
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd != 1:
-            self._read_log(data)
-            return
-        self._read(data)
-        loop = asyncio.get_running_loop()
-        now = loop.time()  # which uvloop, that reads on and on, looks up once in a round
-        if now != self._round:
-            self._round, self._round_bytes = now, 0
-        self._round_bytes += len(data)
-        if self._round_bytes >= ROUND_BYTES:
-            self._waits_a_round = True
-            self._read_or_not()
-            loop.call_soon(self._next_round)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._may_write.set()
-        if fd == 1 and not self.output_ended.is_set():
-            self.output_ended.set()
-            self._on_output_ended()
-
-    def process_exited(self) -> None:
-        self.exited.set()
-        self._may_write.set()
-
-    def pause_writing(self) -> None:
-        self._may_write.clear()
-
-    def resume_writing(self) -> None:
-        self._may_write.set()
-
-    async def write(self, data: bytes) -> None:
-        """Raises RuntimeError or ConnectionError where the input is closed."""
-        if self.input.is_closing():
-            raise ConnectionError("the input is closed")
-        self.input.write(data)
-        await self._may_write.wait()
-
-    def pause_output(self) -> None:
-        self._is_paused = True
-        self._read_or_not()
-
-    def resume_output(self) -> None:
-        self._is_paused = False
-        self._read_or_not()
-
-    def _next_round(self) -> None:
-        self._waits_a_round, self._round_bytes = False, 0
-        self._read_or_not()
-
-    def _read_or_not(self) -> None:
-        wanted = not (self._is_paused or self._waits_a_round)
-        if wanted == self._is_reading or self.output_ended.is_set():
-            return
-        self._is_reading = wanted
-        (self._output.resume_reading if wanted else self._output.pause_reading)()
+            self._pipes.close()
+            if self._process.poll() is None:  # it was killed, so that this ends soon
+                threading.Thread(target=self._process.wait, daemon=True).start()

@@ -7,10 +7,14 @@ import gc
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
+from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError
 
 from engine import transport
+from engine.process_start import OUTPUT_BYTES
 from tests.conftest import MakeGateway
 
 pytestmark = pytest.mark.wire
@@ -51,7 +55,71 @@ async def test_a_close_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> 
         warnings.simplefilter("always")
         del process, closing
         gc.collect()
-    assert [str(warning.message) for warning in warned if "transport" in str(warning.message)] == []
+    assert [str(warning.message) for warning in warned] == []
+
+
+def most_in_a_round(directory: Path, total: int) -> int:
+    """The most bytes that are read in one round of the event loop, of a process that writes as fast
+    as it can, until it has written that many."""
+    rounds = [0]
+
+    async def watch() -> None:
+        cli = directory / "claude"
+        cli.write_text(ANSWERS_AND_FLOODS)
+        cli.chmod(0o755)
+        process = transport.CliTransport([str(cli)], {"PATH": os.defpath}, directory)
+
+        def count(message: dict[str, Any]) -> bool:
+            rounds[-1] += len('{"type": "system"}\n')
+            return bool(message["type"] == "system")
+
+        process.consume = count
+        await process.connect()
+        rounds[:] = [0]
+        read = 0
+        while read < total:
+            read += rounds[-1]
+            rounds.append(0)
+            await asyncio.sleep(0)
+        await process.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(watch())
+    return max(rounds)
+
+
+async def test_a_process_that_writes_without_end_leaves_the_loop_to_others(tmp_path: Path) -> None:
+    most = await asyncio.to_thread(most_in_a_round, tmp_path, 8_000_000)
+    assert most < 5 * OUTPUT_BYTES  # it was twelve times as much
+
+
+@pytest.mark.parametrize(
+    ("mode", "error", "words"),
+    [(None, CLINotFoundError, "not found"), (0o644, CLIConnectionError, "Permission denied")],
+)
+async def test_what_cannot_be_started_is_said(
+    tmp_path: Path, mode: int | None, error: type[Exception], words: str
+) -> None:
+    cli = tmp_path / "claude"
+    if mode is not None:
+        cli.write_text("#!/bin/sh\n")
+        cli.chmod(mode)
+    process = transport.CliTransport([str(cli)], {"PATH": os.defpath}, tmp_path)
+    with pytest.raises(error, match=words):
+        await process.connect()
+    await process.close()
+
+
+async def test_a_process_that_ends_at_once_is_told_with_its_words(tmp_path: Path) -> None:
+    cli = tmp_path / "claude"
+    cli.write_text("#!/nowhere/sh\n")
+    cli.chmod(0o755)
+    process = transport.CliTransport([str(cli)], {"PATH": os.defpath}, tmp_path)
+    with pytest.raises(ProcessError) as raised:
+        await process.connect()
+    assert raised.value.exit_code
+    assert "cannot be started" in process.stderr_tail
+    await process.close()
 
 
 async def test_a_shutdown_that_is_cancelled_ends_every_process(make_gateway: MakeGateway) -> None:

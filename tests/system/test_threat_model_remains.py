@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -156,15 +157,18 @@ def test_a_child_asks_to_end_with_its_parent() -> None:
     if sys.platform != "linux":
         pytest.skip("elsewhere the guardian ends it")
     code = (
-        "import subprocess, sys, time\n"
-        "from engine.process_tree import preparation\n"
-        "child = subprocess.Popen(['sleep', '300'], preexec_fn=preparation(subreaper=True))\n"
+        "import asyncio, pathlib, time\n"
+        "from engine.process_start import start_process\n"
+        "start = start_process(['/bin/sleep', '300'], {}, pathlib.Path('/'), adopts=True)\n"
+        "child, _ = asyncio.run(start)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(300)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
+        while child.name() != "sleep":  # it binds itself first
+            time.sleep(0.01)
         parent.kill()
     psutil.wait_procs([child], timeout=5)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
