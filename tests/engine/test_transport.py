@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import uvloop
 from claude_agent_sdk import CLIConnectionError, CLINotFoundError, ProcessError
 
 from engine import transport
-from engine.bound_exec import NICENESS
 from engine.process_start import OUTPUT_BYTES
 from tests.conftest import MakeGateway
 
@@ -94,17 +91,6 @@ def most_in_a_round(directory: Path, total: int) -> int:
 async def test_a_process_that_writes_without_end_leaves_the_loop_to_others(tmp_path: Path) -> None:
     most = await asyncio.to_thread(most_in_a_round, tmp_path, 8_000_000)
     assert most < 5 * OUTPUT_BYTES  # it was twelve times as much
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="has no helper that does it")
-async def test_a_process_gives_way_to_the_server(tmp_path: Path) -> None:
-    cli = tmp_path / "claude"
-    cli.write_text(ANSWERS_AND_FLOODS)
-    cli.chmod(0o755)
-    process = transport.CliTransport([str(cli)], {"PATH": os.defpath}, tmp_path)
-    await process.connect()
-    assert psutil.Process(process.pid).nice() == min(psutil.Process().nice() + NICENESS, 19)
-    await process.close()
 
 
 @pytest.mark.parametrize(
