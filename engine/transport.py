@@ -246,16 +246,16 @@ class CliTransport(Transport):
 
     @property
     def _is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        """Whether its output goes on. To ask the system would be a call that lets other threads
+        have the interpreter, at every look."""
+        return self._pipes is not None and not self._pipes.output_ended.is_set()
 
     @property
     def ended_by_itself(self) -> bool:
         """Whether the process was gone, or at least its output, before this server ended it."""
         if self._ended_by_itself is not None:
             return self._ended_by_itself
-        if self._process is None or self._pipes is None:
-            return False
-        return not self._is_running or self._pipes.output_ended.is_set()
+        return self._pipes is not None and not self._is_running
 
     async def write(self, data: str) -> None:
         if self._initialize and '"subtype": "initialize"' in data:
@@ -303,7 +303,7 @@ class CliTransport(Transport):
         self._ended_by_itself = self.ended_by_itself
         self.killed = True
         self.resume()
-        if self._process is not None and self._is_running:
+        if self._process is not None and self._process.poll() is None:
             (kill_tree if self._mark else kill_group)(self._process.pid)
 
     async def close(self) -> None:
