@@ -42,6 +42,7 @@ EXAMPLES: dict[tuple[str, str], Any] = {
     ("post", "/v1/embeddings"): {"model": "text-embedding-3-small", "input": "hello"},
     ("post", "/v1/sessions"): {"system_prompt": "Be brief.", "metadata": {"title": "A test"}},
     ("post", "/v1/sessions/{session_id}/fork"): {"metadata": {"title": "Another way"}},
+    ("post", "/v1/sessions/{session_id}/tell"): {"content": "Leave the tests alone."},
     ("post", "/v1/debug/request"): {"model": "sonnet", "messages": HELLO, "top_k": 5},
     ("post", "/v1/approvals/{approval_id}"): {"approve": True},
     ("post", "/v1/keys"): {"name": "alice", "operator": True, "usd_per_day": 5},

@@ -63,12 +63,21 @@ def cases(document: Any, path: str, method: str, mode: GenerationMode) -> Any:
     return document[path][method].as_strategy(generation_mode=mode)
 
 
+UNSENDABLE = ("authorization", "content-length", "transfer-encoding", "host")
+"""Headers whose made-up values httpx refuses to send, or that are the connection's."""
+
+
+def request_of(gateway: Gateway, case: Case[Any]) -> dict[str, Any]:
+    request: dict[str, Any] = case.as_transport_kwargs(base_url=gateway.url)
+    request.pop("cookies", None)
+    for name in [name for name in request["headers"] if name.lower() in UNSENDABLE]:
+        del request["headers"][name]
+    return request
+
+
 async def answered(gateway: Gateway, case: Case[Any]) -> httpx.Response:
     """Sends the case and holds the answer against the document."""
-    request = case.as_transport_kwargs(base_url=gateway.url)
-    request.pop("cookies", None)
-    for name in [name for name in request["headers"] if name.lower() == "authorization"]:
-        del request["headers"][name]  # for the described keys it makes up one that httpx refuses
+    request = request_of(gateway, case)
     if isinstance(request.get("data"), bytes):  # as `requests` names it
         request["content"] = request.pop("data")
     answer = await gateway.http.request(**request)
@@ -183,10 +192,7 @@ async def test_whatever_is_sent_to_another_route_is_not_our_fault(
 ) -> None:
     mode = data.draw(st.sampled_from([ALLOWED, FORBIDDEN])) if method == "POST" else ALLOWED
     case = data.draw(cases(document, path, method, mode))
-    request = case.as_transport_kwargs(base_url=gateway.url)
-    request.pop("cookies", None)
-    for name in [name for name in request["headers"] if name.lower() == "authorization"]:
-        del request["headers"][name]  # for the described keys it makes up one that httpx refuses
+    request = request_of(gateway, case)
     if isinstance(request.get("data"), bytes):
         request["content"] = request.pop("data")
     answer = await gateway.http.request(**request)

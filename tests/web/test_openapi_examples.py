@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from tests.conftest import MakeGateway
 
-PASSED_ON = {"/v1/embeddings", "/v1/approvals/{approval_id}"}
+PASSED_ON = {
+    "/v1/embeddings",
+    "/v1/approvals/{approval_id}",
+    "/v1/sessions/{session_id}/tell",
+}
 """Answered by another server, or about what only a running turn has; tested with these."""
 
 CHANGES = ("post", "put", "patch")
