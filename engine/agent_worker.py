@@ -38,6 +38,7 @@ from engine.control import (
     interrupt_line,
     settings_line,
     user_line,
+    withdraw_line,
 )
 from engine.failures import Failure, sdk_error
 from engine.interjections import Interjections
@@ -141,9 +142,12 @@ class AgentWorker(CliProcess):
         self.kill()
 
     def interrupt(self) -> None:
-        """Ends the turn; what it did so far stays."""
+        """Ends the turn; what it did so far stays. What waits is taken back first: the CLI would
+        begin to answer it."""
         self._interrupted = True
-        self._transport.write_soon(interrupt_line(self._next_id()))
+        ids = self._interjections.end()
+        lines = [withdraw_line(self._next_id(), line_id) for line_id in ids]
+        self._transport.write_soon("".join((*lines, interrupt_line(self._next_id()))))
 
     async def tell(self, text: str) -> bool:
         """Tells the model something while it works. True when it is in the conversation, False
@@ -332,12 +336,10 @@ class AgentWorker(CliProcess):
     def _note_result(self, result: JsonObject) -> None:
         """What was told at the last moment the CLI answers next, with a result of its own. After an
         error nobody would wait for that."""
-        if not self._interjections.waiting:
-            self._interjections.close()
-        elif result.get("is_error") or self._interrupted:
-            self._transport.kill()
-        else:
+        if self._interjections.waiting and not result.get("is_error"):
             self._more_results += 1
+        elif self._interjections.end():
+            self._transport.kill()
 
     def _must_stop(self, event: JsonObject) -> bool:
         """Whether the CLI would ask the model to go on where the caller set a limit, or after a

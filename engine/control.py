@@ -60,6 +60,11 @@ def interrupt_line(request_id: str) -> str:
     return control_line(request_id, {"subtype": "interrupt"})
 
 
+def withdraw_line(request_id: str, line_id: str) -> str:
+    """Takes a user line back that waits for its turn."""
+    return control_line(request_id, {"subtype": "cancel_async_message", "message_uuid": line_id})
+
+
 def control_line(request_id: str, request: JsonObject) -> str:
     return _line({"type": "control_request", "request_id": request_id, "request": request})
 

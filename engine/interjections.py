@@ -28,8 +28,8 @@ class Interjection:
 
 
 class Interjections:
-    """Those of one turn after the other. They are taken between `open` and `close`; `heard` are
-    the texts that reached the model, in their order."""
+    """Those of one turn after the other. They are taken between `open` and `end`; `heard` are the
+    texts that reached the model, in their order."""
 
     def __init__(self) -> None:
         self._is_open = False
@@ -42,9 +42,6 @@ class Interjections:
 
     def open(self) -> None:
         self._is_open, self.heard = True, ()
-
-    def close(self) -> None:
-        self._is_open = False
 
     def begin(self, text: str) -> Interjection | None:
         """None where no turn takes it any more. Raises SessionBusy."""
@@ -62,9 +59,11 @@ class Interjections:
             self.heard += (told.text,)
             told.delivered.set_result(True)
 
-    def end(self) -> None:
-        """The turn is over: what still waits is lost."""
+    def end(self) -> list[str]:
+        """The turn is over, and what still waits is lost: the ids of that."""
         self._is_open = False
         for told in self._waiting.values():
             told.delivered.set_result(False)
+        lost = [*self._waiting]
         self._waiting.clear()
+        return lost

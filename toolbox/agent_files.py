@@ -36,10 +36,10 @@ from core.builtin_tools import BY_NAME, MCP_RULE, SubAgent, listed, named, rules
 from core.turn import Effort
 from models import ToolActivity
 from toolbox import skills
+from toolbox.front_matter import FrontMatterMissing, parted
 from toolbox.skills import Skill
 
 SUFFIX = ".md"
-FENCE = "---"
 MAX_BYTES = 256 * 1024
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 NAME_RULE = "1 to 64 letters, digits, '.', '_' and '-'"
@@ -200,7 +200,10 @@ def read_agent(path: Path, root: Path) -> Agent:
         raise AgentError(1, "is not UTF-8 text") from None
     if len(data) > MAX_BYTES:
         raise AgentError(1, f"has more than {MAX_BYTES} bytes")
-    head, prompt = _parted(text)
+    try:
+        head, prompt = parted(text)
+    except FrontMatterMissing as error:
+        raise AgentError(error.line, error.reason) from None
     node = _composed(head)
     try:
         fields = Fields.model_validate(_value(node))
@@ -208,17 +211,6 @@ def read_agent(path: Path, root: Path) -> Agent:
         raise _error(error, node) from None
     found = _skills(fields, path.parent, node)
     return _agent(path.name.removesuffix(SUFFIX), fields, prompt, node, root, found)
-
-
-def _parted(text: str) -> tuple[str, str]:
-    """The front matter and what follows it."""
-    lines = text.removeprefix("\ufeff").splitlines()
-    if not lines or lines[0].rstrip() != FENCE:
-        raise AgentError(1, f"must begin with a line {FENCE}")
-    for number, line in enumerate(lines[1:], 1):
-        if line.rstrip() == FENCE:
-            return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :]).strip()
-    raise AgentError(len(lines), f"the front matter has no end: a line {FENCE} is missing")
 
 
 def _composed(head: str) -> yaml.MappingNode:

@@ -11,9 +11,9 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from core.errors import GatewayError, NotFound
@@ -44,12 +44,15 @@ class FileState:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The files of a directory, by path. `taken_at` in Unix seconds; not `complete` where there
-    were more files than are looked at."""
+    were more files than are looked at. It takes `bytes` of memory, `added_bytes` beside the one
+    before it, with which it shares the contents that are the same."""
 
     directory: str
     taken_at: float
     files: Mapping[str, FileState]
     complete: bool
+    bytes: int
+    added_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,10 @@ class Changes:
     complete: bool
 
 
-def snapshot(directory: str) -> Snapshot:
+def snapshot(directory: str, before: Snapshot | None = None) -> Snapshot:
     """Blocks. Links are not followed."""
     listing = workspace_files.listed(directory)
-    files, left = {}, MOST_SNAPSHOT_BYTES
+    files, left, shared = {}, MOST_SNAPSHOT_BYTES, 0
     for found in listing.files:
         content, mode = None, 0o600
         if found.bytes <= min(MOST_FILE_BYTES, left):
@@ -82,8 +85,12 @@ def snapshot(directory: str) -> Snapshot:
                     content = file.read(MOST_FILE_BYTES)
                     mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
                 left -= len(content)
+                old = before.files.get(found.path) if before else None
+                if old is not None and old.content == content:
+                    content, shared = old.content, shared + len(content)
         files[found.path] = FileState(found.bytes, found.modified_at, content, mode)
-    return Snapshot(directory, time.time(), files, listing.complete)
+    size = MOST_SNAPSHOT_BYTES - left + ENTRY_BYTES * len(files)
+    return Snapshot(directory, time.time(), files, listing.complete, size, size - shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,59 +158,46 @@ def _diff(path: str, old: bytes | None, new: bytes | None) -> str | None:
 
 class Snapshots:
     """Those before the last turns of each session, within a bound; the session that is unused for
-    longest goes first. A file that did not change is kept once."""
+    longest goes first."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], list[Snapshot]] = OrderedDict()
-        self._bytes: dict[tuple[str, str], int] = {}
+
+    def last(self, owner: str, session_id: str) -> Snapshot | None:
+        """The one before the last turn that was not undone."""
+        taken = self._kept.get((owner, session_id))
+        return taken[-1] if taken else None
 
     def put(self, owner: str, session_id: str, taken: Snapshot) -> None:
         earlier = self._kept.pop((owner, session_id), [])[1 - MOST_TURNS :]
         if earlier and earlier[-1].directory != taken.directory:
             earlier = []
-        shared = _sharing(taken, earlier[-1]) if earlier else taken
-        self._keep((owner, session_id), [*earlier, shared])
-        while sum(self._bytes.values()) > MOST_KEPT_BYTES:
+        self._kept[owner, session_id] = [*earlier, taken]
+        while sum(map(_bytes, self._kept.values())) > MOST_KEPT_BYTES:
             self.discard(*next(iter(self._kept)))
 
     def get(self, owner: str, session_id: str) -> Snapshot:
-        """The one before the last turn that was not undone. Raises NotFound."""
-        taken = self._kept.get((owner, session_id))
+        """As `last`. Raises NotFound."""
+        taken = self.last(owner, session_id)
         if taken is None:
             raise NotFound(
                 "No turn of this session has worked on files at this server lately.",
                 param="session_id",
             )
         self._kept.move_to_end((owner, session_id))
-        return taken[-1]
+        return taken
 
     def drop_last(self, owner: str, session_id: str) -> None:
         """The last turn was undone."""
         *earlier, _ = self._kept.pop((owner, session_id))
-        self._keep((owner, session_id), earlier)
+        if earlier:
+            self._kept[owner, session_id] = earlier
 
     def discard(self, owner: str, session_id: str) -> None:
         self._kept.pop((owner, session_id), None)
-        self._bytes.pop((owner, session_id), None)
-
-    def _keep(self, key: tuple[str, str], taken: list[Snapshot]) -> None:
-        if not taken:
-            self.discard(*key)
-            return
-        self._kept[key] = taken
-        contents = {id(file.content): len(file.content or b"") for file in _files(taken)}
-        self._bytes[key] = sum(contents.values()) + sum(ENTRY_BYTES for _ in _files(taken))
 
 
-def _files(snapshots: list[Snapshot]) -> Iterator[FileState]:
-    return (file for taken in snapshots for file in taken.files.values())
-
-
-def _sharing(taken: Snapshot, before: Snapshot) -> Snapshot:
-    """The same, with the contents that `before` has already."""
-    files = dict(taken.files)
-    for path, now in taken.files.items():
-        old = before.files.get(path)
-        if old is not None and now.content is not None and now.content == old.content:
-            files[path] = replace(now, content=old.content)
-    return replace(taken, files=files)
+def _bytes(taken: Sequence[Snapshot]) -> int:
+    """What they take together: each shares with the one before it."""
+    first, *later = taken
+    return first.bytes + sum(one.added_bytes for one in later)

@@ -16,6 +16,8 @@ from xml.sax.saxutils import escape
 
 import yaml
 
+from toolbox.front_matter import FrontMatterMissing, parted
+
 FOLDER = "skills"
 """In AGENTS_DIR."""
 
@@ -24,8 +26,6 @@ MAX_BYTES = 256 * 1024
 MAX_DESCRIPTION = 1024
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MAX_NAME = 64
-FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(.*?\n)---[ \t]*(\r?\n|\Z)", re.DOTALL)
-
 RULE_CHARACTERS = ",()[]{}*?!"
 RULE_SYNTAX = frozenset(RULE_CHARACTERS)
 """Of Claude Code's permission rules, one of which keeps the directory as it is."""
@@ -51,11 +51,12 @@ def read_skill(root: Path, name: str) -> Skill:
     path = root / name / FILE
     try:
         data = path.read_bytes()
-        head = FRONT_MATTER.match(data.decode().removeprefix("\ufeff"))
-        fields = yaml.safe_load(head[1]) if head else None
+        fields = yaml.safe_load(parted(data.decode())[0])
         directory = path.parent.resolve(strict=True)
     except OSError as error:
         raise ValueError(f"{name}: {FILE} cannot be read: {error.strerror}") from None
+    except FrontMatterMissing as error:
+        raise ValueError(f"{name}: {FILE}, line {error.line}: {error.reason}") from None
     except (ValueError, yaml.YAMLError, RecursionError):
         raise ValueError(f"{name}: {FILE} is not UTF-8 text with YAML front matter") from None
     if len(data) > MAX_BYTES:
@@ -63,7 +64,7 @@ def read_skill(root: Path, name: str) -> Skill:
     if RULE_SYNTAX & set(str(directory)):
         raise ValueError(f"{name}: the path of its directory must be without {RULE_CHARACTERS}")
     if not isinstance(fields, dict):
-        raise ValueError(f"{name}: {FILE} must begin with name and description between lines ---")
+        raise ValueError(f"{name}: {FILE} needs the fields name and description")
     description = fields.get("description")
     if fields.get("name") != name:
         raise ValueError(f"{name}: the name in {FILE} must be the directory's")

@@ -113,7 +113,9 @@ class Workspaces:
         """Keeps what is in a session's directory before a turn, for `changes`. Does nothing for any
         other, in which others may work too. Raises WorkspaceUnavailable."""
         if directory is not None and self._home_of(directory) is not None:
-            self._snapshots.put(owner, session_id, await _in_thread(snapshot, directory))
+            last = self._snapshots.last(owner, session_id)
+            taken = await _in_thread(snapshot, directory, last)
+            self._snapshots.put(owner, session_id, taken)
 
     async def changes(self, owner: str, session_id: str) -> Changes:
         """Since the last `remember` that was not undone. Raises NotFound, WorkspaceUnavailable."""

@@ -85,6 +85,8 @@ class SessionInterrupted(BaseModel):
 
 
 class TellAgent(Strict):
+    """What the agent is told, as the user's words."""
+
     content: Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 
 

@@ -57,9 +57,10 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 def test_snapshots_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("x" * 1_000)
-    taken, kept = snapshot(str(tmp_path)), Snapshots()
+    kept = Snapshots()
     monkeypatch.setattr(changes, "MOST_KEPT_BYTES", 3_000)
     for session in ("one", "two", "one", "three"):
+        taken = snapshot(str(tmp_path), kept.last("alice", session))
         kept.put("alice", session, taken)
     assert kept.get("alice", "one").files == taken.files
     assert kept.get("alice", "three") is taken
@@ -79,7 +80,7 @@ def test_a_file_that_does_not_change_is_kept_once(
     kept = Snapshots()
     for number in range(changes.MOST_TURNS + 5):
         (tmp_path / "other").write_text(str(number))
-        kept.put("alice", "one", snapshot(str(tmp_path)))
+        kept.put("alice", "one", snapshot(str(tmp_path), kept.last("alice", "one")))
     for number in reversed(range(5, changes.MOST_TURNS + 5)):
         assert kept.get("alice", "one").files["other"].content == str(number).encode()
         kept.drop_last("alice", "one")

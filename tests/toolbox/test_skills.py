@@ -49,8 +49,9 @@ def test_windows_lines_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("Use pdftk.", "must begin with name and description"),
-        ("---\n- a\n---\n", "must begin with name and description"),
+        ("Use pdftk.", "SKILL.md, line 1: must begin with a line ---"),
+        ("---\nname: pdf\n", "SKILL.md, line 2: the front matter has no end"),
+        ("---\n- a\n---\n", "needs the fields name and description"),
         ("---\nname: other\ndescription: x\n---\n", "the name in SKILL.md must be"),
         ("---\nname: pdf\n---\n", "needs a description"),
         ("---\nname: pdf\ndescription: ' '\n---\n", "needs a description"),

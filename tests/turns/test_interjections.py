@@ -50,9 +50,8 @@ async def test_the_model_has_it_before_its_next_step_and_the_session_keeps_it(
         approval = await first_waiting(gateway)
         asked = len(gateway.upstream.requests)
         telling = tasks.create_task(gateway.http.post(path("told"), json={"content": TABS}))
-        await asyncio.sleep(0)
-        assert not telling.done()  # the tool is not over
         await until(lambda: is_told(gateway, "told"))
+        assert not telling.done()  # the tool is not over
         await decide(gateway, approval, allow=True)
     assert telling.result().json() == {"id": "told", "object": "session.told"}
     assert turn.result().json()["choices"][0]["message"]["content"] == "Done."
@@ -98,7 +97,10 @@ async def test_an_agent_that_ends_before_says_so(gateway: Gateway) -> None:
         await gateway.http.post("/v1/sessions/ended/interrupt")
     assert telling.result().status_code == 409
     assert telling.result().json()["error"]["code"] == "session_conflict"
-    assert TABS not in str(gateway.upstream.requests[-1].messages)
+    assert TABS not in "".join(str(request.messages) for request in gateway.upstream.requests)
+    after = body("!demo recall", "in-session", session_id="ended")
+    answer = await gateway.http.post(URL, json=after)  # by the same process
+    assert TABS not in answer.text
 
 
 async def test_nobody_else_and_nothing_else_is_told(gateway: Gateway) -> None:
@@ -128,6 +130,6 @@ async def test_what_waits_is_bounded_and_ends_with_the_turn() -> None:
     told.follow(first.id, "started")
     told.follow("somebody else's", "started")
     assert (told.heard, first.delivered.result()) == (("0",), True)
-    told.end()
+    assert told.end() == [one.id for one in waiting[1:] if one]
     assert second.delivered.result() is False
     assert (told.waiting, told.begin("late")) == (False, None)

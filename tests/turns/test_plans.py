@@ -109,6 +109,13 @@ async def test_in_responses_a_plan_is_an_item_and_the_answer_goes_on(gateway: Ga
     assert made(gateway).exists()
 
 
+async def test_in_responses_a_no_has_its_reason_too(gateway: Gateway) -> None:
+    first = await respond(gateway, planning()["messages"][-1]["content"], model="planning")
+    no = decision(question_of(first), False) | {"reason": "Two files"}
+    await respond(gateway, [no], model="planning", previous_response_id=first["id"])
+    assert "The person says: Two files" in told(gateway)
+
+
 async def test_the_next_request_of_a_session_begins_with_a_plan_again(gateway: Gateway) -> None:
     first = planning(session_id="plans")
     answering = asyncio.create_task(gateway.http.post(URL, json=first))

@@ -204,11 +204,14 @@ async def test_an_operator_approves_or_denies_what_an_agent_asks_for(
         await page.wait_for_selector("pre >> text=made.txt")
         assert await serious_faults(page) == []
         assert not (work / "made.txt").exists()
+        await page.get_by_label("Reason to deny Bash").fill("Use another name")
         await page.focus(f"text={word}")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("text=No agent waits")
         assert (await turn).status_code == 200
         assert (work / "made.txt").exists() == (word == "Approve")
+        told = str(gateway.upstream.requests[-1].messages[-1])
+        assert ("The person says: Use another name" in told) == (word == "Deny")
         assert await page.title() != "owned"
 
 
